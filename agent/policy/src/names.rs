@@ -1,0 +1,40 @@
+//! Attribute, event, metric and header names that agent, collector and console share. OpenTelemetry's own names where it has
+//! them; it has none for resilience yet, so ours follow the proposals under discussion there (`resilience.*`).
+
+/// Position of an attempt in its call, from 1. On attempt spans.
+pub const ATTEMPT: &str = "resilience.attempt";
+/// Set (to `true`) on the span of a logical call whose attempts are its children; such a span is not an attempt itself.
+pub const CALL: &str = "resilience.call";
+/// What the deadline left when the span began, in milliseconds (double).
+pub const DEADLINE_LEFT_MS: &str = "resilience.deadline.left_ms";
+/// The attempt timeout in force, in milliseconds (int).
+pub const ATTEMPT_TIMEOUT_MS: &str = "resilience.timeout.attempt_ms";
+/// The overall timeout in force, in milliseconds (int).
+pub const OVERALL_TIMEOUT_MS: &str = "resilience.timeout.overall_ms";
+/// Which local rule refused the call: `breaker`, `deadline`, `retry_budget`, `rate`, `throttle`, `concurrency`. Only on refused spans.
+pub const REFUSED_BY: &str = "resilience.refused_by";
+/// How a call or attempt ended: `success`, `failure`, `timeout`, `refused`, `cancelled`.
+pub const OUTCOME: &str = "resilience.outcome";
+/// Wait before this attempt, in milliseconds (double); absent on first attempts.
+pub const BACKOFF_MS: &str = "resilience.backoff_ms";
+/// The breaker's state when the attempt was admitted or refused: `closed`, `open`, `half_open`, `forced_open`, `forced_closed`, `disabled`.
+pub const BREAKER_STATE: &str = "resilience.circuit_breaker.state";
+/// Whether the attempt was a probe of a half-open breaker.
+pub const BREAKER_PROBE: &str = "resilience.circuit_breaker.probe";
+/// Span event and log event: a breaker changed its state.
+pub const BREAKER_TRANSITION: &str = "resilience.circuit_breaker.transition";
+/// Span event: a local rule refused.
+pub const REFUSED_EVENT: &str = "resilience.refused";
+/// Policy revision the call ran under (int).
+pub const REVISION: &str = "policy.revision";
+/// The callee's `service.name`, on client spans. OpenTelemetry's newer name; [`PEER_SERVICE_OLD`] is read too.
+pub const PEER_SERVICE: &str = "service.peer.name";
+/// The older name of [`PEER_SERVICE`].
+pub const PEER_SERVICE_OLD: &str = "peer.service";
+/// The operation as policies name it (`payments.v1.Payments/Charge`, `POST /authorize`), on client and attempt spans.
+pub const OPERATION: &str = "resilience.operation";
+
+/// HTTP header with what the deadline leaves, in `grpc-timeout`'s format.
+pub const TIMEOUT_HEADER: &str = "x-fuseboard-timeout";
+/// HTTP header with the attempt's number; a request with 2 or more is not retried further down.
+pub const ATTEMPT_HEADER: &str = "x-fuseboard-attempt";

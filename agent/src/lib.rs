@@ -1,0 +1,1 @@
+//! What a service embeds: resilience layers, OTLP export, live control.

@@ -1,0 +1,1 @@
+//! A desktop console for people who run microservices.

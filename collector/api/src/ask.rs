@@ -1,0 +1,188 @@
+//! Questions and their answers: the one door from the cursor to data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::breaker::Breakers;
+use crate::change::Changes;
+use crate::fleet::{Audit, Fleet};
+use crate::forecast::Forecasts;
+use crate::graph::Board;
+use crate::incident::Incidents;
+use crate::log::{LogList, LogQuery};
+use crate::metric::{MetricQuery, Metrics};
+use crate::policy::Policies;
+use crate::strip::Strip;
+use crate::trace::{Trace, TraceList, TraceQuery};
+use crate::{TimeRange, TraceId, UnixNanos};
+
+/// What the console wants to know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// Counts of everything stored.
+    Totals,
+    /// The time strip.
+    Strip {
+        /// What to show.
+        range: TimeRange,
+        /// How many columns at most; the step is the smallest of 1, 2, 5, 10, 20, 30 s, 1, 2, 5, 10, 30 min, 1 h that fits.
+        columns: u32,
+    },
+    /// The call graph.
+    Board {
+        /// Over which range calls are counted.
+        range: TimeRange,
+    },
+    /// A list of traces.
+    Traces(TraceQuery),
+    /// One trace.
+    Trace(TraceId),
+    /// Breakers, and transitions of a range.
+    Breakers {
+        /// The range of the transitions.
+        range: TimeRange,
+    },
+    /// Policies in force and their effect on the calls of a range.
+    Policies {
+        /// The range of the calls.
+        range: TimeRange,
+    },
+    /// The document of one revision.
+    Document(u64),
+    /// Revisions and overrides on their way.
+    Changes {
+        /// Ended overrides are listed when they ended inside.
+        range: TimeRange,
+    },
+    /// Bands and forecasts as they were last issued.
+    Forecasts,
+    /// Incidents and candidates.
+    Incidents,
+    /// Log records.
+    Logs(LogQuery),
+    /// Metrics.
+    Metrics(MetricQuery),
+    /// Instances.
+    Fleet {
+        /// Over which range their calls are counted.
+        range: TimeRange,
+    },
+    /// The audit.
+    Audit {
+        /// Only entries whose actor, action, target, reason or detail contains this text.
+        text: Option<String>,
+    },
+    /// Names for completion.
+    Names,
+}
+
+/// A question, and the instant it is asked as of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ask {
+    /// What.
+    pub question: Question,
+    /// Only what had been stored by this instant counts; `None` asks for now. The answer says which instant it was.
+    #[serde(default)]
+    pub as_of: Option<UnixNanos>,
+}
+
+/// Counts of everything stored.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Totals {
+    /// Spans.
+    pub spans: u64,
+    /// Traces.
+    pub traces: u64,
+    /// Log records.
+    pub logs: u64,
+    /// Metric points.
+    pub metric_points: u64,
+    /// `service.name`s, sorted.
+    pub services: Vec<String>,
+    /// Distinct instances that were ever seen.
+    pub instances: u64,
+    /// Size of the database with its log, in bytes.
+    pub bytes_on_disk: u64,
+    /// Spans stored a second, over the last ten seconds before the instant asked for.
+    pub spans_per_second: f64,
+    /// Median time from a span's end to its being stored, over the last ten seconds, in milliseconds.
+    pub lag_ms: f64,
+    /// Records that senders offered and the collector refused as malformed, since it started.
+    pub rejected: u64,
+    /// The collector's trouble in words (disk full, file locked…); empty when well.
+    pub trouble: String,
+    /// Where it listens: (`otlp_grpc` | `otlp_http` | `control` | `metrics`, address).
+    pub addresses: Vec<(String, String)>,
+    /// True for an opened file: nothing can be changed.
+    pub read_only: bool,
+    /// The stretch for which anything is stored.
+    pub stored: TimeRange,
+}
+
+/// Names for completion.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Names {
+    /// (service, operations it answers).
+    pub services: Vec<(String, Vec<String>)>,
+    /// Span attribute keys; at most 500.
+    pub attribute_keys: Vec<String>,
+}
+
+/// What a question gives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Question::Totals`].
+    Totals(Totals),
+    /// To [`Question::Strip`].
+    Strip(Strip),
+    /// To [`Question::Board`].
+    Board(Board),
+    /// To [`Question::Traces`].
+    Traces(TraceList),
+    /// To [`Question::Trace`]; `None` when nothing of it is stored.
+    Trace(Option<Trace>),
+    /// To [`Question::Breakers`].
+    Breakers(Breakers),
+    /// To [`Question::Policies`].
+    Policies(Policies),
+    /// To [`Question::Document`]; `None` when there is no such revision.
+    Document(Option<String>),
+    /// To [`Question::Changes`].
+    Changes(Changes),
+    /// To [`Question::Forecasts`].
+    Forecasts(Forecasts),
+    /// To [`Question::Incidents`].
+    Incidents(Incidents),
+    /// To [`Question::Logs`].
+    Logs(LogList),
+    /// To [`Question::Metrics`].
+    Metrics(Metrics),
+    /// To [`Question::Fleet`].
+    Fleet(Fleet),
+    /// To [`Question::Audit`].
+    Audit(Audit),
+    /// To [`Question::Names`].
+    Names(Names),
+}
+
+/// An answer, and the instant it holds for. Asking the same as of that instant gives the same answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// Only what had been stored by this instant counts.
+    pub as_of: UnixNanos,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// Why there is no answer, or why a command was not accepted. Sent as the body of a reply with a 4xx or 5xx status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// A stable word for programs: `bad_request`, `not_found`, `conflict`, `read_only`, `unavailable`, `internal`.
+    pub code: String,
+    /// What is wrong and what to do, for people.
+    pub message: String,
+}

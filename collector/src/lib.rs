@@ -1,0 +1,1 @@
+//! Receives OTLP, stores it in SQLite, answers questions, steers agents.

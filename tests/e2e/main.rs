@@ -1,0 +1,3 @@
+//! All end-to-end tests and tidy checks, in one binary.
+
+mod tidy;

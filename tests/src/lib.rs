@@ -1,0 +1,3 @@
+//! End-to-end tests, the shared stage, tidy checks.
+
+pub mod codegen;
