@@ -10,3 +10,7 @@ mod generated {
         include!("generated/control.rs");
     }
 }
+
+pub mod ingest;
+pub mod query;
+pub mod store;

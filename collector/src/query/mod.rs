@@ -1,0 +1,1 @@
+//! Answers questions from the store, as of an instant.
