@@ -1,0 +1,135 @@
+//! Keeps the file within its limits: the oldest goes first, what an incident pins stays.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// What arrived longer ago goes; `None` keeps everything.
+    pub max_age: Option<Duration>,
+    /// The file's size above which the oldest goes, in bytes; `None` for no limit.
+    pub max_bytes: Option<u64>,
+    /// How often limits are looked at.
+    pub every: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            max_age: Some(Duration::from_secs(72 * 3600)),
+            max_bytes: Some(8 * 1024 * 1024 * 1024),
+            every: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Rows removed a table and a step: small, so that telemetry waits a few milliseconds at most.
+const STEP: i64 = 2_000;
+
+/// Pages handed back to the file system a step.
+const PAGES: i64 = 512;
+
+/// One small step. True when more is left to do.
+pub(super) fn sweep(conn: &Connection, limits: &Retention, stamp: i64) -> rusqlite::Result<bool> {
+    let too_old = limits.max_age.map_or(i64::MIN, |age| {
+        stamp.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX))
+    });
+    let over = limits.max_bytes.is_some_and(|max| used_bytes(conn).is_ok_and(|used| used > max));
+    // By size: what arrived in the oldest twentieth of the stretch that is stored.
+    let limit = if over { oldest_part(conn, stamp)?.max(too_old) } else { too_old };
+    let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    let removed = remove(&tx, limit)?;
+    if removed == 0 {
+        tx.rollback()?;
+        return Ok(false);
+    }
+    tx.commit()?;
+    conn.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+    Ok(true)
+}
+
+/// Bytes in use, free pages not counted.
+fn used_bytes(conn: &Connection) -> rusqlite::Result<u64> {
+    let value = |name: &str| conn.pragma_query_value(None, name, |r| r.get::<_, i64>(0));
+    let pages = value("page_count")? - value("freelist_count")?;
+    Ok(pages.saturating_mul(value("page_size")?).max(0) as u64)
+}
+
+fn oldest_part(conn: &Connection, stamp: i64) -> rusqlite::Result<i64> {
+    let first: Option<i64> = conn.query_row("SELECT min(stamp) FROM commits", [], |r| r.get(0))?;
+    let first = first.unwrap_or(stamp);
+    Ok(first.saturating_add((stamp.saturating_sub(first) / 20).max(1)))
+}
+
+/// Removes up to [`STEP`] rows a table that arrived before `limit` and that nothing pins.
+fn remove(tx: &Connection, limit: i64) -> rusqlite::Result<usize> {
+    let unpinned = |time: &str, scale: i64| {
+        format!(
+            "NOT EXISTS (SELECT 1 FROM pins WHERE {time} * {scale} >= pins.oldest AND {time} * {scale} < pins.newest)"
+        )
+    };
+    let mut removed = 0;
+    // Arrival grows with the row number in these two, so the oldest rows are the first.
+    for (table, time) in [("spans", "start"), ("logs", "time")] {
+        let sql = format!(
+            "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE id < ?1 AND {} ORDER BY id LIMIT ?2)",
+            unpinned(time, 1)
+        );
+        let n = tx.execute(&sql, params![first_since(tx, table, limit)?, STEP])?;
+        if table == "spans" {
+            lower_totals(tx, "all_spans", n)?;
+        } else {
+            lower_totals(tx, "all_logs", n)?;
+        }
+        removed += n;
+    }
+    let points = tx.execute(
+        &format!(
+            "DELETE FROM points WHERE (metric, time) IN
+             (SELECT metric, time FROM points WHERE time < ?1 AND arrival < ?1 AND {} LIMIT ?2)",
+            unpinned("time", 1)
+        ),
+        params![limit, STEP],
+    )?;
+    lower_totals(tx, "all_points", points)?;
+    removed += points;
+    let scale = 1_000_000_000;
+    for (table, key, widths) in
+        [("rollup", "second, series, arrival", ""), ("folds", "width, second, series", "width IN (10, 60) AND")]
+    {
+        let sql = format!(
+            "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {widths} second < ?1 AND {} LIMIT ?2)",
+            unpinned("second", scale)
+        );
+        removed += tx.execute(&sql, params![limit.div_euclid(scale), STEP])?;
+    }
+    for (table, column) in [("commits", "stamp"), ("seen", "arrival")] {
+        // The last commit carries the totals: it stays.
+        let keep = if table == "commits" { "AND stamp < (SELECT max(stamp) FROM commits)" } else { "" };
+        removed += tx.execute(&format!("DELETE FROM {table} WHERE {column} < ?1 {keep}"), params![limit])?;
+    }
+    Ok(removed)
+}
+
+/// The first row number at or after which rows arrived at `limit` or later. Arrival grows with the row number.
+fn first_since(tx: &Connection, table: &str, limit: i64) -> rusqlite::Result<i64> {
+    let ends = format!("SELECT coalesce(min(id), 0), coalesce(max(id), -1) + 1 FROM {table}");
+    let (mut low, mut high): (i64, i64) = tx.query_row(&ends, [], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    let mut next = tx.prepare(&format!("SELECT arrival FROM {table} WHERE id >= ?1 ORDER BY id LIMIT 1"))?;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let arrival: i64 = next.query_row([middle], |r| r.get(0))?;
+        if arrival < limit { low = middle + 1 } else { high = middle }
+    }
+    Ok(low)
+}
+
+fn lower_totals(tx: &Connection, column: &str, by: usize) -> rusqlite::Result<()> {
+    if by > 0 {
+        let sql = format!("UPDATE commits SET {column} = max(0, {column} - ?1) WHERE stamp = (SELECT max(stamp) FROM commits)");
+        tx.execute(&sql, [by as i64])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! What a commit adds to the seconds of each series.
+
+use std::collections::{BTreeMap, HashMap};
+
+use fuseboard_api::histogram::{LatencyHistogram, bucket_of};
+use rusqlite::{Connection, params};
+
+/// What one commit adds to one second of one series.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Delta {
+    pub(crate) calls: u64,
+    pub(crate) errors: u64,
+    pub(crate) refused: u64,
+    pub(crate) attempts: u64,
+    pub(crate) cut: u64,
+    pub(crate) latency: LatencyHistogram,
+    pub(crate) attempt_latency: LatencyHistogram,
+    pub(crate) deadline: LatencyHistogram,
+}
+
+impl Delta {
+    /// Adds another.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.errors += other.errors;
+        self.refused += other.refused;
+        self.attempts += other.attempts;
+        self.cut += other.cut;
+        self.latency.merge(&other.latency);
+        self.attempt_latency.merge(&other.attempt_latency);
+        self.deadline.merge(&other.deadline);
+    }
+}
+
+/// Deltas by (series, second of the call's end).
+pub(super) type Deltas = HashMap<(i64, i64), Delta>;
+
+/// Writes a histogram as pairs of (bucket step, count), each a base-128 number, low bits first. `None` when empty.
+pub(crate) fn pack(histogram: &LatencyHistogram) -> Option<Vec<u8>> {
+    if histogram.counts.is_empty() {
+        return None;
+    }
+    let mut out = Vec::with_capacity(histogram.counts.len() * 3);
+    let mut last = 0;
+    for (bucket, count) in &histogram.counts {
+        push_number(&mut out, u64::from(bucket - last));
+        push_number(&mut out, *count);
+        last = *bucket;
+    }
+    Some(out)
+}
+
+fn push_number(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push((n as u8 & 0x7f) | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+fn take_number(bytes: &mut &[u8]) -> Option<u64> {
+    let mut n = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (first, rest) = bytes.split_first()?;
+        *bytes = rest;
+        n |= u64::from(first & 0x7f) << shift;
+        if first & 0x80 == 0 {
+            return Some(n);
+        }
+    }
+    None
+}
+
+/// Adds a packed histogram to `sum`. A torn one counts as far as it can be read.
+pub(crate) fn unpack_into(mut bytes: &[u8], sum: &mut BTreeMap<u16, u64>) {
+    let mut bucket = 0u16;
+    while let (Some(step), Some(count)) = (take_number(&mut bytes), take_number(&mut bytes)) {
+        let Some(next) = u16::try_from(step).ok().and_then(|s| bucket.checked_add(s)) else { return };
+        bucket = next;
+        *sum.entry(bucket).or_insert(0) += count;
+    }
+}
+
+/// Writes the deltas of one commit; `until` says up to which second (exclusive) stretches of 10 and 60 s are folded.
+pub(super) fn write(conn: &Connection, deltas: &Deltas, stamp: i64, until: Folded) -> rusqlite::Result<()> {
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO rollup (second, series, arrival, late, calls, errors, refused, attempts, cut, latency, attempt_latency, deadline)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )?;
+    for ((series, second), d) in deltas {
+        insert.execute(params![
+            second,
+            series,
+            stamp,
+            until.late(*second),
+            d.calls as i64,
+            d.errors as i64,
+            d.refused as i64,
+            d.attempts as i64,
+            d.cut as i64,
+            pack(&d.latency),
+            pack(&d.attempt_latency),
+            pack(&d.deadline),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Up to which second (exclusive) stretches are folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Folded {
+    /// Stretches of 10 s.
+    pub(crate) tens: i64,
+    /// Stretches of 60 s.
+    pub(crate) minutes: i64,
+}
+
+impl Folded {
+    /// As it was at the instant `as_of`.
+    pub(crate) fn load(conn: &Connection, as_of: i64) -> rusqlite::Result<Self> {
+        let mut read =
+            conn.prepare_cached("SELECT max(until) FROM folded WHERE width = ?1 AND arrival <= ?2")?;
+        let mut of = |width: i64| -> rusqlite::Result<i64> {
+            Ok(read.query_row(params![width, as_of], |r| r.get::<_, Option<i64>>(0))?.unwrap_or(i64::MIN))
+        };
+        Ok(Self { tens: of(10)?, minutes: of(60)? })
+    }
+
+    fn late(self, second: i64) -> i64 {
+        i64::from(second < self.tens) + 2 * i64::from(second < self.minutes)
+    }
+}
+
+/// Sums what came since the last fold for every whole stretch of `width` seconds that ended by `until`. Runs in its own
+/// transaction: everything that commits after it and falls before `until` is late.
+pub(super) fn fold(conn: &Connection, width: i64, from: i64, until: i64, stamp: i64) -> rusqlite::Result<()> {
+    let mut sums: BTreeMap<(i64, i64), Delta> = BTreeMap::new();
+    {
+        let mut read = conn.prepare_cached(
+            "SELECT second, series, calls, errors, refused, attempts, cut, latency, attempt_latency, deadline
+             FROM rollup WHERE second >= ?1 AND second < ?2",
+        )?;
+        let mut rows = read.query(params![from, until])?;
+        while let Some(row) = rows.next()? {
+            let second: i64 = row.get(0)?;
+            let sum = sums.entry((second.div_euclid(width) * width, row.get(1)?)).or_default();
+            add_row(sum, row, 2)?;
+        }
+    }
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO folds (width, second, series, calls, errors, refused, attempts, cut, latency, attempt_latency, deadline)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
+    for ((second, series), d) in &sums {
+        insert.execute(params![
+            width,
+            second,
+            series,
+            d.calls as i64,
+            d.errors as i64,
+            d.refused as i64,
+            d.attempts as i64,
+            d.cut as i64,
+            pack(&d.latency),
+            pack(&d.attempt_latency),
+            pack(&d.deadline),
+        ])?;
+    }
+    conn.prepare_cached("INSERT INTO folded (width, until, arrival) VALUES (?1, ?2, ?3)")?
+        .execute(params![width, until, stamp])?;
+    Ok(())
+}
+
+/// Adds the counters and histograms of a row whose `calls` is column `at`.
+pub(crate) fn add_row(sum: &mut Delta, row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<()> {
+    let number = |i: usize| -> rusqlite::Result<u64> { Ok(row.get::<_, i64>(at + i)?.max(0) as u64) };
+    sum.calls += number(0)?;
+    sum.errors += number(1)?;
+    sum.refused += number(2)?;
+    sum.attempts += number(3)?;
+    sum.cut += number(4)?;
+    for (i, histogram) in [&mut sum.latency, &mut sum.attempt_latency, &mut sum.deadline].into_iter().enumerate() {
+        if let Some(bytes) = row.get_ref(at + 5 + i)?.as_blob_or_null().unwrap_or(None) {
+            unpack_into(bytes, &mut histogram.counts);
+        }
+    }
+    Ok(())
+}
+
+/// The bucket of a deadline or latency; durations are clamped at zero.
+pub(super) fn record(histogram: &mut LatencyHistogram, nanos: u64) {
+    *histogram.counts.entry(bucket_of(nanos)).or_insert(0) += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_histograms_come_back_and_add_up() {
+        let mut histogram = LatencyHistogram::default();
+        for nanos in [0, 1, 900, 1_000_000, 1_000_001, 80_000_000_000, u64::MAX] {
+            histogram.record(nanos);
+        }
+        let bytes = pack(&histogram).expect("not empty");
+        let mut back = LatencyHistogram::default();
+        unpack_into(&bytes, &mut back.counts);
+        assert_eq!(back, histogram);
+        unpack_into(&bytes, &mut back.counts);
+        assert_eq!(back.count(), 14);
+        assert_eq!(pack(&LatencyHistogram::default()), None);
+    }
+
+    #[test]
+    fn torn_histograms_do_no_harm() {
+        let mut sum = BTreeMap::new();
+        unpack_into(&[0xff; 40], &mut sum);
+        unpack_into(&[5], &mut sum);
+        assert!(sum.is_empty());
+        unpack_into(&[5, 2, 0x80], &mut sum);
+        assert_eq!(sum, BTreeMap::from([(5, 2)]));
+    }
+}

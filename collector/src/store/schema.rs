@@ -1,0 +1,132 @@
+//! The tables, and how older files become newer ones.
+
+use rusqlite::Connection;
+
+/// `application_id` of Fuseboard's files: the letters `FUSE`.
+pub const APPLICATION_ID: i32 = i32::from_be_bytes(*b"FUSE");
+
+/// The schema version that this program writes.
+pub const VERSION: i64 = 1;
+
+/// Everything with a time of its own carries `arrival` beside it, the stamp of the commit that brought it. Times are Unix
+/// nanoseconds unless a name says otherwise; ids are raw bytes; `body` columns are OTLP protobuf.
+const TELEMETRY: &str = "
+CREATE TABLE IF NOT EXISTS commits (
+    stamp INTEGER PRIMARY KEY,
+    spans INTEGER NOT NULL, logs INTEGER NOT NULL, points INTEGER NOT NULL,
+    all_spans INTEGER NOT NULL, all_traces INTEGER NOT NULL, all_logs INTEGER NOT NULL, all_points INTEGER NOT NULL,
+    oldest INTEGER NOT NULL, newest INTEGER NOT NULL,
+    lag BLOB
+) STRICT;
+CREATE TABLE IF NOT EXISTS names (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE IF NOT EXISTS origins (
+    id INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE,
+    service TEXT NOT NULL, instance TEXT NOT NULL, version TEXT NOT NULL,
+    resource BLOB NOT NULL, resource_schema_url TEXT NOT NULL,
+    scope BLOB NOT NULL, scope_schema_url TEXT NOT NULL,
+    arrival INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS seen (
+    service TEXT NOT NULL, instance TEXT NOT NULL, arrival INTEGER NOT NULL,
+    PRIMARY KEY (service, instance, arrival)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS attribute_keys (key TEXT PRIMARY KEY, arrival INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spans (
+    id INTEGER PRIMARY KEY,
+    trace_id BLOB NOT NULL, span_id BLOB NOT NULL, side INTEGER NOT NULL,
+    parent BLOB,
+    origin INTEGER NOT NULL, name INTEGER NOT NULL, kind INTEGER NOT NULL,
+    start INTEGER NOT NULL, end INTEGER NOT NULL,
+    status INTEGER NOT NULL, marks INTEGER NOT NULL, peer INTEGER,
+    arrival INTEGER NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS spans_by_id ON spans (trace_id, span_id, side);
+CREATE INDEX IF NOT EXISTS spans_by_start ON spans (start);
+CREATE TABLE IF NOT EXISTS pending (
+    span INTEGER PRIMARY KEY,
+    server INTEGER NOT NULL,
+    trace_id BLOB NOT NULL, span_id BLOB NOT NULL,
+    service TEXT NOT NULL, operation TEXT NOT NULL, fallback TEXT NOT NULL,
+    end INTEGER NOT NULL, nanos INTEGER NOT NULL, failed INTEGER NOT NULL,
+    deadline INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS logs (
+    id INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL, severity INTEGER NOT NULL, origin INTEGER NOT NULL,
+    trace_id BLOB, span_id BLOB,
+    arrival INTEGER NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS logs_by_time ON logs (time);
+CREATE INDEX IF NOT EXISTS logs_by_trace ON logs (trace_id) WHERE trace_id IS NOT NULL;
+CREATE TABLE IF NOT EXISTS metrics (
+    id INTEGER PRIMARY KEY,
+    origin INTEGER NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
+    unit TEXT NOT NULL, description TEXT NOT NULL,
+    temporality INTEGER NOT NULL, monotonic INTEGER NOT NULL,
+    attributes BLOB NOT NULL,
+    arrival INTEGER NOT NULL,
+    UNIQUE (origin, name, kind, unit, temporality, monotonic, attributes)
+) STRICT;
+CREATE INDEX IF NOT EXISTS metrics_by_name ON metrics (name);
+CREATE TABLE IF NOT EXISTS points (
+    metric INTEGER NOT NULL, time INTEGER NOT NULL,
+    value REAL NOT NULL, count INTEGER NOT NULL, sum REAL NOT NULL,
+    arrival INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (metric, time)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS points_by_time ON points (time);
+CREATE TABLE IF NOT EXISTS pins (id INTEGER PRIMARY KEY, oldest INTEGER NOT NULL, newest INTEGER NOT NULL) STRICT;
+";
+
+/// Rollups: a `series` is an edge or an instance's answers to one operation; `rollup` has what each commit added to each
+/// second of it, `folds` has sums of whole stretches of 10 or 60 s, made once when they are over. A second that is added
+/// to after its stretch was folded is marked `late` (1: for the 10 s, 2: for the 60 s) and added on top when read.
+const ROLLUPS: &str = "
+CREATE TABLE IF NOT EXISTS series (
+    id INTEGER PRIMARY KEY,
+    inbound INTEGER NOT NULL,
+    caller TEXT NOT NULL, callee TEXT NOT NULL, operation TEXT NOT NULL,
+    instance TEXT NOT NULL, version TEXT NOT NULL,
+    caller_kind INTEGER NOT NULL, callee_kind INTEGER NOT NULL, system TEXT NOT NULL, asynchronous INTEGER NOT NULL,
+    arrival INTEGER NOT NULL,
+    UNIQUE (inbound, caller, callee, operation, instance, version)
+) STRICT;
+CREATE TABLE IF NOT EXISTS rollup (
+    second INTEGER NOT NULL, series INTEGER NOT NULL, arrival INTEGER NOT NULL, late INTEGER NOT NULL,
+    calls INTEGER NOT NULL, errors INTEGER NOT NULL, refused INTEGER NOT NULL,
+    attempts INTEGER NOT NULL, cut INTEGER NOT NULL,
+    latency BLOB, attempt_latency BLOB, deadline BLOB,
+    PRIMARY KEY (second, series, arrival)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS rollup_late ON rollup (second) WHERE late > 0;
+CREATE TABLE IF NOT EXISTS folds (
+    width INTEGER NOT NULL, second INTEGER NOT NULL, series INTEGER NOT NULL,
+    calls INTEGER NOT NULL, errors INTEGER NOT NULL, refused INTEGER NOT NULL,
+    attempts INTEGER NOT NULL, cut INTEGER NOT NULL,
+    latency BLOB, attempt_latency BLOB, deadline BLOB,
+    PRIMARY KEY (width, second, series)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS folded (
+    width INTEGER NOT NULL, until INTEGER NOT NULL, arrival INTEGER NOT NULL,
+    PRIMARY KEY (width, arrival)
+) STRICT, WITHOUT ROWID;
+";
+
+/// All tables of the newest version, room by room.
+const PIECES: &[&str] = &[TELEMETRY, ROLLUPS];
+
+/// Brings a database from version `from` (0: empty) to [`VERSION`]. Runs inside the caller's transaction.
+pub(super) fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
+    if from < 1 {
+        conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    // Every piece says IF NOT EXISTS: a room may add tables within a version.
+    for piece in PIECES {
+        conn.execute_batch(piece)?;
+    }
+    conn.pragma_update(None, "user_version", VERSION)
+}

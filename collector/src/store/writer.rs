@@ -1,0 +1,352 @@
+//! The one thread that writes. Jobs that come close together share a transaction, and each sender hears of its own job
+//! only after the commit.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use fuseboard_api::live::Touched;
+use fuseboard_api::{TimeRange, UnixNanos};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot};
+
+use super::clock::Clock;
+use super::error::StoreError;
+use super::insert::{State, Tally};
+use super::rollup::{self, Folded, pack};
+use super::rows::{Appended, Batch};
+use super::vitals::Vitals;
+use super::{Committed, Settings, retention};
+
+/// Told once the commit has happened, or not.
+pub(super) type Ack = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// A job that runs inside the transaction. An error undoes this job alone; it has then told its sender by itself.
+pub(super) type Work = Box<dyn FnOnce(&Transaction<'_>, UnixNanos) -> Result<Ack, Undone> + Send>;
+
+/// The job failed and must be undone.
+#[derive(Debug)]
+pub(super) struct Undone;
+
+/// What the queue carries.
+pub(super) enum Job {
+    /// Telemetry.
+    Append { batch: Batch, ack: oneshot::Sender<Result<Appended, StoreError>>, _room: OwnedSemaphorePermit },
+    /// Anything else.
+    Work { work: Work, touched: Vec<Touched> },
+    /// Commit what there is now and say so.
+    Flush(oneshot::Sender<()>),
+    /// End.
+    Stop,
+}
+
+/// Everything the thread owns.
+pub(super) struct Writer {
+    pub(super) conn: Connection,
+    pub(super) jobs: Receiver<Job>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) events: broadcast::Sender<Committed>,
+    pub(super) vitals: Arc<Vitals>,
+    pub(super) settings: Settings,
+    pub(super) state: State,
+    pub(super) folded: Folded,
+    pub(super) generation: u64,
+    pub(super) chores: Instant,
+    pub(super) swept: Instant,
+}
+
+/// How long the thread sleeps at most before it looks for chores.
+const CHORES: Duration = Duration::from_secs(1);
+
+/// How long after its end a stretch of 10 s or 60 s is folded: by then nearly everything has come.
+const FOLD_AFTER: i64 = 5;
+
+/// One transaction's worth of jobs, on their way to the commit.
+struct Group {
+    tally: Tally,
+    acks: Vec<Ack>,
+    touched: Vec<Touched>,
+    rows: usize,
+    urgent: bool,
+}
+
+impl Group {
+    fn touch(&mut self, kinds: &[Touched]) {
+        for kind in kinds {
+            if !self.touched.contains(kind) {
+                self.touched.push(*kind);
+            }
+        }
+    }
+}
+
+impl Writer {
+    /// Works until told to stop.
+    pub(super) fn run(mut self) {
+        loop {
+            let idle = CHORES.saturating_sub(self.chores.elapsed());
+            match self.jobs.recv_timeout(idle) {
+                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(job) => {
+                    if self.group(Some(job)) {
+                        break;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.chores.elapsed() >= CHORES {
+                self.chores = Instant::now();
+                self.do_chores();
+            }
+        }
+        // Leaves one whole file behind; failing that, the log beside it is replayed at the next start.
+        if let Err(e) = self.conn.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);") {
+            tracing::warn!("could not fold the write-ahead log into the file at the end: {e}");
+        }
+    }
+
+    /// Runs jobs in one transaction until the linger is over, then commits. True when told to stop.
+    fn group(&mut self, first: Option<Job>) -> bool {
+        let stamp = self.clock.begin();
+        let mut stop = false;
+        let mut group =
+            Group { tally: Tally::at(stamp.0), acks: Vec::new(), touched: Vec::new(), rows: 0, urgent: false };
+        let outcome = self.fill(first, &mut group, &mut stop);
+        self.clock.end();
+        match &outcome {
+            Ok(()) => {
+                self.vitals.set_trouble("");
+                self.announce(&group, stamp);
+            }
+            Err(e) => {
+                self.vitals.set_trouble(&e.to_string());
+                self.recover();
+            }
+        }
+        for ack in group.acks {
+            ack(outcome.as_ref().map(|()| ()).map_err(again));
+        }
+        stop
+    }
+
+    fn fill(&mut self, first: Option<Job>, group: &mut Group, stop: &mut bool) -> Result<(), StoreError> {
+        let Self { conn, jobs, state, settings, vitals, .. } = self;
+        let tx = match Transaction::new_unchecked(conn, TransactionBehavior::Immediate) {
+            Ok(tx) => tx,
+            Err(e) => {
+                let error = StoreError::from(e);
+                if let Some(job) = first {
+                    refuse(job, &error);
+                }
+                return Err(error);
+            }
+        };
+        let deadline = Instant::now() + settings.linger;
+        let mut next = first;
+        loop {
+            match next.take() {
+                None => break,
+                Some(Job::Stop) => {
+                    *stop = true;
+                    break;
+                }
+                Some(job) => run_job(&tx, state, vitals, group, job),
+            }
+            if group.rows >= settings.group_rows {
+                break;
+            }
+            let wait = if group.urgent { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
+            next = jobs.recv_timeout(wait).ok();
+        }
+        state.expire(&tx, &mut group.tally)?;
+        if group.tally.deltas.is_empty() && group.acks.is_empty() {
+            return Ok(tx.rollback()?);
+        }
+        rollup::write(&tx, &group.tally.deltas, group.tally.stamp, self.folded)?;
+        write_commit(&tx, &group.tally)?;
+        tx.commit()?;
+        Ok(())
+    }
+
+    fn announce(&mut self, group: &Group, stamp: UnixNanos) {
+        let tally = &group.tally;
+        let mut touched = group.touched.clone();
+        for (some, kind) in [
+            (tally.spans > 0 || !tally.deltas.is_empty(), Touched::Spans),
+            (tally.logs > 0, Touched::Logs),
+            (tally.points > 0, Touched::Metrics),
+        ] {
+            if some && !touched.contains(&kind) {
+                touched.push(kind);
+            }
+        }
+        if touched.is_empty() {
+            return;
+        }
+        let range = match tally.newest >= tally.oldest {
+            true => TimeRange { from: UnixNanos(tally.oldest), to: UnixNanos(tally.newest.saturating_add(1)) },
+            false => TimeRange { from: stamp, to: UnixNanos(stamp.0.saturating_add(1)) },
+        };
+        self.generation += 1;
+        // Nobody listening is no error.
+        let _ = self.events.send(Committed { generation: self.generation, stamp, range, touched });
+    }
+
+    /// After a rollback: what memory says about the tables may be wrong.
+    fn recover(&mut self) {
+        match State::load(&self.conn) {
+            Ok(state) => self.state = state,
+            Err(e) => tracing::error!("cannot read back what the tables hold: {e}"),
+        }
+    }
+
+    fn do_chores(&mut self) {
+        let now = UnixNanos::now().0;
+        if self.state.pairing.next_deadline().is_some_and(|d| d <= now) {
+            self.group(None);
+        }
+        for (width, until) in [(10, self.folded.tens), (60, self.folded.minutes)] {
+            let end = (now / 1_000_000_000 - FOLD_AFTER).div_euclid(width) * width;
+            if end > until
+                && let Err(e) = self.fold(width, until, end)
+            {
+                self.vitals.set_trouble(&StoreError::from(e).to_string());
+            }
+        }
+        if self.swept.elapsed() >= self.settings.retention.every {
+            self.swept = Instant::now();
+            let stamp = self.clock.begin();
+            let swept = retention::sweep(&self.conn, &self.settings.retention, stamp.0);
+            self.clock.end();
+            match swept {
+                // More is left to do: go on at the next round rather than in half a minute.
+                Ok(true) => self.swept = Instant::now() - self.settings.retention.every,
+                Ok(false) => {}
+                Err(e) => self.vitals.set_trouble(&StoreError::from(e).to_string()),
+            }
+        }
+    }
+
+    fn fold(&mut self, width: i64, from: i64, until: i64) -> rusqlite::Result<()> {
+        let stamp = self.clock.begin();
+        let folded = (|| {
+            let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
+            rollup::fold(&tx, width, from, until, stamp.0)?;
+            tx.commit()
+        })();
+        self.clock.end();
+        folded?;
+        match width {
+            10 => self.folded.tens = until,
+            _ => self.folded.minutes = until,
+        }
+        Ok(())
+    }
+}
+
+fn run_job(tx: &Transaction<'_>, state: &mut State, vitals: &Vitals, group: &mut Group, job: Job) {
+    if let Err(e) = tx.execute_batch("SAVEPOINT job") {
+        refuse(job, &e.into());
+        return;
+    }
+    let done = match job {
+        Job::Append { batch, ack, _room } => {
+            group.rows += batch.spans.len() + batch.logs.len() + batch.metrics.iter().map(|m| m.points.len()).sum::<usize>();
+            let mut tally = Tally::at(group.tally.stamp);
+            match state.append(tx, &batch, &mut tally) {
+                Ok(appended) => {
+                    group.tally.merge(tally);
+                    vitals.count_duplicates(appended.duplicates);
+                    group.acks.push(Box::new(move |outcome| {
+                        let _ = ack.send(outcome.map(|()| appended));
+                        drop(_room);
+                    }));
+                    true
+                }
+                Err(e) => {
+                    let error = StoreError::from(e);
+                    vitals.set_trouble(&error.to_string());
+                    let _ = ack.send(Err(error));
+                    false
+                }
+            }
+        }
+        Job::Work { work, touched } => {
+            group.urgent = true;
+            match work(tx, UnixNanos(group.tally.stamp)) {
+                Ok(ack) => {
+                    group.touch(&touched);
+                    group.acks.push(ack);
+                    true
+                }
+                Err(Undone) => false,
+            }
+        }
+        Job::Flush(told) => {
+            group.urgent = true;
+            group.acks.push(Box::new(move |_| {
+                let _ = told.send(());
+            }));
+            true
+        }
+        Job::Stop => true,
+    };
+    let end = if done { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
+    if let Err(e) = tx.execute_batch(end) {
+        // The commit will fail for the same reason and tell everybody.
+        tracing::error!("a savepoint could not be ended: {e}");
+    }
+    if !done {
+        // Numbers given inside the undone job are void.
+        match State::load(tx) {
+            Ok(fresh) => *state = fresh,
+            Err(e) => tracing::error!("cannot read back what the tables hold: {e}"),
+        }
+    }
+}
+
+/// Tells a job's sender that it was not even begun.
+fn refuse(job: Job, error: &StoreError) {
+    match job {
+        Job::Append { ack, .. } => {
+            let _ = ack.send(Err(again(error)));
+        }
+        // Dropping the rest closes their channels, which their senders understand as not done.
+        Job::Work { .. } | Job::Flush(_) | Job::Stop => {}
+    }
+}
+
+/// The same failure for one more sender.
+fn again(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::DiskFull => StoreError::DiskFull,
+        StoreError::ReadOnly => StoreError::ReadOnly,
+        StoreError::Sqlite(rusqlite::Error::SqliteFailure(code, text)) => {
+            StoreError::Sqlite(rusqlite::Error::SqliteFailure(*code, text.clone()))
+        }
+        other => StoreError::Corrupt(other.to_string()),
+    }
+}
+
+/// Adds the commit's line: counters of everything so far, so that totals as of any instant are one look-up.
+fn write_commit(conn: &Connection, t: &Tally) -> rusqlite::Result<()> {
+    let (oldest, newest) = if t.newest >= t.oldest { (t.oldest, t.newest) } else { (0, 0) };
+    conn.prepare_cached(
+        "INSERT INTO commits (stamp, spans, logs, points, all_spans, all_traces, all_logs, all_points, oldest, newest, lag)
+         SELECT ?1, ?2, ?4, ?5,
+                ?2 + coalesce(max(all_spans), 0), ?3 + coalesce(max(all_traces), 0),
+                ?4 + coalesce(max(all_logs), 0), ?5 + coalesce(max(all_points), 0), ?6, ?7, ?8
+         FROM (SELECT * FROM commits ORDER BY stamp DESC LIMIT 1)",
+    )?
+    .execute(params![
+        t.stamp,
+        t.spans as i64,
+        t.traces as i64,
+        t.logs as i64,
+        t.points as i64,
+        oldest,
+        newest,
+        pack(&t.lag)
+    ])?;
+    Ok(())
+}
