@@ -1,0 +1,275 @@
+//! Verbs that only look.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use fuseboard_api::ask::{Answer, Question};
+use fuseboard_api::graph::Edge;
+use fuseboard_api::trace::TraceQuery;
+use fuseboard_api::{TimeRange, TraceId};
+
+use super::client::Client;
+use super::print::{instant, json, line, ms, percent, table};
+use super::{Session, super::exit::Failure};
+
+/// The collector answered another question than was asked: only a version mismatch can do that.
+pub(super) fn mismatch() -> anyhow::Error {
+    anyhow::anyhow!("the collector answered something else than was asked; are both of the same version?")
+}
+
+pub(super) fn stats(session: &Session) -> Result<()> {
+    let Answer::Totals(t) = session.client.ask(Question::Totals)? else { return Err(mismatch()) };
+    if session.json {
+        return json(&t);
+    }
+    line(&format!(
+        "{} spans in {} traces · {} logs · {} metric points · {} services, {} instances · {:.1} MiB",
+        t.spans, t.traces, t.logs, t.metric_points, t.services.len(), t.instances,
+        t.bytes_on_disk as f64 / f64::from(1 << 20)
+    ))?;
+    line(&format!("{:.0} spans/s, stored {:.0} ms after they ended", t.spans_per_second, t.lag_ms))?;
+    line(&t.services.join(" "))?;
+    if t.trouble.is_empty() { Ok(()) } else { bail!("the collector is in trouble: {}", t.trouble) }
+}
+
+/// One line of `ctl edges --json`.
+#[derive(serde::Serialize)]
+struct EdgeLine<'a> {
+    caller: &'a str,
+    service: &'a str,
+    operation: &'a str,
+    rate: f64,
+    calls: u64,
+    errors: u64,
+    error_ratio: f64,
+    refused: u64,
+    attempts: u64,
+    p50_ms: Option<f64>,
+    p95_ms: Option<f64>,
+    p99_ms: Option<f64>,
+    attempt_timeout_ms: Option<u64>,
+    overall_timeout_ms: Option<u64>,
+    breaker: Option<&'a fuseboard_api::graph::EdgeBreaker>,
+}
+
+impl<'a> From<&'a Edge> for EdgeLine<'a> {
+    fn from(e: &'a Edge) -> Self {
+        let quantile = |q| e.stats.quantile(q).map(|d| d.as_secs_f64() * 1e3);
+        Self {
+            caller: &e.key.caller,
+            service: &e.key.callee,
+            operation: &e.key.operation,
+            rate: e.stats.rate(),
+            calls: e.stats.calls,
+            errors: e.stats.errors,
+            error_ratio: e.stats.error_ratio(),
+            refused: e.stats.refused,
+            attempts: e.stats.attempts,
+            p50_ms: quantile(0.5),
+            p95_ms: quantile(0.95),
+            p99_ms: quantile(0.99),
+            attempt_timeout_ms: e.attempt_timeout_ms,
+            overall_timeout_ms: e.overall_timeout_ms,
+            breaker: e.breaker.as_ref(),
+        }
+    }
+}
+
+pub(super) fn edges(session: &Session, last: Duration) -> Result<()> {
+    let range = TimeRange::ending(Client::now(), last);
+    let Answer::Board(board) = session.client.ask(Question::Board { range })? else { return Err(mismatch()) };
+    if session.json {
+        return json(&board.edges.iter().map(EdgeLine::from).collect::<Vec<_>>());
+    }
+    let rows: Vec<_> = board
+        .edges
+        .iter()
+        .map(|e| {
+            [
+                e.key.to_string(),
+                format!("{:.1}/s", e.stats.rate()),
+                percent(e.stats.error_ratio()),
+                e.stats.refused.to_string(),
+                ms(e.stats.quantile(0.5)),
+                ms(e.stats.quantile(0.95)),
+                e.attempt_timeout_ms.map_or_else(|| "-".to_owned(), |t| format!("{t} ms")),
+                e.breaker.as_ref().map_or_else(|| "-".to_owned(), |b| word(&b.state)),
+            ]
+        })
+        .collect();
+    table(["EDGE", "RATE", "ERRORS", "REFUSED", "P50", "P95", "TIMEOUT", "BREAKER"], &rows)?;
+    board.headline.map_or(Ok(()), |h| line(&format!("\n{}", h.text)))
+}
+
+/// A word of the wire as it is written there: `half_open`.
+pub(super) fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Conditions of `ctl traces`.
+#[derive(Args)]
+pub(super) struct TracesArgs {
+    /// With a span of this service.
+    #[arg(long)]
+    service: Option<String>,
+    /// With a span of this name.
+    #[arg(long)]
+    operation: Option<String>,
+    /// With a failed span.
+    #[arg(long)]
+    errors: bool,
+    /// Lasting at least.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    min: Option<Duration>,
+    /// Lasting at most.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    max: Option<Duration>,
+    /// Text in a name, status message or attribute.
+    #[arg(long)]
+    text: Option<String>,
+    /// A span attribute, KEY=VALUE; may be given several times.
+    #[arg(long = "attr", value_name = "KEY=VALUE")]
+    attributes: Vec<String>,
+    /// Of the last …
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    last: Duration,
+    /// At most so many.
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+}
+
+pub(super) fn traces(session: &Session, args: &TracesArgs) -> Result<()> {
+    let mut attributes = Vec::new();
+    for pair in &args.attributes {
+        let Some((key, value)) = pair.split_once('=') else { bail!("--attr {pair:?} has no '='; write KEY=VALUE") };
+        attributes.push((key.to_owned(), value.to_owned()));
+    }
+    let query = TraceQuery {
+        range: TimeRange::ending(Client::now(), args.last),
+        service: args.service.clone(),
+        operation: args.operation.clone(),
+        min_ms: args.min.map(|d| d.as_secs_f64() * 1e3),
+        max_ms: args.max.map(|d| d.as_secs_f64() * 1e3),
+        errors_only: args.errors,
+        attributes,
+        text: args.text.clone(),
+        limit: args.limit,
+        ..TraceQuery::default()
+    };
+    let Answer::Traces(list) = session.client.ask(Question::Traces(query))? else { return Err(mismatch()) };
+    if session.json {
+        return json(&list.rows);
+    }
+    let rows: Vec<_> = list
+        .rows
+        .iter()
+        .map(|r| {
+            [
+                r.trace_id.to_string(),
+                instant(r.start),
+                format!("{} {}", r.service, r.operation),
+                ms(Some(Duration::from_nanos(r.duration_nanos))),
+                r.spans.to_string(),
+                r.errors.to_string(),
+                r.refused.to_string(),
+            ]
+        })
+        .collect();
+    table(["TRACE", "START", "ROOT", "DURATION", "SPANS", "ERRORS", "REFUSED"], &rows)
+}
+
+pub(super) fn trace(session: &Session, id: TraceId) -> Result<()> {
+    if session.json {
+        return line(session.client.text(&format!("/v1/traces/{id}"))?.trim_end());
+    }
+    let Answer::Trace(trace) = session.client.ask(Question::Trace(id))? else { return Err(mismatch()) };
+    let Some(trace) = trace else {
+        return Err(Failure::NotMet(format!("no span of trace {id} is stored; it may be older than the retention")).into());
+    };
+    let begin = trace.spans.iter().map(|s| s.start).min().unwrap_or_default();
+    let rows: Vec<_> = trace
+        .spans
+        .iter()
+        .map(|s| {
+            [
+                ms(Some(s.start.since(begin))),
+                ms(Some(Duration::from_nanos(s.duration_nanos()))),
+                s.origin.service.clone(),
+                s.name.clone(),
+                word(&s.kind),
+                if s.is_error() { format!("error {}", s.status_message) } else { String::new() },
+            ]
+        })
+        .collect();
+    table(["AT", "DURATION", "SERVICE", "NAME", "KIND", "STATUS"], &rows)
+}
+
+pub(super) fn forecast(session: &Session) -> Result<()> {
+    let Answer::Forecasts(all) = session.client.ask(Question::Forecasts)? else { return Err(mismatch()) };
+    if session.json {
+        return json(&all);
+    }
+    let rows: Vec<_> = all
+        .forecasts
+        .iter()
+        .map(|f| {
+            [
+                f.key.to_string(),
+                word(&f.quantity),
+                f.breach.as_ref().map_or_else(|| "-".to_owned(), |b| format!("{} from {}", b.limit, instant(b.earliest))),
+                format!("{} of {}", f.record.held, f.record.scored),
+                f.sentence.clone(),
+            ]
+        })
+        .collect();
+    table(["EDGE", "QUANTITY", "BREACH", "HELD", "IN WORDS"], &rows)?;
+    all.anomalies.iter().try_for_each(|a| line(&a.sentence))
+}
+
+pub(super) fn audit(session: &Session, text: Option<String>) -> Result<()> {
+    let Answer::Audit(audit) = session.client.ask(Question::Audit { text })? else { return Err(mismatch()) };
+    if session.json {
+        json(&audit)?;
+    } else {
+        let rows: Vec<_> = audit
+            .entries
+            .iter()
+            .map(|e| {
+                [e.sequence.to_string(), instant(e.at), e.actor.clone(), e.action.clone(), e.target.clone(), e.reason.clone()]
+            })
+            .collect();
+        table(["#", "AT", "ACTOR", "ACTION", "TARGET", "REASON"], &rows)?;
+    }
+    match audit.broken_at {
+        None => Ok(()),
+        Some(n) => Err(Failure::NotMet(format!("the audit's chain breaks at entry {n}: somebody changed the file")).into()),
+    }
+}
+
+pub(super) fn fleet(session: &Session) -> Result<()> {
+    let range = TimeRange::ending(Client::now(), Duration::from_secs(60));
+    let Answer::Fleet(fleet) = session.client.ask(Question::Fleet { range })? else { return Err(mismatch()) };
+    if session.json {
+        return json(&fleet);
+    }
+    let rows: Vec<_> = fleet
+        .members
+        .iter()
+        .map(|m| {
+            [
+                m.service.clone(),
+                m.instance.clone(),
+                m.version.clone(),
+                match m.connected {
+                    Some(true) => "connected".to_owned(),
+                    Some(false) => "lost".to_owned(),
+                    None => "telemetry only".to_owned(),
+                },
+                if m.connected.is_some() { format!("r{}", m.running) } else { "-".to_owned() },
+                m.last_failed.as_ref().map(|(r, why)| format!("r{r}: {why}")).unwrap_or_default(),
+            ]
+        })
+        .collect();
+    table(["SERVICE", "INSTANCE", "VERSION", "CONTROL", "RUNNING", "REFUSED"], &rows)
+}

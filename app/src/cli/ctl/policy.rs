@@ -1,0 +1,176 @@
+//! The policy document.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use fuseboard_api::TimeRange;
+use fuseboard_api::ask::{Answer, Question};
+use fuseboard_api::command::Action;
+use fuseboard_api::policy::Policies;
+
+use super::super::exit::Failure;
+use super::Session;
+use super::client::Client;
+use super::data::mismatch;
+use super::print::{instant, json, line, table};
+
+#[derive(Subcommand)]
+pub(super) enum PolicyVerb {
+    /// Print the document in force, or that of a revision.
+    Get {
+        /// The revision; default: the one in force.
+        #[arg(long)]
+        revision: Option<u64>,
+    },
+    /// Publish a document as the next revision.
+    Set {
+        /// The TOML file; `-` reads standard input.
+        file: PathBuf,
+        /// The revision that the file was made from; refused when another has come since. Default: the one in force.
+        #[arg(long)]
+        base: Option<u64>,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+    /// What differs between two revisions.
+    Diff {
+        /// The older one.
+        from: u64,
+        /// The newer one; default: the one in force.
+        to: Option<u64>,
+    },
+    /// All revisions, newest first.
+    History,
+    /// Publish an earlier revision's content as a new revision.
+    Rollback {
+        /// The revision to restore.
+        to: u64,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+pub(super) fn run(session: &Session, verb: &PolicyVerb) -> Result<()> {
+    match verb {
+        PolicyVerb::Get { revision } => get(session, *revision),
+        PolicyVerb::Set { file, base, reason } => set(session, file, *base, reason),
+        PolicyVerb::Diff { from, to } => diff(session, *from, *to),
+        PolicyVerb::History => history(session),
+        PolicyVerb::Rollback { to, reason } => publish(session, reason, Action::Rollback { to: *to }),
+    }
+}
+
+fn in_force(session: &Session) -> Result<Policies> {
+    let range = TimeRange::ending(Client::now(), std::time::Duration::from_secs(60));
+    let Answer::Policies(policies) = session.client.ask(Question::Policies { range })? else { return Err(mismatch()) };
+    Ok(policies)
+}
+
+fn document(session: &Session, revision: u64) -> Result<String> {
+    let Answer::Document(found) = session.client.ask(Question::Document(revision))? else { return Err(mismatch()) };
+    found.ok_or_else(|| Failure::NotMet(format!("there is no revision {revision}; `ctl policy history` lists them")).into())
+}
+
+fn get(session: &Session, revision: Option<u64>) -> Result<()> {
+    if session.json && revision.is_none() {
+        return json(&in_force(session)?);
+    }
+    let text = match revision {
+        Some(revision) => document(session, revision)?,
+        None => in_force(session)?.document,
+    };
+    if session.json { json(&text) } else { line(text.trim_end()) }
+}
+
+fn set(session: &Session, file: &PathBuf, base: Option<u64>, reason: &str) -> Result<()> {
+    let mut text = String::new();
+    if file.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text)?;
+    } else {
+        text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    }
+    let base = match base {
+        Some(base) => base,
+        None => in_force(session)?.revision.number,
+    };
+    publish(session, reason, Action::SetPolicy { base, document: text })
+}
+
+fn publish(session: &Session, reason: &str, action: Action) -> Result<()> {
+    let receipt = session.client.command(&session.actor, reason, action)?;
+    if session.json {
+        return json(&receipt);
+    }
+    let revision = receipt.revision.unwrap_or_default();
+    line(&format!("r{revision} published to {} instances. {}", receipt.targeted, receipt.note).trim_end().to_owned())
+}
+
+fn diff(session: &Session, from: u64, to: Option<u64>) -> Result<()> {
+    let old = document(session, from)?;
+    let new = match to {
+        Some(to) => document(session, to)?,
+        None => in_force(session)?.document,
+    };
+    let lines = lines_that_differ(&old, &new);
+    if session.json {
+        return json(&lines);
+    }
+    lines.iter().try_for_each(|(sign, text)| line(&format!("{sign} {text}")))
+}
+
+/// Lines removed (`-`) and added (`+`), in order: the complement of a longest common subsequence.
+fn lines_that_differ(old: &str, new: &str) -> Vec<(char, String)> {
+    let (a, b): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
+    // longest[i][j]: the longest common subsequence of a[i..] and b[j..]
+    let mut longest = vec![vec![0_u32; b.len() + 1]; a.len() + 1];
+    for i in (0..a.len()).rev() {
+        for j in (0..b.len()).rev() {
+            longest[i][j] =
+                if a[i] == b[j] { longest[i + 1][j + 1] + 1 } else { longest[i + 1][j].max(longest[i][j + 1]) };
+        }
+    }
+    let (mut i, mut j, mut out) = (0, 0, Vec::new());
+    while i < a.len() || j < b.len() {
+        if i < a.len() && j < b.len() && a[i] == b[j] {
+            (i, j) = (i + 1, j + 1);
+        } else if j >= b.len() || (i < a.len() && longest[i + 1][j] >= longest[i][j + 1]) {
+            out.push(('-', a[i].to_owned()));
+            i += 1;
+        } else {
+            out.push(('+', b[j].to_owned()));
+            j += 1;
+        }
+    }
+    out
+}
+
+fn history(session: &Session) -> Result<()> {
+    let history = in_force(session)?.history;
+    if session.json {
+        return json(&history);
+    }
+    let rows: Vec<_> = history
+        .iter()
+        .map(|r| {
+            let restores = r.restores.map(|n| format!("restores r{n}")).unwrap_or_default();
+            [format!("r{}", r.number), instant(r.at), r.actor.clone(), r.reason.clone(), restores]
+        })
+        .collect();
+    table(["REVISION", "AT", "ACTOR", "REASON", ""], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diff_names_only_what_changed() {
+        let diff = lines_that_differ("a\nb\nc\n", "a\nx\nc\nd\n");
+        assert_eq!(diff, vec![('-', "b".to_owned()), ('+', "x".to_owned()), ('+', "d".to_owned())]);
+        assert!(lines_that_differ("same\n", "same\n").is_empty());
+    }
+}

@@ -1,0 +1,186 @@
+//! Breakers and overrides.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Subcommand;
+use fuseboard_api::TimeRange;
+use fuseboard_api::ask::{Answer, Question};
+use fuseboard_api::change::{Change, ChangeState, OverrideSpec};
+use fuseboard_api::command::Action;
+use fuseboard_policy::overrides::{OverrideAction, Selector};
+
+use super::super::exit::Failure;
+use super::client::Client;
+use super::data::{mismatch, word};
+use super::print::{instant, json, line, table};
+use super::{BreakerArgs, Session};
+
+#[derive(Subcommand)]
+pub(super) enum OverrideVerb {
+    /// What is overridden now, and what was in the last hour.
+    List,
+    /// End one.
+    End {
+        /// Its id.
+        id: u64,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+    /// End all of them.
+    EndAll {
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// `SERVICE`, `SERVICE/OPERATION` or `CALLER:SERVICE/OPERATION`; splits at the first slash, the caller's colon stands before it.
+pub(super) fn selector(target: &str) -> Result<Selector> {
+    let (head, operation) = match target.split_once('/') {
+        Some((head, operation)) => (head, Some(operation)),
+        None => (target, None),
+    };
+    let (caller, service) = match head.split_once(':') {
+        Some((caller, service)) => (Some(caller), service),
+        None => (None, head),
+    };
+    let part = |text: Option<&str>| match text {
+        Some("") => bail!("{target:?} has an empty part; write SERVICE/OPERATION or CALLER:SERVICE/OPERATION"),
+        other => Ok(other.map(str::to_owned)),
+    };
+    Ok(Selector { caller: part(caller)?, service: part(Some(service))?, operation: part(operation)?, instance: None })
+}
+
+pub(super) fn breaker(session: &Session, args: &BreakerArgs) -> Result<()> {
+    let selector = selector(&args.target)?;
+    let Some(mode) = args.mode else { return show(session, &args.target, &selector) };
+    let action = Action::SetOverride {
+        spec: OverrideSpec { selector, action: OverrideAction::Mode(mode.into()) },
+        ttl_ms: u64::try_from(args.ttl.as_millis())?,
+    };
+    let receipt = session.client.command(&session.actor, args.reason.as_deref().unwrap_or_default(), action)?;
+    let Some(id) = receipt.override_id else { return Err(mismatch()) };
+    let change = settle(session, id, args.wait)?;
+    if session.json {
+        json(&change)?;
+    } else {
+        line(&format!("override {id}: {} · applied {}/{}{}", change.summary, change.applied, change.targeted, latency(&change)))?;
+        for refusal in change.acknowledgements.iter().filter(|a| a.refused.is_some()) {
+            line(&format!("{} refused: {}", refusal.instance, refusal.refused.as_deref().unwrap_or_default()))?;
+        }
+    }
+    if change.targeted == 0 {
+        return Err(Failure::NotMet("no connected instance calls that edge; the override waits for one until it expires".to_owned()).into());
+    }
+    if change.applied < change.targeted {
+        let why = format!("applied {} of {} within {}", change.applied, change.targeted, humantime::format_duration(args.wait));
+        return Err(Failure::NotMet(why).into());
+    }
+    Ok(())
+}
+
+fn latency(change: &Change) -> String {
+    change.p99_ms().map(|p| format!(" in {p:.1} ms (p99)")).unwrap_or_default()
+}
+
+/// Waits until every instance has spoken.
+pub(super) fn settle(session: &Session, id: u64, wait: Duration) -> Result<Change> {
+    let end = Instant::now() + wait;
+    loop {
+        let now = Client::now();
+        let range = TimeRange { from: now - Duration::from_secs(3600), to: now };
+        let Answer::Changes(changes) = session.client.ask(Question::Changes { range })? else { return Err(mismatch()) };
+        let Some(change) = changes.overrides.into_iter().find(|c| c.id == id) else { return Err(mismatch()) };
+        if change.state != ChangeState::Requested || Instant::now() >= end {
+            return Ok(change);
+        }
+        session.client.pause(Duration::from_millis(20));
+    }
+}
+
+fn show(session: &Session, target: &str, selector: &Selector) -> Result<()> {
+    let range = TimeRange::ending(Client::now(), Duration::from_secs(600));
+    let Answer::Breakers(all) = session.client.ask(Question::Breakers { range })? else { return Err(mismatch()) };
+    let mine: Vec<_> = all
+        .breakers
+        .into_iter()
+        .filter(|b| selector.matches(&b.key.caller, &b.instance, &b.key.callee, &b.key.operation))
+        .collect();
+    if mine.is_empty() {
+        return Err(Failure::NotMet(format!("no breaker is known for {target}; `fuseboard ctl edges` lists the edges")).into());
+    }
+    if session.json {
+        return json(&mine);
+    }
+    let rows: Vec<_> = mine
+        .iter()
+        .map(|b| {
+            [
+                b.key.to_string(),
+                b.instance.clone(),
+                word(&b.state),
+                word(&b.mode),
+                instant(b.since),
+                format!("{}/{} failed", b.failures, b.calls),
+                b.cause.clone(),
+            ]
+        })
+        .collect();
+    table(["EDGE", "INSTANCE", "STATE", "MODE", "SINCE", "WINDOW", "CAUSE"], &rows)
+}
+
+pub(super) fn overrides(session: &Session, verb: &OverrideVerb) -> Result<()> {
+    match verb {
+        OverrideVerb::List => list(session),
+        OverrideVerb::End { id, reason } => end(session, reason, Action::EndOverride { id: *id }),
+        OverrideVerb::EndAll { reason } => end(session, reason, Action::EndAllOverrides),
+    }
+}
+
+fn end(session: &Session, reason: &str, action: Action) -> Result<()> {
+    let receipt = session.client.command(&session.actor, reason, action)?;
+    if session.json { json(&receipt) } else { line(&format!("ended; {} instances are told. {}", receipt.targeted, receipt.note)) }
+}
+
+fn list(session: &Session) -> Result<()> {
+    let range = TimeRange::ending(Client::now(), Duration::from_secs(3600));
+    let Answer::Changes(changes) = session.client.ask(Question::Changes { range })? else { return Err(mismatch()) };
+    if session.json {
+        return json(&changes.overrides);
+    }
+    let rows: Vec<_> = changes
+        .overrides
+        .iter()
+        .map(|c| {
+            [
+                c.id.to_string(),
+                c.summary.clone(),
+                word(&c.state),
+                format!("{}/{}", c.applied, c.targeted),
+                c.actor.clone(),
+                c.reason.clone(),
+                c.expires.map(instant).unwrap_or_default(),
+            ]
+        })
+        .collect();
+    table(["ID", "OVERRIDE", "STATE", "APPLIED", "ACTOR", "REASON", "EXPIRES"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_split_at_the_first_slash() {
+        let all = selector("orders:payments/shop.v1.Payments/Charge").unwrap();
+        assert_eq!(all.caller.as_deref(), Some("orders"));
+        assert_eq!(all.service.as_deref(), Some("payments"));
+        assert_eq!(all.operation.as_deref(), Some("shop.v1.Payments/Charge"));
+        assert_eq!(selector("payments").unwrap().operation, None);
+        assert_eq!(selector("bank/POST /a:b").unwrap().operation.as_deref(), Some("POST /a:b"));
+        assert!(selector("payments/").is_err());
+        assert!(selector(":payments").is_err());
+    }
+}

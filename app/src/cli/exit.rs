@@ -1,0 +1,44 @@
+//! What the exit codes mean.
+
+use std::process::ExitCode;
+
+use fuseboard_api::ask::Refusal;
+
+/// For `--help`.
+pub(super) const HELP: &str = "Exit codes: 0 done · 1 failed · 2 wrong usage · 3 collector not reachable · 4 refused by the collector, or a goal not met";
+
+/// Why a subcommand did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// Nobody answers at the collector's address.
+    #[error("no collector answers at {url}: {why}\nStart one with `fuseboard`, `fuseboard demo` or `fuseboard-collector`, or give its control address with --to.")]
+    Unreachable {
+        /// The address tried.
+        url: String,
+        /// What happened.
+        why: String,
+    },
+    /// The collector answered with a refusal.
+    #[error("refused ({}): {}", .0.code, .0.message)]
+    Refused(Refusal),
+    /// The work was done and its result is not what was asked for.
+    #[error("{0}")]
+    NotMet(String),
+}
+
+/// Says what went wrong on stderr and gives the code.
+pub(super) fn report(done: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    // A reader that has seen enough (`| head`) is no failure.
+    if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
+    }
+    let message = format!("fuseboard: {error:#}\n");
+    // Nothing is left to tell it to when stderr itself is gone.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
+    match error.downcast_ref::<Failure>() {
+        Some(Failure::Unreachable { .. }) => ExitCode::from(3),
+        Some(Failure::Refused(_) | Failure::NotMet(_)) => ExitCode::from(4),
+        None => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,1 @@
+//! The one asynchronous room: it asks the collector and tells what came.

@@ -1,0 +1,160 @@
+//! The one door from the cursor to data: which questions the screen needs answered, and as of when.
+
+use fuseboard_api::ask::{Ask, Question};
+use fuseboard_api::log::LogQuery;
+use fuseboard_api::metric::MetricQuery;
+use fuseboard_api::trace::TraceQuery;
+use fuseboard_api::{TimeRange, UnixNanos};
+
+use super::{Model, SlotId, View};
+use crate::time::{Cursor, STRIP_COLUMNS};
+
+/// When a question is asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// Whenever its data changed; its range ends at the newest instant.
+    Moving,
+    /// Whenever its data changed; its range stays.
+    Fixed,
+    /// Never: it is asked as of an instant.
+    Once,
+}
+
+/// A question for a slot.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Want {
+    /// Whose.
+    pub(crate) slot: SlotId,
+    /// What, as of when.
+    pub(crate) ask: Ask,
+    /// When it is asked again.
+    pub(crate) standing: Standing,
+}
+
+impl Want {
+    /// The question without what the passing of time alone changes in it.
+    pub(crate) fn identity(&self) -> Question {
+        match self.standing {
+            Standing::Fixed => self.ask.question.clone(),
+            Standing::Moving | Standing::Once => rebase(&self.ask.question, UnixNanos::default()),
+        }
+    }
+}
+
+/// The question with its range moved so that it ends at `to`.
+pub(crate) fn rebase(question: &Question, to: UnixNanos) -> Question {
+    let mut question = question.clone();
+    let range = match &mut question {
+        Question::Strip { range, .. }
+        | Question::Board { range }
+        | Question::Breakers { range }
+        | Question::Policies { range }
+        | Question::Changes { range }
+        | Question::Fleet { range } => Some(range),
+        Question::Traces(TraceQuery { range, .. })
+        | Question::Logs(LogQuery { range, .. })
+        | Question::Metrics(MetricQuery { range, .. }) => Some(range),
+        Question::Totals
+        | Question::Trace(_)
+        | Question::Document(_)
+        | Question::Forecasts
+        | Question::Incidents
+        | Question::Audit { .. }
+        | Question::Names => None,
+    };
+    if let Some(range) = range {
+        *range = TimeRange::ending(to, range.length());
+    }
+    question
+}
+
+impl Model {
+    /// What the screen needs: the frame's own pictures, then those of the view in front.
+    pub(crate) fn questions(&self) -> Vec<Want> {
+        let counted = self.time.counted();
+        let listed = self.time.listed();
+        let mut wants = Vec::with_capacity(8);
+        // Totals and the strip tell of the source itself, not of the instant shown.
+        let strip = Question::Strip { range: self.time.strip_range(), columns: STRIP_COLUMNS };
+        wants.push(self.of_source(SlotId::Totals, Question::Totals, Standing::Fixed));
+        let strip_standing = if self.time.strip_end.is_none() { Standing::Moving } else { Standing::Fixed };
+        wants.push(self.of_source(SlotId::Strip, strip, strip_standing));
+        wants.push(self.of_source(SlotId::Incidents, Question::Incidents, Standing::Fixed));
+        wants.push(self.of_source(SlotId::Names, Question::Names, Standing::Fixed));
+        wants.push(self.at_cursor(SlotId::Changes, Question::Changes { range: listed }));
+        match self.view {
+            View::Board => {
+                wants.push(self.at_cursor(SlotId::Board, Question::Board { range: counted }));
+                if let Some(back) = self.filters.board_before {
+                    let before = TimeRange { from: counted.from - back, to: counted.to - back };
+                    wants.push(self.of_source(SlotId::BoardBefore, Question::Board { range: before }, Standing::Once));
+                }
+                wants.push(self.at_cursor(SlotId::Breakers, Question::Breakers { range: listed }));
+                wants.push(self.at_cursor(SlotId::Forecasts, Question::Forecasts));
+                if self.selection.edge.is_some() {
+                    wants.push(self.at_cursor(SlotId::Policies, Question::Policies { range: counted }));
+                }
+            }
+            View::Traces => {
+                let query = TraceQuery { range: listed, ..self.filters.traces.clone() };
+                wants.push(self.at_cursor(SlotId::Traces, Question::Traces(query)));
+                self.want_traces(&mut wants);
+            }
+            View::Trace => self.want_traces(&mut wants),
+            View::Breakers => {
+                wants.push(self.at_cursor(SlotId::Breakers, Question::Breakers { range: listed }));
+                wants.push(self.at_cursor(SlotId::Board, Question::Board { range: counted }));
+                wants.push(self.at_cursor(SlotId::Forecasts, Question::Forecasts));
+                wants.push(self.at_cursor(SlotId::Policies, Question::Policies { range: counted }));
+            }
+            View::Policies => {
+                wants.push(self.at_cursor(SlotId::Policies, Question::Policies { range: counted }));
+                for (slot, revision) in [
+                    (SlotId::Document, self.selection.revision),
+                    (SlotId::OtherDocument, self.selection.other_revision),
+                ] {
+                    wants.extend(revision.map(|r| self.of_source(slot, Question::Document(r), Standing::Fixed)));
+                }
+            }
+            View::Forecasts => wants.push(self.at_cursor(SlotId::Forecasts, Question::Forecasts)),
+            View::Incidents | View::Gallery => {}
+            View::Logs => {
+                let query = LogQuery { range: listed, ..self.filters.logs.clone() };
+                wants.push(self.at_cursor(SlotId::Logs, Question::Logs(query)));
+            }
+            View::Metrics => {
+                let query = MetricQuery { range: listed, ..self.filters.metrics.clone() };
+                wants.push(self.at_cursor(SlotId::Metrics, Question::Metrics(query)));
+            }
+            View::Fleet => wants.push(self.at_cursor(SlotId::Fleet, Question::Fleet { range: counted })),
+            View::Audit => {
+                let text = self.filters.audit.clone();
+                wants.push(self.at_cursor(SlotId::Audit, Question::Audit { text }));
+            }
+        }
+        wants
+    }
+
+    fn want_traces(&self, wants: &mut Vec<Want>) {
+        for (slot, id) in
+            [(SlotId::Trace, self.selection.trace), (SlotId::OtherTrace, self.selection.other_trace)]
+        {
+            wants.extend(id.map(|id| self.of_source(slot, Question::Trace(id), Standing::Fixed)));
+        }
+    }
+
+    /// A question as of the newest instant, wherever the cursor is.
+    fn of_source(&self, slot: SlotId, question: Question, standing: Standing) -> Want {
+        Want { slot, ask: Ask { question, as_of: None }, standing }
+    }
+
+    /// A question as of the instant shown.
+    fn at_cursor(&self, slot: SlotId, question: Question) -> Want {
+        let (as_of, standing) = match (self.time.cursor, self.time.chosen) {
+            (Cursor::Following, None) => (None, Standing::Moving),
+            (Cursor::Following, Some(_)) => (None, Standing::Fixed),
+            _ => (Some(self.time.position()), Standing::Once),
+        };
+        Want { slot, ask: Ask { question, as_of }, standing }
+    }
+}

@@ -1,0 +1,258 @@
+//! What the console knows: immutable pictures for painting, what is chosen, and what was asked for. Views read it; only
+//! commands and answers change it.
+
+mod door;
+mod pending;
+mod slot;
+
+use std::time::Duration;
+
+use fuseboard_api::graph::EdgeKey;
+use fuseboard_api::incident::Incident;
+use fuseboard_api::log::LogQuery;
+use fuseboard_api::metric::MetricQuery;
+use fuseboard_api::trace::TraceQuery;
+use fuseboard_api::{SpanId, TraceId, UnixNanos};
+
+use crate::time::{Timeline, Zone};
+
+pub(crate) use door::{Standing, Want, rebase};
+pub(crate) use pending::{Pending, PendingState, Undo};
+pub(crate) use slot::{Slot, SlotId, Slots};
+
+/// The views.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum View {
+    /// The call graph.
+    #[default]
+    Board,
+    /// Lists of traces.
+    Traces,
+    /// One trace.
+    Trace,
+    /// All breakers.
+    Breakers,
+    /// Policies and their revisions.
+    Policies,
+    /// Bands and forecasts.
+    Forecasts,
+    /// Recorded incidents.
+    Incidents,
+    /// Log records.
+    Logs,
+    /// Metrics.
+    Metrics,
+    /// Instances.
+    Fleet,
+    /// Who did what.
+    Audit,
+    /// Every widget in every state.
+    Gallery,
+}
+
+impl View {
+    /// The views of the rail, in its order; the keys 1…9 and 0 go to them.
+    pub(crate) const RAIL: [Self; 10] = [
+        Self::Board,
+        Self::Traces,
+        Self::Breakers,
+        Self::Policies,
+        Self::Forecasts,
+        Self::Incidents,
+        Self::Logs,
+        Self::Metrics,
+        Self::Fleet,
+        Self::Audit,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Board => "Board",
+            Self::Traces => "Traces",
+            Self::Trace => "Trace",
+            Self::Breakers => "Breakers",
+            Self::Policies => "Policies",
+            Self::Forecasts => "Forecast",
+            Self::Incidents => "Incidents",
+            Self::Logs => "Logs",
+            Self::Metrics => "Metrics",
+            Self::Fleet => "Fleet",
+            Self::Audit => "Audit",
+            Self::Gallery => "Gallery",
+        }
+    }
+
+    /// The view with this name, case ignored.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::RAIL
+            .into_iter()
+            .chain([Self::Trace, Self::Gallery])
+            .find(|v| v.name().eq_ignore_ascii_case(name) || (*v == Self::Forecasts && name.eq_ignore_ascii_case("forecasts")))
+    }
+}
+
+/// Whether there is somebody to ask.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Connection {
+    /// The first attempt is on its way.
+    #[default]
+    Connecting,
+    /// Answers come.
+    Up,
+    /// The last attempt failed.
+    Lost {
+        /// Why, in words.
+        why: String,
+        /// How often it was tried since.
+        tries: u32,
+    },
+}
+
+/// What kind of source is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SourceKind {
+    /// A collector inside this program or on this machine.
+    #[default]
+    Live,
+    /// A collector elsewhere.
+    Remote,
+    /// An incident file: it does not grow and nothing can be changed.
+    File,
+}
+
+/// What is chosen.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Selection {
+    /// An edge.
+    pub(crate) edge: Option<EdgeKey>,
+    /// A service.
+    pub(crate) service: Option<String>,
+    /// The trace that is open.
+    pub(crate) trace: Option<TraceId>,
+    /// The trace that it is compared with.
+    pub(crate) other_trace: Option<TraceId>,
+    /// A span of the open trace.
+    pub(crate) span: Option<SpanId>,
+    /// A breaker's instance, with `edge`.
+    pub(crate) instance: Option<String>,
+    /// A revision whose document is shown.
+    pub(crate) revision: Option<u64>,
+    /// The revision that it is compared with.
+    pub(crate) other_revision: Option<u64>,
+    /// An incident.
+    pub(crate) incident: Option<u64>,
+}
+
+/// What lists are narrowed to. Ranges inside are filled in by [`Model::questions`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Filters {
+    /// Of the list of traces.
+    pub(crate) traces: TraceQuery,
+    /// Of the list of logs.
+    pub(crate) logs: LogQuery,
+    /// Of the metrics.
+    pub(crate) metrics: MetricQuery,
+    /// Of the audit.
+    pub(crate) audit: Option<String>,
+    /// How long before the counted range the board's comparison lies; `None` without one.
+    pub(crate) board_before: Option<Duration>,
+}
+
+/// What lies over the view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Overlay {
+    /// Nothing.
+    #[default]
+    None,
+    /// The command palette.
+    Palette,
+    /// The keys.
+    Help,
+}
+
+/// Light or dark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ThemeChoice {
+    /// As the system says.
+    #[default]
+    System,
+    /// Dark.
+    Dark,
+    /// Light.
+    Light,
+}
+
+/// Something told in passing.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Toast {
+    /// What.
+    pub(crate) text: String,
+    /// How bad.
+    pub(crate) severity: fuseboard_api::graph::Severity,
+    /// When it was first shown, on the clock.
+    pub(crate) since: UnixNanos,
+    /// What can be undone.
+    pub(crate) undo: Option<Undo>,
+}
+
+/// What the console knows.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    /// The view in front.
+    pub(crate) view: View,
+    /// The view that was in front before.
+    pub(crate) back: Option<View>,
+    /// The source's name: `live · this machine`.
+    pub(crate) source: String,
+    /// Its kind.
+    pub(crate) source_kind: SourceKind,
+    /// Who works here; goes into every command.
+    pub(crate) who: String,
+    /// Whether there is somebody to ask.
+    pub(crate) connection: Connection,
+    /// The pictures.
+    pub(crate) slots: Slots,
+    /// What is chosen.
+    pub(crate) selection: Selection,
+    /// What lists are narrowed to.
+    pub(crate) filters: Filters,
+    /// The cursor and its ranges.
+    pub(crate) time: Timeline,
+    /// How instants are written.
+    pub(crate) zone: Zone,
+    /// Commands on their way, oldest first.
+    pub(crate) pending: Vec<Pending>,
+    /// What can be undone, oldest first.
+    pub(crate) undo: Vec<Undo>,
+    /// What is told in passing, oldest first.
+    pub(crate) toasts: Vec<Toast>,
+    /// What lies over the view.
+    pub(crate) overlay: Overlay,
+    /// Light or dark.
+    pub(crate) theme: ThemeChoice,
+    /// Whether the inspector is open.
+    pub(crate) inspector: bool,
+}
+
+impl Model {
+    /// Whether commands can be given at all: not to a file, and not without a connection.
+    pub(crate) fn can_command(&self) -> bool {
+        !self.read_only() && self.connection == Connection::Up
+    }
+
+    /// Whether the source takes no commands by its nature.
+    pub(crate) fn read_only(&self) -> bool {
+        self.source_kind == SourceKind::File || self.slots.totals.get().is_some_and(|t| t.read_only)
+    }
+
+    /// The incident that is being recorded.
+    pub(crate) fn recording(&self) -> Option<&Incident> {
+        self.slots.incidents.get()?.incidents.iter().find(|i| i.to.is_none())
+    }
+
+    /// Whether nothing was ever stored.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.totals.get().is_some_and(|t| t.spans == 0 && t.logs == 0 && t.metric_points == 0)
+    }
+}

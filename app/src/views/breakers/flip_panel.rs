@@ -1,0 +1,164 @@
+//! The flip panel: what will happen in numbers, why, for how long, where; two key presses to flip.
+
+use std::time::Duration;
+
+use egui::{Key, Ui};
+use fuseboard_api::breaker::BreakerMode;
+
+use super::flip::{EXPIRIES, Flip, LONGEST_EXPIRY};
+use super::switches::Switch;
+use super::{Focus, State, impact, words};
+use crate::command::{Command, Commands};
+use crate::model::Model;
+use crate::widgets::button::{Button, Kind};
+use crate::widgets::card::Card;
+use crate::widgets::{Tone, button, field, format, space, text, tokens};
+
+/// Paints the panel; sends the flip or drops it.
+pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, switch: &Switch<'_>) {
+    let Some(flip) = state.flip.as_mut() else { return };
+    // Enter means "do it" unless it is meant for a button; a text field keeps it only to lose the focus.
+    let focused = ui.memory(|m| m.focused());
+    let typing = ui.text_edit_focused();
+    let on_card = focused.is_none_or(|id| id == super::card::id(switch.key));
+    let enter = (typing || on_card) && ui.input_mut(|i| i.consume_key(egui::Modifiers::NONE, Key::Enter));
+    let cancel = typing && ui.input_mut(|i| i.consume_key(egui::Modifiers::NONE, Key::Escape));
+
+    text::inspector_title(ui, flip.title());
+    text::styled(ui, words::switch_name(switch.key), text::mono_font(11.5), tokens(ui).text_soft);
+    ui.add_space(space::NEAR);
+    effect(ui, model, flip, switch);
+    ui.add_space(16.0);
+    reason(ui, flip, &mut state.focus);
+    if !(flip.mode == BreakerMode::Auto && flip.ends.is_some()) {
+        expiry(ui, flip);
+        place(ui, flip, switch);
+    }
+    let ready = flip.ready();
+    let sent = buttons(ui, flip, &ready, enter);
+    match (&sent, &ready) {
+        (Pressed::Send, Ok(())) => {
+            commands.push(Command::Act { action: flip.action(), reason: flip.reason.trim().to_owned(), undo: undo(flip, switch) });
+            state.flip = None;
+        }
+        (Pressed::Cancel, _) => state.flip = None,
+        _ if cancel => state.flip = None,
+        _ => {}
+    }
+}
+
+/// Ending an override is undone by setting it again for what it had left.
+fn undo(flip: &Flip, switch: &Switch<'_>) -> Option<fuseboard_api::command::Action> {
+    let change = switch.change.filter(|c| Some(c.id) == flip.ends && flip.mode == BreakerMode::Auto)?;
+    let left = change.expires?.since(switch.lead.reported.max(change.at));
+    let spec = change.override_spec.clone()?;
+    Some(fuseboard_api::command::Action::SetOverride { spec, ttl_ms: u64::try_from(left.as_millis()).ok()? })
+}
+
+fn effect(ui: &mut Ui, model: &Model, flip: &mut Flip, switch: &Switch<'_>) {
+    let tone = match flip.mode {
+        BreakerMode::ForcedOpen => Tone::Failed,
+        BreakerMode::ForcedClosed | BreakerMode::Disabled => Tone::AtRisk,
+        BreakerMode::Auto | BreakerMode::Shadow => Tone::Neutral,
+    };
+    let instances = if flip.instance.is_some() { 1 } else { switch.instances.len() };
+    let sentences = impact::sentences(switch, flip.mode, instances, model.slots.board.get());
+    let t = tokens(ui);
+    Card::new().tone(tone).tinted().show(ui, |ui| {
+        for (i, sentence) in sentences.iter().enumerate() {
+            if i == 0 {
+                text::wrapped(ui, sentence, text::medium(12.5), t.text);
+            } else {
+                text::note(ui, sentence);
+            }
+        }
+        if flip.confirm {
+            ui.add_space(space::NEAR);
+            let ask = format!("Criticality high: type {} to go on.", flip.key.callee);
+            text::wrapped(ui, ask, text::medium(11.5), t.tone(tone));
+        }
+    });
+}
+
+fn reason(ui: &mut Ui, flip: &mut Flip, focus: &mut Focus) {
+    if flip.confirm {
+        field::labelled(ui, "Name of the service", |ui| {
+            let name = format!("Type {} to confirm", flip.key.callee);
+            let response = field::text_field(ui, &name, &flip.key.callee, &mut flip.typed);
+            if *focus == Focus::Confirm {
+                response.request_focus();
+                *focus = Focus::Stay;
+            }
+        });
+    }
+    field::labelled(ui, "Reason", |ui| {
+        let response = field::text_field(ui, "Reason", "why, for the audit", &mut flip.reason);
+        if *focus == Focus::Reason {
+            response.request_focus();
+            *focus = Focus::Stay;
+        }
+    });
+}
+
+fn expiry(ui: &mut Ui, flip: &mut Flip) {
+    field::labelled(ui, "Expires in", |ui| {
+        let words: Vec<(Duration, String)> = EXPIRIES.iter().map(|e| (*e, format::duration(*e))).collect();
+        let options: Vec<(Duration, &str)> = words.iter().map(|(e, w)| (*e, w.as_str())).collect();
+        ui.horizontal(|ui| {
+            button::segmented(ui, "Expires in", &mut flip.expiry, &options);
+            let mut minutes = flip.expiry.as_secs_f64() / 60.0;
+            let most = LONGEST_EXPIRY.as_secs_f64() / 60.0;
+            let drag = egui::DragValue::new(&mut minutes).range(0.5..=most).speed(0.25).max_decimals(1).suffix(" min");
+            if ui.add(drag).accessible_name("Expires in minutes").changed() {
+                flip.expiry = Duration::from_secs_f64((minutes * 60.0).round().max(30.0));
+            }
+        });
+    });
+}
+
+fn place(ui: &mut Ui, flip: &mut Flip, switch: &Switch<'_>) {
+    field::labelled(ui, "Where", |ui| {
+        let all = switch.instances.len();
+        let chosen = flip.place(all);
+        let box_ = egui::ComboBox::from_id_salt("flip-where").width(ui.available_width() - 8.0).selected_text(&chosen);
+        let response = box_.show_ui(ui, |ui| {
+            let everywhere = Flip { instance: None, ..flip.clone() }.place(all);
+            if ui.selectable_label(flip.instance.is_none(), everywhere).clicked() {
+                flip.instance = None;
+            }
+            for b in &switch.instances {
+                let here = flip.instance.as_deref() == Some(b.instance.as_str());
+                if ui.selectable_label(here, format!("{} only", b.instance)).clicked() {
+                    flip.instance = Some(b.instance.clone());
+                }
+            }
+        });
+        response.response.accessible_name(format!("Where: {chosen}"));
+    });
+}
+
+enum Pressed {
+    Nothing,
+    Cancel,
+    Send,
+}
+
+fn buttons(ui: &mut Ui, flip: &Flip, ready: &Result<(), String>, enter: bool) -> Pressed {
+    let kind = if flip.mode == BreakerMode::ForcedOpen { Kind::Danger } else { Kind::Primary };
+    let mut pressed = if enter { Pressed::Send } else { Pressed::Nothing };
+    ui.horizontal(|ui| {
+        if Button::new("Cancel").show(ui).clicked() {
+            pressed = Pressed::Cancel;
+        }
+        let send = Button::new(&flip.button()).kind(kind).wide().enabled(ready.is_ok()).show(ui);
+        if send.clicked() {
+            pressed = Pressed::Send;
+        }
+    });
+    let t = tokens(ui);
+    match ready {
+        Ok(()) => text::label(ui, "Enter sends · R reason · T expiry · Esc cancels"),
+        Err(why) => text::wrapped(ui, why, text::secondary_font(), t.at_risk),
+    };
+    pressed
+}

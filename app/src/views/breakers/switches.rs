@@ -1,0 +1,418 @@
+//! The panel's data: every breaker of every instance, gathered by edge and sorted by risk.
+
+use std::collections::BTreeMap;
+
+use fuseboard_api::breaker::{Breaker, BreakerMode, BreakerState, Breakers};
+use fuseboard_api::change::{Change, ChangeState, Changes, OverrideAction};
+use fuseboard_api::forecast::{Anomaly, Breach, Forecasts, Quantity};
+use fuseboard_api::graph::{Board, Edge, EdgeKey};
+use fuseboard_api::policy::{EffectiveEdge, Policies};
+use fuseboard_policy::settings::Criticality;
+
+/// The pictures that the panel is made of; what has not come yet is absent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sources<'a> {
+    /// Breakers as their agents last told.
+    pub(crate) breakers: Option<&'a Breakers>,
+    /// Overrides and revisions on their way.
+    pub(crate) changes: Option<&'a Changes>,
+    /// The call graph, for rates.
+    pub(crate) board: Option<&'a Board>,
+    /// Settings in force, for criticality.
+    pub(crate) policies: Option<&'a Policies>,
+    /// Forecasts, for the time to the next trip.
+    pub(crate) forecasts: Option<&'a Forecasts>,
+}
+
+/// One switch of the panel: an edge and the breakers that the caller's instances hold for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Switch<'a> {
+    /// The edge.
+    pub(crate) key: &'a EdgeKey,
+    /// By instance; never empty.
+    pub(crate) instances: Vec<&'a Breaker>,
+    /// The instance that speaks for all: the one in the worst state, the fullest window among equals.
+    pub(crate) lead: &'a Breaker,
+    /// Instances whose calls are refused now.
+    pub(crate) open: usize,
+    /// Instances that probe.
+    pub(crate) half_open: usize,
+    /// The override in force or on its way to this edge.
+    pub(crate) change: Option<&'a Change>,
+    /// What the callers saw lately.
+    pub(crate) edge: Option<&'a Edge>,
+    /// The settings in force.
+    pub(crate) policy: Option<&'a EffectiveEdge>,
+    /// The crossing of the breaker's threshold that is foreseen.
+    pub(crate) breach: Option<&'a Breach>,
+    /// The edge further down whose trouble this one repeats.
+    pub(crate) echo_of: Option<&'a EdgeKey>,
+    /// Higher is worse; see [`risk`].
+    pub(crate) risk: f64,
+}
+
+impl Switch<'_> {
+    /// How much the edge matters, by its policy.
+    #[must_use]
+    pub(crate) fn criticality(&self) -> Criticality {
+        self.policy.and_then(|p| p.settings.criticality).unwrap_or_default()
+    }
+
+    /// Calls a second over this edge; `None` while unknown.
+    #[must_use]
+    pub(crate) fn rate(&self) -> Option<f64> {
+        self.edge.map(|e| e.stats.rate()).or_else(|| self.policy.map(|p| p.stats.rate()))
+    }
+
+    /// Whether the instances are in different states.
+    #[must_use]
+    pub(crate) fn differs(&self) -> bool {
+        self.instances.iter().any(|b| b.state != self.lead.state || b.mode != self.lead.mode)
+    }
+
+    /// Whether it is neither refusing nor probing, by its rules or by hand.
+    #[must_use]
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(look(self.lead), Look::Closed | Look::ForcedClosed | Look::Disabled) && self.open + self.half_open == 0
+    }
+
+    /// Whether it is closed now and near its threshold, or foreseen to cross it.
+    #[must_use]
+    pub(crate) fn is_at_risk(&self) -> bool {
+        matches!(look(self.lead), Look::Closed | Look::Shadow)
+            && (fullness(self.lead) >= NEAR || self.breach.is_some_and(|b| b.probability >= 0.5))
+    }
+
+    /// Whether somebody has set it by hand.
+    #[must_use]
+    pub(crate) fn is_overridden(&self) -> bool {
+        self.change.is_some() || self.instances.iter().any(|b| b.override_id.is_some())
+    }
+
+    /// Instances that hold the override, and instances meant, while it is on its way.
+    #[must_use]
+    pub(crate) fn requested(&self) -> Option<(u32, u32)> {
+        let change = self.change?;
+        (change.state == ChangeState::Requested).then_some((change.applied, change.targeted))
+    }
+}
+
+/// What a breaker looks like: its mode where that decides, else its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Calls flow.
+    Closed,
+    /// Calls are refused by the rules.
+    Open,
+    /// A few probes pass.
+    HalfOpen,
+    /// Calls are refused by hand or by policy.
+    ForcedOpen,
+    /// Calls flow whatever the window says.
+    ForcedClosed,
+    /// Evaluates, never refuses.
+    Shadow,
+    /// Nothing is evaluated.
+    Disabled,
+}
+
+/// What `breaker` looks like.
+#[must_use]
+pub(crate) fn look(breaker: &Breaker) -> Look {
+    match (breaker.mode, breaker.state) {
+        (BreakerMode::ForcedOpen, _) => Look::ForcedOpen,
+        (BreakerMode::ForcedClosed, _) => Look::ForcedClosed,
+        (BreakerMode::Shadow, _) => Look::Shadow,
+        (BreakerMode::Disabled, _) => Look::Disabled,
+        (BreakerMode::Auto, BreakerState::Closed) => Look::Closed,
+        (BreakerMode::Auto, BreakerState::HalfOpen) => Look::HalfOpen,
+        (BreakerMode::Auto, BreakerState::Open) => Look::Open,
+    }
+}
+
+/// From this share of its threshold on, a closed breaker is said to be at risk.
+const NEAR: f64 = 0.6;
+
+/// How near a window is to tripping, 0…1: the larger of failure and slow ratio over their thresholds, scaled down while
+/// there are fewer calls than the rule needs.
+#[must_use]
+pub(crate) fn fullness(b: &Breaker) -> f64 {
+    if b.calls == 0 {
+        return 0.0;
+    }
+    let of = |n: u64, limit: Option<f64>| match limit {
+        Some(limit) if limit > 0.0 => n as f64 / b.calls as f64 / limit,
+        Some(_) => f64::from(n > 0),
+        None => 0.0,
+    };
+    let enough = if b.min_calls == 0 { 1.0 } else { (b.calls as f64 / b.min_calls as f64).min(1.0) };
+    (of(b.failures, b.failure_ratio).max(of(b.slow, b.slow_ratio)) * enough).min(1.0)
+}
+
+/// The order of the panel. Whole steps by state (refusing by the rules 5, refusing by hand 4, probing 3, shadow that would
+/// refuse 2, anything else 0), inside a step the share of instances in that state, then how near the window is to
+/// tripping or the probability foreseen.
+#[must_use]
+pub(crate) fn risk(instances: &[&Breaker], breach: Option<&Breach>) -> f64 {
+    let step = |b: &Breaker| match look(b) {
+        Look::Open => 5.0,
+        Look::ForcedOpen => 4.0,
+        Look::HalfOpen => 3.0,
+        Look::Shadow if b.state != BreakerState::Closed => 2.0,
+        Look::Shadow | Look::Closed | Look::ForcedClosed | Look::Disabled => 0.0,
+    };
+    let worst = instances.iter().map(|b| step(b)).fold(0.0, f64::max);
+    let there = instances.iter().filter(|b| step(b) == worst).count() as f64 / instances.len().max(1) as f64;
+    let near = instances.iter().map(|b| fullness(b)).fold(0.0, f64::max).max(breach.map_or(0.0, |b| b.probability));
+    if worst > 0.0 { worst + 0.4 * there + 0.5 * near } else { near }
+}
+
+/// Which switches are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Filter {
+    /// Every one.
+    #[default]
+    All,
+    /// Open, probing, in shadow, forced open.
+    NotClosed,
+    /// Closed, but near its threshold.
+    AtRisk,
+    /// Set by hand.
+    Overridden,
+}
+
+impl Filter {
+    /// In the order of the tabs.
+    pub(crate) const ALL: [Self; 4] = [Self::All, Self::NotClosed, Self::AtRisk, Self::Overridden];
+
+    /// The tab's word.
+    #[must_use]
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::All => "All",
+            Self::NotClosed => "Not closed",
+            Self::AtRisk => "At risk",
+            Self::Overridden => "Overridden",
+        }
+    }
+
+    /// Whether `switch` is wanted.
+    #[must_use]
+    pub(crate) fn wants(self, switch: &Switch<'_>) -> bool {
+        match self {
+            Self::All => true,
+            Self::NotClosed => !switch.is_closed(),
+            Self::AtRisk => switch.is_at_risk(),
+            Self::Overridden => switch.is_overridden(),
+        }
+    }
+}
+
+/// The order of the switches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Order {
+    /// Worst first, then the busiest.
+    #[default]
+    Risk,
+    /// By caller, callee, operation.
+    Name,
+    /// Busiest first.
+    Rate,
+}
+
+impl Order {
+    /// In the order in which a click walks through them.
+    pub(crate) const ALL: [Self; 3] = [Self::Risk, Self::Name, Self::Rate];
+
+    /// Its word.
+    #[must_use]
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Risk => "risk",
+            Self::Name => "name",
+            Self::Rate => "rate",
+        }
+    }
+
+    /// The next one.
+    #[must_use]
+    pub(crate) fn next(self) -> Self {
+        match self {
+            Self::Risk => Self::Name,
+            Self::Name => Self::Rate,
+            Self::Rate => Self::Risk,
+        }
+    }
+}
+
+/// Gathers and sorts the switches.
+#[must_use]
+pub(crate) fn gather<'a>(from: &Sources<'a>, order: Order) -> Vec<Switch<'a>> {
+    let mut by_edge: BTreeMap<&EdgeKey, Vec<&Breaker>> = BTreeMap::new();
+    for breaker in from.breakers.iter().flat_map(|b| &b.breakers) {
+        by_edge.entry(&breaker.key).or_default().push(breaker);
+    }
+    let mut switches: Vec<Switch<'a>> = by_edge.into_iter().filter_map(|(key, list)| switch(key, list, from)).collect();
+    let rate = |s: &Switch<'_>| s.rate().unwrap_or(0.0);
+    match order {
+        Order::Name => {}
+        Order::Rate => switches.sort_by(|a, b| rate(b).total_cmp(&rate(a))),
+        Order::Risk => switches.sort_by(|a, b| {
+            // Rates and ratios move all the time: steps of a tenth keep the cards from dancing.
+            let step = |s: &Switch<'_>| (s.risk * 10.0).round() as i64;
+            step(b).cmp(&step(a)).then_with(|| rate(b).log2().round().total_cmp(&rate(a).log2().round()))
+        }),
+    }
+    switches
+}
+
+fn switch<'a>(key: &'a EdgeKey, mut instances: Vec<&'a Breaker>, from: &Sources<'a>) -> Option<Switch<'a>> {
+    instances.sort_by(|a, b| a.instance.cmp(&b.instance));
+    let weight = |b: &Breaker| (matches!(look(b), Look::ForcedOpen | Look::Open), b.state, fullness(b));
+    let lead = *instances.iter().max_by(|a, b| {
+        let (a, b) = (weight(a), weight(b));
+        a.0.cmp(&b.0).then(a.1.cmp(&b.1)).then(a.2.total_cmp(&b.2))
+    })?;
+    let forecasts = from.forecasts;
+    let breach = forecasts
+        .and_then(|f| f.forecasts.iter().find(|f| f.key == *key && f.quantity == Quantity::ErrorRatio))
+        .and_then(|f| f.breach.as_ref());
+    let anomaly: Option<&Anomaly> =
+        forecasts.and_then(|f| f.anomalies.iter().find(|a| a.key == *key && a.to.is_none() && a.echo_of.is_some()));
+    Some(Switch {
+        key,
+        lead,
+        open: instances.iter().filter(|b| matches!(look(b), Look::Open | Look::ForcedOpen)).count(),
+        half_open: instances.iter().filter(|b| look(b) == Look::HalfOpen).count(),
+        change: from.changes.and_then(|c| override_on(c, key, &instances)),
+        edge: from.board.and_then(|b| b.edges.iter().find(|e| e.key == *key)),
+        policy: from.policies.and_then(|p| p.edges.iter().find(|e| e.key == *key)),
+        breach,
+        echo_of: anomaly.and_then(|a| a.echo_of.as_ref()),
+        risk: risk(&instances, breach),
+        instances,
+    })
+}
+
+/// The newest mode override that is in force or on its way and meets one of these instances.
+fn override_on<'a>(changes: &'a Changes, key: &EdgeKey, instances: &[&Breaker]) -> Option<&'a Change> {
+    changes.overrides.iter().find(|c| {
+        in_force(c) && targets(c, key, instances.iter().map(|b| b.instance.as_str())) && mode_of(c).is_some()
+    })
+}
+
+/// Whether an override has neither expired nor ended.
+#[must_use]
+pub(crate) fn in_force(change: &Change) -> bool {
+    change.ended.is_none() && matches!(change.state, ChangeState::Requested | ChangeState::Applied | ChangeState::Refused)
+}
+
+/// The mode that an override sets; `None` when it is about something else.
+#[must_use]
+pub(crate) fn mode_of(change: &Change) -> Option<BreakerMode> {
+    match change.override_spec.as_ref()?.action {
+        OverrideAction::Mode(mode) => Some(mode),
+        OverrideAction::Timeout { .. } | OverrideAction::Fault(_) => None,
+    }
+}
+
+/// Whether an override is meant for `key` on one of `instances`.
+pub(crate) fn targets<'n>(change: &Change, key: &EdgeKey, mut instances: impl Iterator<Item = &'n str>) -> bool {
+    change
+        .override_spec
+        .as_ref()
+        .is_some_and(|o| instances.any(|i| o.selector.matches(&key.caller, i, &key.callee, &key.operation)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breaker(callee: &str, instance: &str, state: BreakerState, failures: u64) -> Breaker {
+        Breaker {
+            key: EdgeKey::new("orders", callee, "Op"),
+            instance: instance.into(),
+            state,
+            calls: 20,
+            failures,
+            failure_ratio: Some(0.5),
+            min_calls: 20,
+            ..Breaker::default()
+        }
+    }
+
+    fn panel(breakers: Vec<Breaker>) -> Breakers {
+        Breakers { breakers, transitions: Vec::new() }
+    }
+
+    #[test]
+    fn the_worst_edge_comes_first_and_instances_are_one_switch() {
+        let all = panel(vec![
+            breaker("users", "o-1", BreakerState::Closed, 0),
+            breaker("pricing", "o-1", BreakerState::Closed, 8),
+            breaker("payments", "o-2", BreakerState::Open, 12),
+            breaker("payments", "o-1", BreakerState::Closed, 9),
+            breaker("bank", "o-1", BreakerState::HalfOpen, 0),
+        ]);
+        let switches = gather(&Sources { breakers: Some(&all), ..Sources::default() }, Order::Risk);
+        let names: Vec<&str> = switches.iter().map(|s| s.key.callee.as_str()).collect();
+        assert_eq!(names, ["payments", "bank", "pricing", "users"]);
+        let payments = &switches[0];
+        assert_eq!((payments.instances.len(), payments.open, payments.differs()), (2, 1, true));
+        assert_eq!(payments.lead.instance, "o-2", "the open one speaks for all");
+    }
+
+    #[test]
+    fn filters_tell_closed_from_endangered() {
+        let mut shadow = breaker("pricing", "o-1", BreakerState::Open, 12);
+        shadow.mode = BreakerMode::Shadow;
+        let all = panel(vec![
+            breaker("users", "o-1", BreakerState::Closed, 0),
+            breaker("bank", "o-1", BreakerState::Closed, 7),
+            breaker("payments", "o-1", BreakerState::Open, 12),
+            shadow,
+        ]);
+        let switches = gather(&Sources { breakers: Some(&all), ..Sources::default() }, Order::Name);
+        let those = |f: Filter| -> Vec<&str> {
+            switches.iter().filter(|s| f.wants(s)).map(|s| s.key.callee.as_str()).collect()
+        };
+        assert_eq!(those(Filter::All).len(), 4);
+        assert_eq!(those(Filter::NotClosed), ["payments", "pricing"]);
+        assert_eq!(those(Filter::AtRisk), ["bank", "pricing"]);
+        assert!(those(Filter::Overridden).is_empty());
+    }
+
+    #[test]
+    fn too_few_calls_are_no_risk_yet() {
+        let mut b = breaker("bank", "o-1", BreakerState::Closed, 2);
+        b.calls = 2;
+        assert!((fullness(&b) - 0.1).abs() < 1e-9, "2 of 2 failed, but 20 calls are needed");
+        b.calls = 0;
+        assert_eq!(fullness(&b), 0.0);
+    }
+
+    #[test]
+    fn an_override_is_found_until_it_ends() {
+        use fuseboard_api::UnixNanos;
+        use fuseboard_api::change::{OverrideSpec, Selector};
+        let all = panel(vec![breaker("payments", "o-1", BreakerState::Closed, 0)]);
+        let spec = OverrideSpec {
+            selector: Selector { service: Some("payments".into()), ..Selector::default() },
+            action: OverrideAction::Mode(BreakerMode::ForcedOpen),
+        };
+        let mut changes = Changes {
+            overrides: vec![Change { id: 7, override_spec: Some(spec), targeted: 2, applied: 1, ..Change::default() }],
+            ..Changes::default()
+        };
+        let with = |changes: &Changes| {
+            let s = Sources { breakers: Some(&all), changes: Some(changes), ..Sources::default() };
+            gather(&s, Order::Risk).first().map(|s| (s.is_overridden(), s.requested()))
+        };
+        assert_eq!(with(&changes), Some((true, Some((1, 2)))));
+        changes.overrides[0].state = ChangeState::Applied;
+        assert_eq!(with(&changes), Some((true, None)));
+        changes.overrides[0].ended = Some(UnixNanos(5));
+        changes.overrides[0].state = ChangeState::Ended;
+        assert_eq!(with(&changes), Some((false, None)));
+    }
+}
