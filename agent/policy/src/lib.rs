@@ -8,11 +8,15 @@ pub mod backoff;
 pub mod breaker;
 pub mod codes;
 pub mod deadline;
+pub mod document;
 pub mod fraction;
+mod merge;
 pub mod names;
 pub mod overrides;
 pub mod pipeline;
+pub mod presets;
 pub mod retry_budget;
+pub mod set;
 pub mod settings;
 #[cfg(feature = "wire")]
 pub mod wire;

@@ -1,0 +1,111 @@
+//! Policy documents: what a team writes, in TOML, and what is refused in them.
+//!
+//! A document is a list of `[[edge]]` rules. A [`PolicyDocument`] is valid by construction: the rules each hold known names
+//! and possible values, and every merged result that some edge could get makes sense.
+
+mod check;
+mod rule;
+mod schema;
+
+use std::fmt;
+
+pub use rule::Rule;
+use toml::{Table, Value};
+
+/// Most rules in a document.
+pub const MOST_RULES: usize = 2_000;
+
+/// Something wrong in a document.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Problem {
+    /// Where, for people: `edge[2] payments/Charge: breaker.min_calls`. Rules are counted from 1.
+    pub path: String,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Which rule, counted from 0, where it is about one.
+    pub rule: Option<usize>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+/// A valid policy document.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PolicyDocument {
+    rules: Vec<Rule>,
+}
+
+impl PolicyDocument {
+    /// Reads a TOML document.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the rules.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        let top: Table = text.parse().map_err(|error: toml::de::Error| {
+            vec![Problem { path: "document".to_owned(), message: error.to_string().trim_end().to_owned(), rule: None }]
+        })?;
+        let mut problems = Vec::new();
+        let mut rules = Vec::new();
+        for (name, value) in top {
+            match (name.as_str(), value) {
+                ("edge", Value::Array(edges)) => {
+                    for edge in edges {
+                        rules.push(schema::read_rule(rules.len(), edge, &mut problems));
+                    }
+                }
+                ("edge", _) => problems.push(about_document("edge", "rules are written `[[edge]]`, with two brackets")),
+                (other, _) => problems.push(about_document(other, &schema::unknown(other, &["edge"]))),
+            }
+        }
+        Self::checked(rules, problems)
+    }
+
+    /// A document of rules that come from elsewhere, checked like one that is parsed.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn from_rules(rules: impl IntoIterator<Item = Rule>) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let rules = rules.into_iter().enumerate();
+        let rules = rules.map(|(index, rule)| schema::clean_rule(index, rule, &mut problems)).collect();
+        Self::checked(rules, problems)
+    }
+
+    fn checked(rules: Vec<Rule>, mut problems: Vec<Problem>) -> Result<Self, Vec<Problem>> {
+        if rules.len() > MOST_RULES {
+            let message = format!("{} rules are too many; at most {MOST_RULES} are allowed", rules.len());
+            problems.push(about_document("edge", &message));
+        } else {
+            check::merged(&rules, &mut problems);
+        }
+        if problems.is_empty() {
+            return Ok(Self { rules });
+        }
+        // By rule, in the order found; what is about the document comes first.
+        problems.sort_by_key(|problem| problem.rule);
+        let mut seen = std::collections::HashSet::new();
+        problems.retain(|problem| seen.insert(problem.clone()));
+        Err(problems)
+    }
+
+    /// The rules, in the order of the document.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The document as TOML, without comments.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let edges = self.rules.iter().map(|rule| Value::Table(rule.to_table())).collect();
+        let top = Table::from_iter([("edge".to_owned(), Value::Array(edges))]);
+        if self.rules.is_empty() { String::new() } else { toml::to_string(&top).unwrap_or_default() }
+    }
+}
+
+fn about_document(path: &str, message: &str) -> Problem {
+    Problem { path: path.to_owned(), message: message.to_owned(), rule: None }
+}

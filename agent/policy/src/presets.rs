@@ -1,0 +1,117 @@
+//! Named settings to start from. A preset fills a breaker, retries or a whole edge; keys beside it win.
+
+use toml::Table;
+
+/// One preset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preset {
+    /// Its name in documents.
+    pub name: &'static str,
+    /// What it stands for, in a line.
+    pub about: &'static str,
+    text: &'static str,
+}
+
+/// All presets.
+pub const PRESETS: [Preset; 4] = [
+    Preset {
+        name: "rpc-50",
+        about: "opens at 50 % failures of at least 20 calls in 10 s, for 30 s; two retries with growing delays",
+        text: r#"
+            [breaker]
+            window = { kind = "time", ms = 10000, buckets = 10 }
+            min_calls = 20
+            failure_ratio = 0.5
+            open_ms = 30000
+            [retry]
+            max_attempts = 3
+            backoff = { base_ms = 100, max_ms = 1000, multiplier = 2.0, jitter = "full" }
+        "#,
+    },
+    Preset {
+        name: "count-20",
+        about: "opens at 20 failures in 10 s, for 60 s; one probe, one success closes",
+        text: r#"
+            [breaker]
+            window = { kind = "time", ms = 10000, buckets = 10 }
+            failure_count = 20
+            open_ms = 60000
+            half_open_permits = 1
+            half_open_successes = 1
+        "#,
+    },
+    // Defaults of CircuitBreakerConfig and RetryConfig. It judges ten probes by their failure rate; here ten good ones in a
+    // row close.
+    Preset {
+        name: "resilience4j",
+        about: "resilience4j's defaults: 50 % of 100 calls, open 60 s, ten probes; three attempts 500 ms apart",
+        text: r#"
+            [breaker]
+            window = { kind = "count", size = 100 }
+            min_calls = 100
+            failure_ratio = 0.5
+            slow_ms = 60000
+            slow_ratio = 1.0
+            open_ms = 60000
+            half_open_permits = 10
+            half_open_successes = 10
+            [retry]
+            max_attempts = 3
+            backoff = { base_ms = 500, max_ms = 500, multiplier = 1.0, jitter = "none" }
+        "#,
+    },
+    // Defaults of HystrixCommandProperties.
+    Preset {
+        name: "hystrix",
+        about: "Hystrix's defaults: 50 % of at least 20 calls in 10 s, open 5 s, one probe",
+        text: r#"
+            [breaker]
+            window = { kind = "time", ms = 10000, buckets = 10 }
+            min_calls = 20
+            failure_ratio = 0.5
+            open_ms = 5000
+            half_open_permits = 1
+            half_open_successes = 1
+        "#,
+    },
+];
+
+impl Preset {
+    /// The settings as TOML, as they would stand in an edge.
+    #[must_use]
+    pub fn toml(&self) -> &'static str {
+        self.text
+    }
+
+    /// The preset's tables.
+    pub(crate) fn table(&self) -> Table {
+        // The texts are constants; a test parses each.
+        self.text.parse().unwrap_or_default()
+    }
+}
+
+/// Finds a preset by name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Preset> {
+    PRESETS.iter().find(|preset| preset.name == name)
+}
+
+/// Names of the presets that hold a table (`breaker`, `retry`); all for `None`.
+pub(crate) fn names(part: Option<&str>) -> Vec<&'static str> {
+    PRESETS.iter().filter(|preset| part.is_none_or(|part| preset.table().contains_key(part))).map(|p| p.name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::PolicyDocument;
+
+    #[test]
+    fn every_preset_is_a_valid_edge() {
+        for preset in PRESETS {
+            assert!(!preset.table().is_empty(), "{}", preset.name);
+            let text = format!("[[edge]]\nservice = \"*\"\npreset = \"{}\"\n", preset.name);
+            PolicyDocument::parse(&text).unwrap_or_else(|problems| panic!("{}: {problems:?}", preset.name));
+        }
+    }
+}
