@@ -11,6 +11,7 @@ mod generated {
     }
 }
 
+mod base64;
 pub mod ingest;
 pub mod query;
 pub mod store;
