@@ -100,6 +100,12 @@ pub(crate) enum Command {
     OpenIncident(TimeRange),
     /// Write an incident into a file.
     ExportIncident(u64),
+    /// Write an incident into a file at a path that was typed.
+    ExportIncidentTo(u64, PathBuf),
+    /// Write a text into a file: an exported policy.
+    WriteText(PathBuf, String),
+    /// Read a text from a file into [`crate::model::Model::text_read`]: a policy to import.
+    ReadText(PathBuf),
     /// Open an incident file.
     OpenFile(PathBuf),
     /// Ask for a file to open.

@@ -196,6 +196,17 @@ pub(crate) struct Toast {
     pub(crate) undo: Option<Undo>,
 }
 
+/// A text that was read from a file at somebody's wish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TextRead {
+    /// Counts up with every reading of this run.
+    pub(crate) number: u64,
+    /// From where.
+    pub(crate) path: std::path::PathBuf,
+    /// The text, or why there is none, in words.
+    pub(crate) text: Result<String, String>,
+}
+
 /// What the console knows.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
@@ -227,6 +238,8 @@ pub(crate) struct Model {
     pub(crate) undo: Vec<Undo>,
     /// What is told in passing, oldest first.
     pub(crate) toasts: Vec<Toast>,
+    /// The text that was read last by [`crate::command::Command::ReadText`].
+    pub(crate) text_read: Option<TextRead>,
     /// What lies over the view.
     pub(crate) overlay: Overlay,
     /// Light or dark.
