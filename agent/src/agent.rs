@@ -1,0 +1,196 @@
+//! The agent: one per service instance; many may live in one process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuseboard_policy::document::PolicyDocument;
+use fuseboard_policy::set::PolicySet;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracer;
+
+use crate::builder::Builder;
+use crate::clock::Clock;
+use crate::edges::Edges;
+use crate::error::AgentError;
+use crate::grpc::{GrpcClient, GrpcServerLayer};
+use crate::http::{HttpClient, HttpClientLayer, HttpServerLayer};
+use crate::log::Severity;
+use crate::messaging::{Consumer, Producer};
+use crate::rules::Rules;
+use crate::tarpc::{TarpcClient, TarpcServer};
+use crate::telemetry::{Limits, Telemetry};
+
+/// What a service embeds. Clones are handles of the same agent; it has no process globals.
+#[derive(Clone)]
+pub struct Agent {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What the builder found out.
+pub(crate) struct Setup {
+    pub(crate) service: String,
+    pub(crate) instance: String,
+    pub(crate) version: String,
+    pub(crate) resource: Resource,
+    pub(crate) otlp: String,
+    pub(crate) control: Option<String>,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) default_policy: PolicyDocument,
+    pub(crate) limits: Limits,
+    pub(crate) operations_per_edge: usize,
+    pub(crate) shutdown_limit: Duration,
+}
+
+/// What all handles share.
+pub(crate) struct Inner {
+    pub(crate) service: Arc<str>,
+    pub(crate) instance: Arc<str>,
+    pub(crate) clock: Clock,
+    pub(crate) edges: Edges,
+    pub(crate) telemetry: Telemetry,
+    shutdown_limit: Duration,
+}
+
+impl Inner {
+    /// An edge's breaker may have changed: it is looked at soon.
+    pub(crate) fn wake_reporter(&self, _edge: &crate::edges::Edge) {}
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent")
+            .field("service", &self.inner.service)
+            .field("instance", &self.inner.instance)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Agent {
+    /// Sets up an agent for a service (`service.name`; empty: `OTEL_SERVICE_NAME`).
+    pub fn builder(service: impl Into<String>) -> Builder {
+        Builder::new(service.into())
+    }
+
+    pub(crate) async fn start(setup: Setup) -> Result<Self, AgentError> {
+        let telemetry = Telemetry::start(setup.resource, &setup.otlp, setup.limits)?;
+        let (service, instance): (Arc<str>, Arc<str>) = (setup.service.into(), setup.instance.into());
+        let clock = Clock::start();
+        let rules = Arc::new(Rules { set: PolicySet::new(0, &setup.default_policy), overrides: Vec::new() });
+        let edges = Edges::new(service.clone(), instance.clone(), clock, setup.operations_per_edge, rules);
+        let inner = Inner { service, instance, clock, edges, telemetry, shutdown_limit: setup.shutdown_limit };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// `service.name`.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        &self.inner.service
+    }
+
+    /// `service.instance.id`.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.inner.instance
+    }
+
+    /// A client for a gRPC service: give it to a generated client's `new`. Attempts go round robin over the addresses.
+    ///
+    /// # Errors
+    /// No address, or one that is none.
+    pub fn grpc_client<A: AsRef<str>>(&self, service: &str, addresses: &[A]) -> Result<GrpcClient, AgentError> {
+        GrpcClient::new(&self.inner, service, addresses)
+    }
+
+    /// The layer for a tonic server: `Server::builder().layer(agent.grpc_server())`.
+    #[must_use]
+    pub fn grpc_server(&self) -> GrpcServerLayer {
+        GrpcServerLayer::new(&self.inner)
+    }
+
+    /// A client for an HTTP service.
+    ///
+    /// # Errors
+    /// A base address that is none.
+    pub fn http_client(&self, service: &str, base: &str) -> Result<HttpClient, AgentError> {
+        HttpClient::new(&self.inner, service, base)
+    }
+
+    /// The layer for any client that is a `Service<http::Request<…>>`, such as hyper's.
+    #[must_use]
+    pub fn http_client_layer(&self, service: &str) -> HttpClientLayer {
+        HttpClientLayer::new(&self.inner, service)
+    }
+
+    /// The layer for an axum router (`router.layer(agent.http_server())`) or any HTTP server that is a tower service.
+    #[must_use]
+    pub fn http_server(&self) -> HttpServerLayer {
+        HttpServerLayer::new(&self.inner)
+    }
+
+    /// A client for a tarpc service over TCP with bincode: give it to a generated client's `from`. Connects when first used,
+    /// again after a broken connection; attempts go round robin over the addresses.
+    #[must_use]
+    pub fn tarpc_client<Req, Resp>(&self, service: &str, addresses: &[SocketAddr]) -> TarpcClient<Req, Resp> {
+        TarpcClient::new(&self.inner, service, addresses)
+    }
+
+    /// The server side of tarpc.
+    #[must_use]
+    pub fn tarpc_server(&self) -> TarpcServer {
+        TarpcServer::new(&self.inner)
+    }
+
+    /// The sending side of a queue or topic. `system` is `messaging.system` (`kafka`, `rabbitmq`, `in_process`…).
+    #[must_use]
+    pub fn producer(&self, system: &'static str, destination: impl Into<String>) -> Producer {
+        Producer::new(&self.inner, system, destination.into())
+    }
+
+    /// The receiving side of a queue or topic.
+    #[must_use]
+    pub fn consumer(&self, system: &'static str, destination: impl Into<String>) -> Consumer {
+        Consumer::new(&self.inner, system, destination.into())
+    }
+
+    /// Runs a future in an internal span of its own, for work that no request started (or a part of one worth seeing).
+    pub async fn in_span<F: Future>(&self, name: &'static str, attributes: Vec<KeyValue>, work: F) -> F::Output {
+        crate::log::in_span(&self.inner, name, attributes, work).await
+    }
+
+    /// Writes a log record that belongs to the current span.
+    pub fn log(&self, severity: Severity, message: impl Into<String>, attributes: &[KeyValue]) {
+        crate::log::write(&self.inner, severity, message.into(), attributes);
+    }
+
+    /// A tracer for spans of the application's own.
+    #[must_use]
+    pub fn tracer(&self, scope: &'static str) -> SdkTracer {
+        self.inner.telemetry.tracer(scope)
+    }
+
+    /// A meter for metrics of the application's own.
+    #[must_use]
+    pub fn meter(&self, scope: &'static str) -> Meter {
+        self.inner.telemetry.meter(scope)
+    }
+
+    /// Telemetry records dropped since the start: queues were full, or the collector refused or never took them.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.inner.telemetry.dropped()
+    }
+
+    /// Sends what the queues hold now, within the shutdown limit.
+    pub async fn flush(&self) {
+        self.inner.telemetry.flush(self.inner.shutdown_limit).await;
+    }
+
+    /// Ends control and export; what the queues hold is sent within the shutdown limit, the rest is counted as dropped.
+    pub async fn shutdown(&self) {
+        self.inner.telemetry.shutdown(self.inner.shutdown_limit).await;
+    }
+}

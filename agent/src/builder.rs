@@ -1,0 +1,194 @@
+//! How an agent is set up: what the code says, then what OpenTelemetry's environment variables say, then defaults.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fuseboard_policy::document::PolicyDocument;
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::Resource;
+
+use crate::agent::{Agent, Setup};
+use crate::error::AgentError;
+use crate::rules;
+use crate::telemetry::Limits;
+
+/// Sets up an [`Agent`].
+#[derive(Debug, Clone)]
+#[must_use = "an agent does nothing until start() is awaited"]
+pub struct Builder {
+    service: String,
+    instance: Option<String>,
+    version: Option<String>,
+    attributes: Vec<KeyValue>,
+    otlp: Option<String>,
+    control: Option<String>,
+    state_dir: Option<PathBuf>,
+    default_policy: PolicySource,
+    limits: Limits,
+    operations_per_edge: usize,
+    shutdown_limit: Duration,
+}
+
+/// Where the policy before the first one from the control plane comes from.
+#[derive(Debug, Clone, Default)]
+enum PolicySource {
+    /// Nothing is in force.
+    #[default]
+    None,
+    /// This document.
+    Document(PolicyDocument),
+    /// This document's text, still to be read.
+    Toml(String),
+}
+
+impl PolicySource {
+    fn read(self) -> Result<PolicyDocument, AgentError> {
+        let document = match self {
+            Self::None => PolicyDocument::default(),
+            Self::Document(document) => document,
+            Self::Toml(text) => PolicyDocument::parse(&text).map_err(|p| AgentError::Policy(rules::one_line(&p)))?,
+        };
+        rules::check_policy(&document).map_err(AgentError::Policy)?;
+        Ok(document)
+    }
+}
+
+impl Builder {
+    pub(crate) fn new(service: String) -> Self {
+        Self {
+            service,
+            instance: None,
+            version: None,
+            attributes: Vec::new(),
+            otlp: None,
+            control: None,
+            state_dir: None,
+            default_policy: PolicySource::None,
+            limits: Limits { spans: 8192, logs: 2048, metrics_every: Duration::from_secs(5) },
+            operations_per_edge: 128,
+            shutdown_limit: Duration::from_secs(5),
+        }
+    }
+
+    /// `service.instance.id`; a random one when not given.
+    pub fn instance(mut self, instance: impl Into<String>) -> Self {
+        self.instance = Some(instance.into());
+        self
+    }
+
+    /// `service.version`.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// A further resource attribute, sent with everything.
+    pub fn attribute(mut self, attribute: KeyValue) -> Self {
+        self.attributes.push(attribute);
+        self
+    }
+
+    /// The collector's OTLP/gRPC address; `OTEL_EXPORTER_OTLP_ENDPOINT`, then `http://127.0.0.1:4317` when not given.
+    pub fn otlp(mut self, address: impl Into<String>) -> Self {
+        self.otlp = Some(address.into());
+        self
+    }
+
+    /// The collector's control address. Without one the agent obeys the default policy and the last one known.
+    pub fn control(mut self, address: impl Into<String>) -> Self {
+        self.control = Some(address.into());
+        self
+    }
+
+    /// A directory of this instance's own where the last good policy and the overrides in force are kept over restarts.
+    pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(directory.into());
+        self
+    }
+
+    /// What is in force (as revision 0) until the control plane or the state directory says otherwise.
+    pub fn default_policy(mut self, document: PolicyDocument) -> Self {
+        self.default_policy = PolicySource::Document(document);
+        self
+    }
+
+    /// Like [`Builder::default_policy`], from the text of a TOML document.
+    pub fn default_policy_toml(mut self, text: impl Into<String>) -> Self {
+        self.default_policy = PolicySource::Toml(text.into());
+        self
+    }
+
+    /// Most spans that wait for export; more are dropped and counted. 8,192 when not given.
+    pub fn max_queued_spans(mut self, spans: usize) -> Self {
+        self.limits.spans = spans;
+        self
+    }
+
+    /// Most log records that wait for export; more are dropped and counted. 2,048 when not given.
+    pub fn max_queued_logs(mut self, logs: usize) -> Self {
+        self.limits.logs = logs;
+        self
+    }
+
+    /// Time between two exports of metrics; 5 s when not given.
+    pub fn metrics_every(mut self, period: Duration) -> Self {
+        self.limits.metrics_every = period.max(Duration::from_millis(100));
+        self
+    }
+
+    /// Most operations of one callee that get a breaker of their own; the rest share one. 128 when not given.
+    pub fn operations_per_edge(mut self, most: usize) -> Self {
+        self.operations_per_edge = most.max(1);
+        self
+    }
+
+    /// Longest time that [`Agent::shutdown`] takes; 5 s when not given.
+    pub fn shutdown_limit(mut self, limit: Duration) -> Self {
+        self.shutdown_limit = limit;
+        self
+    }
+
+    /// Starts the agent on the current tokio runtime. Waits for no connection: an absent collector only costs what the queues
+    /// cannot hold.
+    ///
+    /// # Errors
+    /// An address that is none, a default policy that is refused, a state directory that cannot be used.
+    pub async fn start(self) -> Result<Agent, AgentError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(AgentError::NoRuntime);
+        }
+        let service = match (self.service.as_str(), env("OTEL_SERVICE_NAME")) {
+            ("", None) => return Err(AgentError::NoName),
+            ("", Some(name)) => name,
+            (name, _) => name.to_owned(),
+        };
+        let instance = self.instance.unwrap_or_else(|| format!("{service}-{:08x}", rand::random::<u32>()));
+        let version = self.version.unwrap_or_default();
+        let mut resource = Resource::builder().with_attributes(self.attributes).with_service_name(service.clone());
+        resource = resource.with_attribute(KeyValue::new("service.instance.id", instance.clone()));
+        if !version.is_empty() {
+            resource = resource.with_attribute(KeyValue::new("service.version", version.clone()));
+        }
+        let otlp = self.otlp.or_else(|| env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"));
+        let otlp = otlp.or_else(|| env("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        let default_policy = self.default_policy.read()?;
+        let setup = Setup {
+            service,
+            instance,
+            version,
+            resource: resource.build(),
+            otlp: otlp.unwrap_or_else(|| String::from("http://127.0.0.1:4317")),
+            control: self.control,
+            state_dir: self.state_dir,
+            default_policy,
+            limits: self.limits,
+            operations_per_edge: self.operations_per_edge,
+            shutdown_limit: self.shutdown_limit,
+        };
+        Agent::start(setup).await
+    }
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|v| !v.trim().is_empty())
+}

@@ -1,0 +1,107 @@
+//! One logical call and its attempts: drives the rules around a call, and tells about it in spans and metrics.
+//!
+//! The protocols' layers only know how to send one attempt and how to read its outcome; everything else is here.
+
+mod live;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+
+pub(crate) use self::live::{LiveAttempt, LiveCall, millis};
+
+/// How many attempts a call took (int). On logical spans.
+pub(crate) const ATTEMPTS: &str = "resilience.attempts";
+
+/// How a call travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// gRPC over HTTP/2.
+    Grpc,
+    /// HTTP.
+    Http,
+    /// tarpc.
+    Tarpc,
+}
+
+/// What is called.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    /// How.
+    pub(crate) protocol: Protocol,
+    /// The callee's `service.name`.
+    pub(crate) service: Arc<str>,
+    /// The operation as policies name it; the span's name too.
+    pub(crate) operation: Arc<str>,
+    /// Whether it may be done twice.
+    pub(crate) idempotent: bool,
+    /// A limit of the application's own, besides deadline and policy.
+    pub(crate) limit: Option<Duration>,
+    /// Whether the request can be sent again at all.
+    pub(crate) replayable: bool,
+    /// Attributes for spans and metrics.
+    pub(crate) attributes: Vec<KeyValue>,
+    /// Attributes for spans only.
+    pub(crate) details: Vec<KeyValue>,
+}
+
+/// A call or an attempt that a local rule refused: nothing went on the wire.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the call to {service} {operation} was refused by the caller's own {rule} rule: {cause}")]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The callee.
+    pub service: Arc<str>,
+    /// The operation.
+    pub operation: Arc<str>,
+    /// The rule: `breaker`, `deadline` or `fault`.
+    pub rule: &'static str,
+    /// Why, in words.
+    pub cause: String,
+    /// The gRPC status that fits it, lower case.
+    pub code: Cow<'static, str>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    /// The code in the words of the policy: `ok`, `unavailable`, `503`, `reset`….
+    pub(crate) code: Cow<'static, str>,
+    /// Whether the attempt was cut by its timeout.
+    pub(crate) timed_out: bool,
+    /// Whether the callee never saw it, so that another try cannot do anything twice.
+    pub(crate) never_sent: bool,
+    /// What a gRPC reply says about another try.
+    pub(crate) pushback: Pushback,
+    /// What an HTTP reply says about another try.
+    pub(crate) retry_after: Option<Duration>,
+    /// Attributes of the reply for call and attempt.
+    pub(crate) attributes: Vec<KeyValue>,
+}
+
+/// What a reply says about trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Pushback {
+    /// Nothing.
+    #[default]
+    None,
+    /// Not before this long.
+    After(Duration),
+    /// Not at all.
+    Never,
+}
+
+impl Ended {
+    /// An end with a code.
+    pub(crate) fn with(code: impl Into<Cow<'static, str>>) -> Self {
+        let (code, attributes) = (code.into(), Vec::new());
+        Self { code, timed_out: false, never_sent: false, pushback: Pushback::None, retry_after: None, attributes }
+    }
+
+    /// An attempt cut by its timeout or the deadline.
+    pub(crate) fn timed_out() -> Self {
+        Self { timed_out: true, ..Self::with("deadline_exceeded") }
+    }
+}

@@ -1,0 +1,145 @@
+//! The room of engines: one for each callee and operation, found without a lock, kept over every change of policy.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use fuseboard_policy::pipeline::{Call, EdgeEngine, Inbound, Refused};
+use fuseboard_policy::settings::EdgeSettings;
+use fuseboard_policy::settings::Fault;
+
+use crate::clock::Clock;
+use crate::rules::Rules;
+
+/// The operation of those beyond the cap.
+pub(crate) const OTHER: &str = "(other)";
+
+/// What is in force on an edge.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct InForce {
+    /// Settings, overrides included.
+    pub(crate) settings: EdgeSettings,
+    /// Revision of the policy.
+    pub(crate) revision: u64,
+    /// The override that acts on the breaker, else the first that acts at all; 0 none.
+    pub(crate) override_id: u64,
+    /// Injected fault.
+    pub(crate) fault: Option<Fault>,
+    /// Over all of it.
+    pub(crate) hash: [u8; 16],
+}
+
+/// One caller's side of an edge.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    /// The callee.
+    pub(crate) service: Arc<str>,
+    /// Its operation, or [`OTHER`].
+    pub(crate) operation: Arc<str>,
+    engine: Arc<EdgeEngine>,
+    /// Changes together with the engine's settings.
+    in_force: RwLock<Arc<InForce>>,
+}
+
+impl Edge {
+    fn new(service: &Arc<str>, operation: Arc<str>, in_force: InForce, now: u64) -> Self {
+        let engine = EdgeEngine::new(&in_force.settings, now);
+        Self { service: service.clone(), operation, engine, in_force: RwLock::new(Arc::new(in_force)) }
+    }
+
+    /// A call begins: it keeps what is in force now to its end.
+    pub(crate) fn begin(&self, now: u64, inbound: Inbound) -> (Arc<InForce>, Result<Call, Refused>) {
+        let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
+        (in_force.clone(), self.engine.begin(now, inbound))
+    }
+
+    /// What is in force.
+    pub(crate) fn in_force(&self) -> Arc<InForce> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The engine.
+    pub(crate) fn engine(&self) -> &EdgeEngine {
+        &self.engine
+    }
+
+    fn change(&self, new: InForce, now: u64) {
+        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        if in_force.settings != new.settings {
+            self.engine.reconfigure(&new.settings, now);
+        }
+        *in_force = Arc::new(new);
+    }
+}
+
+/// Edges of one callee, by operation.
+type Operations = HashMap<Arc<str>, Arc<Edge>>;
+
+/// All edges of an agent, and the rules that they obey.
+pub(crate) struct Edges {
+    caller: Arc<str>,
+    instance: Arc<str>,
+    clock: Clock,
+    most: usize,
+    all: ArcSwap<HashMap<Arc<str>, Arc<Operations>>>,
+    /// Held while edges are added or rules change, so that no new edge misses a change.
+    rules: Mutex<Arc<Rules>>,
+}
+
+impl Edges {
+    /// No edges yet; `most` operations of a callee get an engine of their own.
+    pub(crate) fn new(caller: Arc<str>, instance: Arc<str>, clock: Clock, most: usize, rules: Arc<Rules>) -> Self {
+        Self { caller, instance, clock, most, all: ArcSwap::default(), rules: Mutex::new(rules) }
+    }
+
+    /// The edge of an operation; the shared one of the callee when it has too many.
+    pub(crate) fn get(&self, service: &Arc<str>, operation: &Arc<str>) -> Arc<Edge> {
+        if let Some(operations) = self.all.load().get(service) {
+            if let Some(edge) = operations.get(operation) {
+                return edge.clone();
+            }
+            if operations.len() >= self.most {
+                if let Some(edge) = operations.get(OTHER) {
+                    return edge.clone();
+                }
+            }
+        }
+        self.add(service, operation)
+    }
+
+    fn add(&self, service: &Arc<str>, operation: &Arc<str>) -> Arc<Edge> {
+        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = HashMap::clone(&self.all.load());
+        let mut operations = all.get(service).map(|o| Operations::clone(o)).unwrap_or_default();
+        let operation = if operations.len() < self.most { operation.clone() } else { Arc::from(OTHER) };
+        if let Some(edge) = operations.get(&operation) {
+            return edge.clone();
+        }
+        let in_force = rules.resolve(&self.caller, &self.instance, service, &operation);
+        let edge = Arc::new(Edge::new(service, operation.clone(), in_force, self.clock.now()));
+        operations.insert(operation, edge.clone());
+        all.insert(service.clone(), Arc::new(operations));
+        self.all.store(Arc::new(all));
+        edge
+    }
+
+    /// Other rules, for every edge at once; engines keep their state.
+    pub(crate) fn change(&self, rules: Arc<Rules>) {
+        let mut current = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        for edge in self.list() {
+            edge.change(rules.resolve(&self.caller, &self.instance, &edge.service, &edge.operation), now);
+        }
+        *current = rules;
+    }
+
+    /// All edges.
+    pub(crate) fn list(&self) -> Vec<Arc<Edge>> {
+        self.all.load().values().flat_map(|operations| operations.values().cloned()).collect()
+    }
+
+    /// Whether there are any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.load().is_empty()
+    }
+}

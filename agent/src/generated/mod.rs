@@ -1,0 +1,4 @@
+//! Code made from `agent/policy/proto`; see the tests' crate for how.
+
+#[expect(unreachable_pub, reason = "generated code")]
+pub(crate) mod control;

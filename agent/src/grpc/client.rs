@@ -1,0 +1,184 @@
+//! The client: one call is one or more attempts on the callee's instances.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, Request, Response};
+use opentelemetry::KeyValue;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Service, ServiceExt as _};
+
+use super::peers::Peers;
+use super::response::ReplyBody;
+use crate::agent::Inner;
+use crate::body::Outgoing;
+use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Refusal, Target};
+use crate::error::AgentError;
+use crate::propagation::inject;
+use crate::timeout::{self, GRPC_ATTEMPTS, GRPC_TIMEOUT};
+
+/// A metadata key by which the application says that a call may be repeated.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// A gRPC client with the agent's rules around each call. Give it to a generated client: `OrdersClient::new(client)`.
+///
+/// Requests that are there as a whole (unary ones) may be tried again, on another instance; streams pass once. A refused
+/// call is a [`Status`] whose source is a [`Refusal`].
+#[derive(Clone)]
+pub struct GrpcClient {
+    agent: Arc<Inner>,
+    service: Arc<str>,
+    peers: Arc<Peers>,
+    idempotent: Arc<HashSet<String>>,
+}
+
+impl std::fmt::Debug for GrpcClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GrpcClient").field("service", &self.service).field("peers", &self.peers).finish_non_exhaustive()
+    }
+}
+
+impl GrpcClient {
+    pub(crate) fn new<A: AsRef<str>>(agent: &Arc<Inner>, service: &str, addresses: &[A]) -> Result<Self, AgentError> {
+        let peers = Arc::new(Peers::new(service, addresses)?);
+        Ok(Self { agent: agent.clone(), service: service.into(), peers, idempotent: Arc::default() })
+    }
+
+    /// Names operations (`pkg.Service/Method`) that may be done twice. Calls with the metadata `idempotency-key` may, too.
+    #[must_use]
+    pub fn idempotent<I: IntoIterator<Item = S>, S: Into<String>>(mut self, operations: I) -> Self {
+        let mut all = HashSet::clone(&self.idempotent);
+        all.extend(operations.into_iter().map(Into::into));
+        self.idempotent = Arc::new(all);
+        self
+    }
+
+    async fn run(self, request: Request<Body>) -> Result<Response<ReplyBody>, Status> {
+        let (parts, body) = request.into_parts();
+        let mut body = Outgoing::take(body)?;
+        let target = self.target(&parts, body.is_whole());
+        let mut call = LiveCall::begin(&self.agent, target);
+        loop {
+            let mut attempt = match call.attempt().await {
+                Ok(attempt) => attempt,
+                Err(refusal) => {
+                    call.refused(&refusal);
+                    return Err(refused(refusal));
+                }
+            };
+            let peer = self.peers.pick();
+            attempt.peer(&peer.host, peer.port);
+            let mut request = Request::from_parts(parts.clone(), Body::new(body.next()));
+            write_headers(&attempt, &mut request);
+            let (ended, result) = match attempt.run(peer.channel.clone().oneshot(request)).await {
+                None => (Ended::timed_out(), Err(too_late())),
+                Some(Err(error)) => {
+                    let (ended, status) = broken(error);
+                    if ended.never_sent {
+                        self.peers.shun(peer);
+                    }
+                    (ended, Err(status))
+                }
+                Some(Ok(response)) => match early_status(&response) {
+                    Some(code) => (super::ended(response.headers(), code), Ok(response.map(ReplyBody::settled))),
+                    None => return Ok(response.map(|body| ReplyBody::open(body, call, attempt))),
+                },
+            };
+            if !call.settle(attempt, &ended) {
+                call.finish(&ended);
+                return result;
+            }
+        }
+    }
+
+    fn target(&self, parts: &http::request::Parts, replayable: bool) -> Target {
+        let operation: Arc<str> = parts.uri.path().trim_start_matches('/').into();
+        let attributes = vec![KeyValue::new("rpc.system.name", "grpc"), KeyValue::new("rpc.method", operation.clone())];
+        Target {
+            protocol: Protocol::Grpc,
+            service: self.service.clone(),
+            idempotent: self.idempotent.contains(&*operation) || parts.headers.contains_key(IDEMPOTENCY_KEY),
+            replayable,
+            limit: timeout::inbound(&parts.headers),
+            operation,
+            attributes,
+            details: Vec::new(),
+        }
+    }
+}
+
+impl Service<Request<Body>> for GrpcClient {
+    type Response = Response<ReplyBody>;
+    type Error = Status;
+    type Future = BoxFuture<'static, Result<Self::Response, Status>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(self.clone().run(request))
+    }
+}
+
+fn write_headers(attempt: &LiveAttempt, request: &mut Request<Body>) {
+    let headers = request.headers_mut();
+    inject(&attempt.span_context(), headers);
+    match attempt.left().map(timeout::header) {
+        Some(value) => drop(headers.insert(GRPC_TIMEOUT, value)),
+        None => drop(headers.remove(GRPC_TIMEOUT)),
+    }
+    if attempt.number() > 1 {
+        headers.insert(GRPC_ATTEMPTS, HeaderValue::from(attempt.number() - 1));
+    }
+}
+
+/// The status of an answer that has no more to say than its headers.
+fn early_status(response: &Response<Body>) -> Option<Code> {
+    let own = response.headers().get("grpc-status").map(|v| Code::from_bytes(v.as_bytes()));
+    own.or_else(|| match response.status().as_u16() {
+        200 => None,
+        400 => Some(Code::Internal),
+        401 => Some(Code::Unauthenticated),
+        403 => Some(Code::PermissionDenied),
+        404 => Some(Code::Unimplemented),
+        429 | 502 | 503 | 504 => Some(Code::Unavailable),
+        _ => Some(Code::Unknown),
+    })
+}
+
+/// The attempt ended without an answer.
+fn broken(error: tonic::transport::Error) -> (Ended, Status) {
+    let connect = chain(&error).any(|e| e.is::<tonic::ConnectError>());
+    let text = chain(&error).last().map(ToString::to_string).unwrap_or_default();
+    let status = match Status::from_error(Box::new(error)) {
+        status if status.code() == Code::Unknown => Status::unavailable(format!("the connection broke: {text}")),
+        status => status,
+    };
+    let mut ended = super::ended_by(&status);
+    if connect {
+        (ended.code, ended.never_sent) = ("connect".into(), true);
+    } else if status.code() == Code::Unavailable {
+        ended.code = "reset".into();
+    }
+    (ended, status)
+}
+
+fn chain<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |e| e.source())
+}
+
+pub(super) fn too_late() -> Status {
+    Status::deadline_exceeded("the attempt was cut: its timeout or the call's deadline had come")
+}
+
+fn refused(refusal: Refusal) -> Status {
+    let mut status = Status::new(super::code(&refusal.code), refusal.to_string());
+    status.set_source(Arc::new(refusal));
+    status
+}

@@ -1,0 +1,172 @@
+//! The server layer: a span for each request, the caller's context for its handler.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use opentelemetry::KeyValue;
+use opentelemetry::context::FutureExt as _;
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tonic::Code;
+use tower::{Layer, Service};
+
+use crate::agent::Inner;
+use crate::call::Protocol;
+use crate::propagation::extract;
+use crate::serve::{Inbound, Served};
+use crate::timeout;
+
+/// The layer for a tonic server; see [`crate::Agent::grpc_server`].
+#[derive(Clone)]
+pub struct GrpcServerLayer {
+    agent: Arc<Inner>,
+}
+
+impl std::fmt::Debug for GrpcServerLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GrpcServerLayer").field("service", &self.agent.service).finish()
+    }
+}
+
+impl GrpcServerLayer {
+    pub(crate) fn new(agent: &Arc<Inner>) -> Self {
+        Self { agent: agent.clone() }
+    }
+}
+
+impl<S> Layer<S> for GrpcServerLayer {
+    type Service = GrpcServer<S>;
+
+    fn layer(&self, inner: S) -> GrpcServer<S> {
+        GrpcServer { agent: self.agent.clone(), inner }
+    }
+}
+
+/// A gRPC service with the agent's server side around it.
+#[derive(Clone)]
+pub struct GrpcServer<S> {
+    agent: Arc<Inner>,
+    inner: S,
+}
+
+impl<S: std::fmt::Debug> std::fmt::Debug for GrpcServer<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GrpcServer").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for GrpcServer<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+{
+    type Response = Response<ServedBody<R>>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let served = begin(&self.agent, &request);
+        let cx = served.cx();
+        let answer = {
+            let _entered = cx.clone().attach();
+            self.inner.call(request)
+        };
+        Box::pin(async move {
+            let response = answer.with_context(cx).await?;
+            Ok(match response.headers().get("grpc-status").map(|v| Code::from_bytes(v.as_bytes())) {
+                Some(code) => {
+                    end(served, code);
+                    response.map(|inner| ServedBody { inner, served: None })
+                }
+                None => response.map(|inner| ServedBody { inner, served: Some(served) }),
+            })
+        })
+    }
+}
+
+fn begin<B>(agent: &Arc<Inner>, request: &Request<B>) -> Served {
+    let headers = request.headers();
+    let operation = request.uri().path().trim_start_matches('/').to_owned();
+    let inbound = Inbound {
+        parent: extract(headers),
+        deadline: timeout::inbound(headers).map(|left| Instant::now() + left),
+        attempt: timeout::inbound_attempt(headers),
+    };
+    let labels = vec![KeyValue::new("rpc.system.name", "grpc"), KeyValue::new("rpc.method", operation.clone())];
+    Served::begin(agent, Protocol::Grpc, operation, inbound, labels, Vec::new())
+}
+
+/// The statuses that the conventions call an error of the *server*.
+fn is_server_error(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
+}
+
+fn end(served: Served, code: Code) {
+    let status = super::status_attribute(code);
+    let error = is_server_error(code).then(|| super::word(code).to_owned());
+    served.end(if error.is_some() { "failure" } else { "success" }, error, vec![status]);
+}
+
+pin_project! {
+    /// The body of an answer: ends the request's span with the trailers.
+    pub struct ServedBody<R> {
+        #[pin]
+        inner: R,
+        served: Option<Served>,
+    }
+}
+
+impl<R> std::fmt::Debug for ServedBody<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServedBody").field("open", &self.served.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl<R: HttpBody<Data = Bytes>> HttpBody for ServedBody<R> {
+    type Data = Bytes;
+    type Error = R::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        let this = self.project();
+        let _entered = this.served.as_ref().map(|served| served.cx().attach());
+        let polled = this.inner.poll_frame(cx);
+        let code = match &polled {
+            Poll::Ready(Some(Ok(frame))) => frame
+                .trailers_ref()
+                .map(|trailers| trailers.get("grpc-status").map_or(Code::Unknown, |v| Code::from_bytes(v.as_bytes()))),
+            Poll::Ready(Some(Err(_)) | None) => Some(Code::Unknown),
+            Poll::Pending => None,
+        };
+        if let (Some(code), Some(served)) = (code, code.and_then(|_| this.served.take())) {
+            end(served, code);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.served.is_none() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

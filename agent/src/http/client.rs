@@ -1,0 +1,298 @@
+//! A small HTTP client for one callee. Answers are read whole within the attempt, so that timeouts cover them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use opentelemetry::KeyValue;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{answered, is_idempotent, method_attribute, write_headers};
+use crate::agent::Inner;
+use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Refusal, Target};
+use crate::error::AgentError;
+
+/// Largest answer that is read, in bytes.
+const MOST_ANSWER: usize = 32 * 1024 * 1024;
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// A client for one HTTP service, with the agent's rules around each call.
+#[derive(Clone)]
+pub struct HttpClient {
+    agent: Arc<Inner>,
+    service: Arc<str>,
+    /// Without a slash at the end.
+    base: Arc<str>,
+    host: Arc<str>,
+    port: Option<u16>,
+    wire: reqwest::Client,
+}
+
+impl std::fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpClient").field("service", &self.service).field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+/// A call that got no answer, or an answer that could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// A local rule refused it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The last attempt was cut by its timeout or the deadline.
+    #[error("{service} did not answer {operation} in time")]
+    TimedOut {
+        /// The callee.
+        service: Arc<str>,
+        /// The operation.
+        operation: Arc<str>,
+    },
+    /// The connection could not be made, or broke.
+    #[error("the connection to the service broke: {0}")]
+    Broken(#[source] reqwest::Error),
+    /// The answer was longer than is read.
+    #[error("the answer has more than {MOST_ANSWER} bytes")]
+    TooLong,
+    /// The request or the answer is not the JSON it should be.
+    #[error("the JSON cannot be read or written: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The request cannot be written as HTTP.
+    #[error("the request is not valid HTTP: {0}")]
+    Request(String),
+    /// The service answered with an error; see [`HttpResponse::error_for_status`].
+    #[error("the service answered {0}")]
+    Status(StatusCode),
+}
+
+impl HttpError {
+    /// The rule that refused the call, if one did.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        if let Self::Refused(refusal) = self { Some(refusal) } else { None }
+    }
+}
+
+impl HttpClient {
+    pub(crate) fn new(agent: &Arc<Inner>, service: &str, base: &str) -> Result<Self, AgentError> {
+        let uri = crate::address::uri(base)?;
+        let wire = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .no_proxy()
+            .build()
+            .map_err(|e| AgentError::Http(e.to_string()))?;
+        let full = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
+        Ok(Self {
+            agent: agent.clone(),
+            service: service.into(),
+            base: full.trim_end_matches('/').into(),
+            host: uri.host().unwrap_or_default().into(),
+            port: uri.port_u16(),
+            wire,
+        })
+    }
+
+    /// A request. `route` is the template that policies and pictures name (`/orders/{id}`), `path` what is asked for
+    /// (`/orders/17?full=1`).
+    #[must_use]
+    pub fn request(&self, method: Method, route: &str, path: impl Into<String>) -> HttpRequest {
+        let operation = format!("{method} {route}").into();
+        let headers = HeaderMap::new();
+        HttpRequest {
+            client: self.clone(),
+            operation,
+            route: route.to_owned(),
+            method,
+            path: path.into(),
+            headers,
+            body: Ok(Bytes::new()),
+            idempotent: None,
+            limit: None,
+        }
+    }
+
+    /// A GET of a route without parameters.
+    #[must_use]
+    pub fn get(&self, route: &str) -> HttpRequest {
+        self.request(Method::GET, route, route)
+    }
+
+    /// A POST to a route without parameters.
+    #[must_use]
+    pub fn post(&self, route: &str) -> HttpRequest {
+        self.request(Method::POST, route, route)
+    }
+}
+
+/// A request to be sent.
+#[must_use = "a request does nothing until send() is awaited"]
+pub struct HttpRequest {
+    client: HttpClient,
+    operation: Arc<str>,
+    route: String,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Result<Bytes, HttpError>,
+    idempotent: Option<bool>,
+    limit: Option<Duration>,
+}
+
+impl std::fmt::Debug for HttpRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpRequest")
+            .field("operation", &self.operation)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl HttpRequest {
+    /// A header.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// A JSON body.
+    pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
+        self.headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.body = serde_json::to_vec(value).map(Bytes::from).map_err(HttpError::from);
+        self
+    }
+
+    /// A body.
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = Ok(body.into());
+        self
+    }
+
+    /// Says whether the request may be done twice; by default its method says so, or the header `idempotency-key`.
+    pub fn idempotent(mut self, idempotent: bool) -> Self {
+        self.idempotent = Some(idempotent);
+        self
+    }
+
+    /// A limit for the whole call, besides deadline and policy.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Sends it, as often as the policy allows, and reads the answer. An answer is an answer whatever its status.
+    ///
+    /// # Errors
+    /// There was no answer: refused, cut, broken.
+    pub async fn send(mut self) -> Result<HttpResponse, HttpError> {
+        let body = std::mem::replace(&mut self.body, Ok(Bytes::new()))?;
+        let url = format!("{}{}", self.client.base, self.path);
+        let mut call = LiveCall::begin(&self.client.agent, self.target(&url));
+        loop {
+            let mut attempt = match call.attempt().await {
+                Ok(attempt) => attempt,
+                Err(refusal) => {
+                    call.refused(&refusal);
+                    return Err(refusal.into());
+                }
+            };
+            attempt.peer(&self.client.host, self.client.port);
+            let (ended, result) = match attempt.run(self.once(&attempt, &url, body.clone())).await {
+                None => (Ended::timed_out(), Err(self.timed_out())),
+                Some(Ok(answer)) => (answered(answer.status, &answer.headers), Ok(answer)),
+                Some(Err(error)) => (broken(&error), Err(error)),
+            };
+            if !call.settle(attempt, &ended) {
+                call.finish(&ended);
+                return result;
+            }
+        }
+    }
+
+    fn target(&self, url: &str) -> Target {
+        Target {
+            protocol: Protocol::Http,
+            service: self.client.service.clone(),
+            operation: self.operation.clone(),
+            idempotent: self.idempotent.unwrap_or_else(|| is_idempotent(&self.method, &self.headers)),
+            replayable: true,
+            limit: self.limit,
+            attributes: vec![method_attribute(&self.method), KeyValue::new("url.template", self.route.clone())],
+            details: vec![KeyValue::new("url.full", url.to_owned())],
+        }
+    }
+
+    async fn once(&self, attempt: &LiveAttempt, url: &str, body: Bytes) -> Result<HttpResponse, HttpError> {
+        let mut headers = self.headers.clone();
+        write_headers(attempt, &mut headers);
+        let request = self.client.wire.request(self.method.clone(), url).headers(headers).body(body);
+        let mut answer = request.send().await.map_err(HttpError::Broken)?;
+        let mut data = BytesMut::new();
+        while let Some(chunk) = answer.chunk().await.map_err(HttpError::Broken)? {
+            if data.len() + chunk.len() > MOST_ANSWER {
+                return Err(HttpError::TooLong);
+            }
+            data.extend_from_slice(&chunk);
+        }
+        Ok(HttpResponse { status: answer.status(), headers: answer.headers().clone(), body: data.freeze() })
+    }
+
+    fn timed_out(&self) -> HttpError {
+        HttpError::TimedOut { service: self.client.service.clone(), operation: self.operation.clone() }
+    }
+}
+
+fn broken(error: &HttpError) -> Ended {
+    match error {
+        HttpError::Broken(e) if e.is_connect() => Ended { never_sent: true, ..Ended::with("connect") },
+        HttpError::Broken(e) if e.is_builder() => Ended::with("invalid_argument"),
+        HttpError::TooLong => Ended::with("out_of_range"),
+        _ => Ended::with("reset"),
+    }
+}
+
+/// An answer, whole.
+#[derive(Debug, Clone)]
+pub struct HttpResponse {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl HttpResponse {
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Its headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Its body.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Its body as JSON.
+    ///
+    /// # Errors
+    /// It is not that JSON.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
+        Ok(serde_json::from_slice(&self.body)?)
+    }
+
+    /// Itself, if its status is no error.
+    ///
+    /// # Errors
+    /// [`HttpError::Status`] for 400 and more.
+    pub fn error_for_status(self) -> Result<Self, HttpError> {
+        if self.status.as_u16() < 400 { Ok(self) } else { Err(HttpError::Status(self.status)) }
+    }
+}

@@ -1,0 +1,156 @@
+//! The layer for clients that are tower services over `http::Request`, such as hyper's legacy client.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use http_body::Body;
+use opentelemetry::KeyValue;
+use tower::{Layer, Service, ServiceExt as _};
+
+use super::{answered, is_idempotent, method_attribute, write_headers};
+use crate::agent::Inner;
+use crate::body::{Outgoing, ReplayBody};
+use crate::call::{Ended, LiveCall, Protocol, Refusal, Target};
+
+/// Names the route of a request for policies and pictures (`/orders/{id}`): put it into the request's extensions. Without it
+/// the operation is the method alone.
+#[derive(Debug, Clone)]
+pub struct Route(pub Arc<str>);
+
+/// The layer; see [`crate::Agent::http_client_layer`].
+#[derive(Clone)]
+pub struct HttpClientLayer {
+    agent: Arc<Inner>,
+    service: Arc<str>,
+}
+
+impl std::fmt::Debug for HttpClientLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpClientLayer").field("service", &self.service).finish_non_exhaustive()
+    }
+}
+
+impl HttpClientLayer {
+    pub(crate) fn new(agent: &Arc<Inner>, service: &str) -> Self {
+        Self { agent: agent.clone(), service: service.into() }
+    }
+}
+
+impl<S> Layer<S> for HttpClientLayer {
+    type Service = HttpClientService<S>;
+
+    fn layer(&self, inner: S) -> HttpClientService<S> {
+        HttpClientService { agent: self.agent.clone(), service: self.service.clone(), inner }
+    }
+}
+
+/// A client with the agent's rules around each call.
+#[derive(Clone)]
+pub struct HttpClientService<S> {
+    agent: Arc<Inner>,
+    service: Arc<str>,
+    inner: S,
+}
+
+impl<S: std::fmt::Debug> std::fmt::Debug for HttpClientService<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpClientService").field("service", &self.service).field("inner", &self.inner).finish()
+    }
+}
+
+/// Why a call through the layer got no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerError {
+    /// A local rule refused it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The last attempt was cut by its timeout or the deadline.
+    #[error("{0} did not answer in time")]
+    TimedOut(Arc<str>),
+    /// What the client or the request's body said.
+    #[error("the call broke: {0}")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl<S, B, R> Service<Request<B>> for HttpClientService<S>
+where
+    S: Service<Request<ReplayBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    R: Send + 'static,
+{
+    type Response = Response<R>;
+    type Error = LayerError;
+    type Future = BoxFuture<'static, Result<Response<R>, LayerError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), LayerError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        Box::pin(self.clone().run(request))
+    }
+}
+
+impl<S> HttpClientService<S> {
+    async fn run<B, R>(self, request: Request<B>) -> Result<Response<R>, LayerError>
+    where
+        S: Service<Request<ReplayBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let mut body = Outgoing::take(body).map_err(|e| LayerError::Broken(e.into()))?;
+        let mut call = LiveCall::begin(&self.agent, self.target(&parts, body.is_whole()));
+        loop {
+            let mut attempt = match call.attempt().await {
+                Ok(attempt) => attempt,
+                Err(refusal) => {
+                    call.refused(&refusal);
+                    return Err(refusal.into());
+                }
+            };
+            attempt.peer(parts.uri.host().unwrap_or_default(), parts.uri.port_u16());
+            let mut request = Request::from_parts(parts.clone(), body.next());
+            write_headers(&attempt, request.headers_mut());
+            let (ended, result) = match attempt.run(self.inner.clone().oneshot(request)).await {
+                None => (Ended::timed_out(), Err(LayerError::TimedOut(self.service.clone()))),
+                Some(Ok(answer)) => (answered(answer.status(), answer.headers()), Ok(answer)),
+                Some(Err(error)) => (Ended::with("reset"), Err(LayerError::Broken(error.into()))),
+            };
+            if !call.settle(attempt, &ended) {
+                call.finish(&ended);
+                return result;
+            }
+        }
+    }
+
+    fn target(&self, parts: &http::request::Parts, replayable: bool) -> Target {
+        let mut attributes = vec![method_attribute(&parts.method)];
+        let operation = match parts.extensions.get::<Route>() {
+            Some(Route(route)) => {
+                attributes.push(KeyValue::new("url.template", route.clone()));
+                format!("{} {route}", parts.method)
+            }
+            None => parts.method.to_string(),
+        };
+        Target {
+            protocol: Protocol::Http,
+            service: self.service.clone(),
+            operation: operation.into(),
+            idempotent: is_idempotent(&parts.method, &parts.headers),
+            replayable,
+            limit: crate::timeout::inbound(&parts.headers),
+            attributes,
+            details: vec![KeyValue::new("url.full", parts.uri.to_string())],
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The client: one call is one or more attempts on the callee's instances, each over one TCP connection of its own.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanContext;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tarpc::client::stub::Stub;
+use tarpc::client::{self, Channel, RpcError};
+use tarpc::tokio_serde::formats::Bincode;
+use tarpc::tokio_util::codec::LengthDelimitedCodec;
+use tarpc::{ClientMessage, RequestName, Response, serde_transport, trace};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::carry::{Carried, ClientCarry};
+use super::operation;
+use crate::agent::Inner;
+use crate::call::{Ended, LiveCall, Protocol, Refusal, Target};
+
+const CONNECT: Duration = Duration::from_secs(1);
+
+type Wire<Req, Resp> = Channel<Carried<Arc<Req>>, Resp>;
+
+/// A tarpc client with the agent's rules around each call. Give it to a generated client: `InventoryClient::from(client)`.
+///
+/// A refused call is an [`RpcError::Send`] whose source is a [`Refusal`]; one that was cut, [`RpcError::DeadlineExceeded`].
+pub struct TarpcClient<Req, Resp> {
+    shared: Arc<Shared<Req, Resp>>,
+}
+
+struct Shared<Req, Resp> {
+    agent: Arc<Inner>,
+    service: Arc<str>,
+    peers: Vec<Peer<Req, Resp>>,
+    next: AtomicUsize,
+    idempotent: HashSet<String>,
+    judge: Option<fn(&Resp) -> Option<&'static str>>,
+}
+
+struct Peer<Req, Resp> {
+    address: SocketAddr,
+    wire: Arc<Mutex<Option<Connection<Req, Resp>>>>,
+}
+
+struct Connection<Req, Resp> {
+    channel: Wire<Req, Resp>,
+    /// Cancelled when the connection is over.
+    broken: CancellationToken,
+}
+
+impl<Req, Resp> Clone for TarpcClient<Req, Resp> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<Req, Resp> std::fmt::Debug for TarpcClient<Req, Resp> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TarpcClient").field("service", &self.shared.service).finish_non_exhaustive()
+    }
+}
+
+impl<Req, Resp> TarpcClient<Req, Resp> {
+    pub(crate) fn new(agent: &Arc<Inner>, service: &str, addresses: &[SocketAddr]) -> Self {
+        let peers = addresses.iter().map(|address| Peer { address: *address, wire: Arc::default() }).collect();
+        let next = AtomicUsize::new(usize::from(rand::random::<u16>()));
+        let (agent, service) = (agent.clone(), service.into());
+        Self { shared: Arc::new(Shared { agent, service, peers, next, idempotent: HashSet::new(), judge: None }) }
+    }
+
+    /// Names operations (`Service/method`) that may be done twice.
+    #[must_use]
+    pub fn idempotent<I: IntoIterator<Item = S>, S: Into<String>>(self, operations: I) -> Self {
+        self.change(|shared| shared.idempotent.extend(operations.into_iter().map(Into::into)))
+    }
+
+    /// Tells which answers are failures of the callee: the function gives a code in the words of the policy
+    /// (`unavailable`…), or `None` for a good answer. Without it every answer is good.
+    #[must_use]
+    pub fn judge(self, judge: fn(&Resp) -> Option<&'static str>) -> Self {
+        self.change(|shared| shared.judge = Some(judge))
+    }
+
+    fn change(self, change: impl FnOnce(&mut Shared<Req, Resp>)) -> Self {
+        let old = &self.shared;
+        let peers = old.peers.iter().map(|p| Peer { address: p.address, wire: p.wire.clone() }).collect();
+        let mut shared = Shared {
+            agent: old.agent.clone(),
+            service: old.service.clone(),
+            peers,
+            next: AtomicUsize::new(old.next.load(Ordering::Relaxed)),
+            idempotent: old.idempotent.clone(),
+            judge: old.judge,
+        };
+        change(&mut shared);
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl<Req, Resp> Stub for TarpcClient<Req, Resp>
+where
+    Req: RequestName + Serialize + Send + Sync + 'static,
+    Resp: DeserializeOwned + Send + 'static,
+{
+    type Req = Req;
+    type Resp = Resp;
+
+    async fn call(&self, ctx: tarpc::context::Context, request: Req) -> Result<Resp, RpcError> {
+        let shared = &*self.shared;
+        let request = Arc::new(request);
+        let operation = operation(request.name());
+        let left = Instant::from_std(ctx.deadline).saturating_duration_since(Instant::now());
+        let mut call = LiveCall::begin(&shared.agent, shared.target(operation, left));
+        loop {
+            let mut attempt = match call.attempt().await {
+                Ok(attempt) => attempt,
+                Err(refusal) => {
+                    call.refused(&refusal);
+                    return Err(refused(refusal));
+                }
+            };
+            let Some(peer) = shared.pick() else {
+                let ended = Ended::with("connect");
+                call.settle(attempt, &ended);
+                call.finish(&ended);
+                return Err(RpcError::Shutdown);
+            };
+            attempt.peer(&peer.address.ip().to_string(), Some(peer.address.port()));
+            let mut ctx = ctx;
+            if let Some(at) = attempt.until() {
+                ctx.deadline = at.into_std();
+            }
+            let carried = Carried { trace: ids(&attempt.span_context()), message: request.clone() };
+            let answer = attempt.run(async { peer.connect().await?.call(ctx, carried).await }).await;
+            let ended = shared.judge(&answer);
+            if !call.settle(attempt, &ended) {
+                call.finish(&ended);
+                return answer.unwrap_or(Err(RpcError::DeadlineExceeded));
+            }
+        }
+    }
+}
+
+impl<Req, Resp> Shared<Req, Resp> {
+    fn target(&self, operation: String, limit: Duration) -> Target {
+        let operation: Arc<str> = operation.into();
+        Target {
+            protocol: Protocol::Tarpc,
+            service: self.service.clone(),
+            idempotent: self.idempotent.contains(&*operation),
+            replayable: true,
+            limit: Some(limit),
+            attributes: vec![KeyValue::new("rpc.system.name", "tarpc"), KeyValue::new("rpc.method", operation.clone())],
+            details: Vec::new(),
+            operation,
+        }
+    }
+
+    fn pick(&self) -> Option<&Peer<Req, Resp>> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        self.peers.get(turn.checked_rem(self.peers.len())?)
+    }
+
+    fn judge(&self, answer: &Option<Result<Resp, RpcError>>) -> Ended {
+        match answer {
+            None | Some(Err(RpcError::DeadlineExceeded)) => Ended::timed_out(),
+            Some(Ok(answer)) => Ended::with(self.judge.and_then(|judge| judge(answer)).unwrap_or("ok")),
+            Some(Err(RpcError::Send(error))) if error.is::<Unreachable>() => {
+                Ended { never_sent: true, ..Ended::with("connect") }
+            }
+            Some(Err(RpcError::Server(_))) => Ended::with("internal"),
+            Some(Err(_)) => Ended::with("reset"),
+        }
+    }
+}
+
+/// No connection to an instance could be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{address} cannot be reached: {source}")]
+struct Unreachable {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+impl<Req, Resp> Peer<Req, Resp>
+where
+    Req: RequestName + Serialize + Send + Sync + 'static,
+    Resp: DeserializeOwned + Send + 'static,
+{
+    /// The connection, made if there is none or the last one broke.
+    async fn connect(&self) -> Result<Wire<Req, Resp>, RpcError> {
+        let mut wire = self.wire.lock().await;
+        if let Some(made) = wire.as_ref().filter(|made| !made.broken.is_cancelled()) {
+            return Ok(made.channel.clone());
+        }
+        let refused = |source| RpcError::Send(Box::new(Unreachable { address: self.address, source }));
+        let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let stream = tokio::time::timeout(CONNECT, TcpStream::connect(self.address)).await.map_err(late);
+        let stream = stream.and_then(|made| made).map_err(refused)?;
+        stream.set_nodelay(true).map_err(refused)?;
+        let framed = LengthDelimitedCodec::builder().new_framed(stream);
+        let transport: serde_transport::Transport<
+            _,
+            Response<Resp>,
+            ClientMessage<Arc<Req>>,
+            Bincode<Response<Resp>, ClientMessage<Arc<Req>>>,
+        > = serde_transport::new(framed, Bincode::default());
+        let new = client::new(client::Config::default(), ClientCarry { inner: transport });
+        let broken = CancellationToken::new();
+        let dispatch = new.dispatch.map({
+            let broken = broken.clone();
+            // Each call that was under way learns of the error itself.
+            move |_| broken.cancel()
+        });
+        tokio::spawn(dispatch);
+        *wire = Some(Connection { channel: new.client.clone(), broken });
+        Ok(new.client)
+    }
+}
+
+fn ids(span: &SpanContext) -> trace::Context {
+    let sampled = if span.is_sampled() { trace::SamplingDecision::Sampled } else { trace::SamplingDecision::Unsampled };
+    trace::Context {
+        trace_id: u128::from_be_bytes(span.trace_id().to_bytes()).into(),
+        span_id: u64::from_be_bytes(span.span_id().to_bytes()).into(),
+        sampling_decision: sampled,
+    }
+}
+
+fn refused(refusal: Refusal) -> RpcError {
+    if refusal.rule == "deadline" { RpcError::DeadlineExceeded } else { RpcError::Send(Box::new(refusal)) }
+}
