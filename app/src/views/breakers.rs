@@ -340,6 +340,7 @@ fn act(model: &Model, state: &mut State, commands: &mut Commands, switch: &Switc
     match deed {
         card::Deed::Choose => commands.push(Command::SelectEdge(Some(switch.key.clone()))),
         card::Deed::Flip(mode) => begin(model, state, commands, switch, mode),
+        card::Deed::Trace(id) => commands.push(Command::OpenTrace(id)),
         card::Deed::Expand => {
             if !state.expanded.remove(switch.key) {
                 state.expanded.insert(switch.key.clone());

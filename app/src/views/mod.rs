@@ -18,6 +18,8 @@ mod logs;
 mod metrics;
 mod fleet;
 mod audit;
+mod names;
+mod progress;
 
 macro_rules! views {
     ($($view:ident = $module:ident),+ $(,)?) => {

@@ -1,22 +1,150 @@
-//! The policies view.
+//! The policies view: the settings in force on every edge and where they came from, the distribution behind each timeout,
+//! edits with their diff, the document, and its history.
 
+mod apply;
+mod detail;
+mod diff;
+mod document;
+mod draft;
+mod fields;
+mod history;
+mod list;
+mod timeout;
+
+use std::collections::BTreeSet;
+
+use egui::Ui;
+use fuseboard_api::command::Action;
+use fuseboard_api::graph::EdgeKey;
+use fuseboard_api::policy::{EffectiveEdge, Policies};
+
+use self::draft::Draft;
 use crate::command::Commands;
 use crate::model::Model;
-use crate::widgets::text;
+use crate::widgets::{self, banner, button, format, space};
+
+/// What is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Tab {
+    /// Effective settings by edge.
+    #[default]
+    Edges,
+    /// The document in force.
+    Document,
+    /// Revisions.
+    History,
+}
 
 /// What this view keeps between two frames.
 #[derive(Debug, Default)]
-pub(crate) struct State {}
+pub(crate) struct State {
+    tab: Tab,
+    search: String,
+    /// The edit that is being prepared.
+    draft: Option<Draft>,
+    /// The edit that was sent last, with the action it was sent as.
+    sent: Option<(Draft, Action)>,
+    /// Groups of settings that were opened or closed by hand, by title.
+    turned: BTreeSet<&'static str>,
+    document: document::State,
+    history: history::State,
+}
 
 /// Paints the view.
-pub(crate) fn show(ui: &mut egui::Ui, model: &Model, _state: &mut State, _commands: &mut Commands) {
-    text::title(ui, model.view.name());
+pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands) {
+    widgets::view(ui, |ui| {
+        let slot = &model.slots.policies;
+        head(ui, state, slot.get());
+        let Some(policies) = slot.get() else {
+            match slot.error.as_deref() {
+                None => banner::empty(ui, "Asking for the policies…", "The picture comes with the first answer.", |_| {}),
+                Some(why) => banner::empty(ui, "No answer about policies", why, |_| {}),
+            }
+            return;
+        };
+        if slot.stale || slot.error.is_some() {
+            banner::stale(ui, slot.error.as_deref());
+            ui.add_space(space::NEAR);
+        }
+        match state.tab {
+            Tab::Edges => edges(ui, model, state, commands, policies),
+            Tab::Document => document::show(ui, model, &mut state.document, commands, policies),
+            Tab::History => history::show(ui, model, &mut state.history, commands, policies),
+        }
+    });
 }
 
 /// Paints what stands beside it.
-pub(crate) fn inspector(_ui: &mut egui::Ui, _model: &Model, _state: &mut State, _commands: &mut Commands) {}
+pub(crate) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands) {
+    let Some(policies) = model.slots.policies.get() else { return };
+    match state.tab {
+        Tab::Edges => apply::show(ui, model, state, commands, policies),
+        Tab::Document => document::inspector(ui, model, &mut state.document, commands, policies),
+        Tab::History => history::inspector(ui, model, &mut state.history, commands, policies),
+    }
+}
 
 /// Whether there is something for the inspector to say.
-pub(crate) fn has_inspector(_model: &Model, _state: &State) -> bool {
-    false
+pub(crate) fn has_inspector(model: &Model, _state: &State) -> bool {
+    model.slots.policies.get().is_some()
+}
+
+fn head(ui: &mut Ui, state: &mut State, policies: Option<&Policies>) {
+    let aside = policies.map(summary).unwrap_or_default();
+    let aside = if ui.available_width() > 720.0 { aside } else { String::new() };
+    widgets::view_head(ui, "Policies", &aside, |ui| {
+        let tabs = [(Tab::Edges, "Edges"), (Tab::Document, "Document"), (Tab::History, "History")];
+        button::segmented(ui, "Show", &mut state.tab, &tabs);
+    });
+}
+
+fn summary(p: &Policies) -> String {
+    let unsteered = p.edges.iter().filter(|e| !e.steered).count();
+    let mut out = format!("r{} · {}", p.revision.number, format::plural(p.edges.len() as u64, "edge"));
+    if unsteered > 0 {
+        out.push_str(&format!(" · {unsteered} not steered"));
+    }
+    out
+}
+
+fn edges(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, policies: &Policies) {
+    if policies.edges.is_empty() {
+        banner::empty(
+            ui,
+            "No calls seen yet",
+            "Every edge that carries calls is listed here with the settings in force on it. \
+             The document can be written before the first call.",
+            |ui| {
+                if button::button(ui, "Open the document").clicked() {
+                    state.tab = Tab::Document;
+                }
+            },
+        );
+        return;
+    }
+    let width = ui.available_width();
+    let list_width = if width > 820.0 { 312.0 } else { (width * 0.36).max(180.0) };
+    let size = ui.available_size();
+    ui.allocate_ui_with_layout(size, egui::Layout::left_to_right(egui::Align::Min), |ui| {
+        ui.spacing_mut().item_spacing.x = 20.0;
+        ui.allocate_ui(egui::vec2(list_width, size.y), |ui| {
+            ui.set_min_size(egui::vec2(list_width, size.y));
+            list::show(ui, model, &mut state.search, commands, policies);
+        });
+        let rest = egui::vec2(ui.available_width(), size.y);
+        ui.allocate_ui(rest, |ui| {
+            ui.set_min_size(rest);
+            if let Some(edge) = chosen(model, policies) {
+                detail::show(ui, model, state, policies, edge);
+            }
+        });
+    });
+}
+
+/// The chosen edge, else the one whose timeout cuts most, so that the view never opens on nothing.
+fn chosen<'a>(model: &Model, policies: &'a Policies) -> Option<&'a EffectiveEdge> {
+    let by_key = |key: &EdgeKey| policies.edges.iter().find(|e| e.key == *key);
+    model.selection.edge.as_ref().and_then(by_key).or_else(|| {
+        policies.edges.iter().max_by(|a, b| (a.steered, a.cut).cmp(&(b.steered, b.cut)).then(b.key.cmp(&a.key)))
+    })
 }

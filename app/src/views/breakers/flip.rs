@@ -9,7 +9,7 @@ use fuseboard_api::graph::EdgeKey;
 use fuseboard_policy::settings::Criticality;
 
 use super::switches::Switch;
-use super::{impact, words};
+use super::impact;
 use crate::widgets::format;
 
 /// The expiries offered.
@@ -151,10 +151,9 @@ pub(crate) const MODES: [(char, BreakerMode, &str, &str); 4] = [
     ('S', BreakerMode::Shadow, "shadow", "shadow"),
 ];
 
-/// The accessible name of one of a card's mode buttons: `orders → payments Payments/Charge, force open`.
-#[must_use]
-pub(crate) fn mode_name(key: &EdgeKey, deed: &str) -> String {
-    format!("{}, {deed}", words::switch_name(key))
+/// The accessible name of one of a card's mode buttons: `orders → payments, force open`.
+pub(crate) fn mode_name(switch: &str, deed: &str) -> String {
+    format!("{switch}, {deed}")
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use fuseboard_api::breaker::BreakerMode;
 
 use super::flip::{EXPIRIES, Flip, LONGEST_EXPIRY};
 use super::switches::Switch;
-use super::{Focus, State, impact, words};
+use super::{Focus, State, impact};
 use crate::command::{Command, Commands};
 use crate::model::Model;
+use crate::views::names;
 use crate::widgets::button::{Button, Kind};
 use crate::widgets::card::Card;
 use crate::widgets::{Tone, button, field, format, space, text, tokens};
@@ -25,7 +26,7 @@ pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
     let cancel = typing && ui.input_mut(|i| i.consume_key(egui::Modifiers::NONE, Key::Escape));
 
     text::inspector_title(ui, flip.title());
-    text::styled(ui, words::switch_name(switch.key), text::mono_font(11.5), tokens(ui).text_soft);
+    text::styled(ui, names::full_name(switch.key), text::mono_font(11.5), tokens(ui).text_soft);
     ui.add_space(space::NEAR);
     effect(ui, model, flip, switch);
     ui.add_space(16.0);

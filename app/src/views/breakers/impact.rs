@@ -6,7 +6,8 @@ use fuseboard_api::breaker::BreakerMode;
 use fuseboard_api::graph::{Board, EdgeKey, NodeKind, OUTSIDE};
 
 use super::switches::{Look, Switch, look};
-use super::words::{edge_name, window_note};
+use super::words::window_note;
+use crate::views::names::edge_name;
 use crate::widgets::format;
 
 /// The sentences of the flip panel, most important first.

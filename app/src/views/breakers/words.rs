@@ -6,9 +6,9 @@ use fuseboard_api::UnixNanos;
 use fuseboard_api::breaker::{Breaker, BreakerMode, BreakerState};
 use fuseboard_api::change::Change;
 use fuseboard_api::forecast::Breach;
-use fuseboard_api::graph::EdgeKey;
 
 use super::switches::{Look, Switch, look};
+use crate::views::names::edge_name;
 use crate::widgets::format;
 
 /// How an instant is written (`14:02:19`), in the time zone of the console's choice.
@@ -166,39 +166,12 @@ pub(crate) fn override_pill(change: &Change, now: UnixNanos) -> String {
     }
 }
 
-/// `orders → payments`.
-#[must_use]
-pub(crate) fn edge_name(key: &EdgeKey) -> String {
-    format!("{} → {}", key.caller, key.callee)
-}
-
-/// The operation without its package: `payments.v1.Payments/Charge` is said as `Payments/Charge`; routes stay as they are.
-#[must_use]
-pub(crate) fn short_operation(operation: &str) -> &str {
-    match operation.split_once('/') {
-        Some((service, _)) if !service.is_empty() && !service.contains(' ') => {
-            let package = service.rfind('.').map_or(0, |dot| dot + 1);
-            operation.get(package..).unwrap_or(operation)
-        }
-        _ => operation,
-    }
-}
-
-/// The name that a switch has for screen readers and tests: `orders → payments Payments/Charge`.
-#[must_use]
-pub(crate) fn switch_name(key: &EdgeKey) -> String {
-    if key.operation.is_empty() {
-        edge_name(key)
-    } else {
-        format!("{} {}", edge_name(key), short_operation(&key.operation))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::switches::{Order, Sources, gather};
     use super::*;
     use fuseboard_api::breaker::Breakers;
+    use fuseboard_api::graph::EdgeKey;
 
     const SECOND: i64 = 1_000_000_000;
 
@@ -255,13 +228,5 @@ mod tests {
         assert_eq!(trip_sentence(&breach, at(0)), "may trip in 4–7 min · 62%");
         let open_end = Breach { latest: None, ..breach };
         assert_eq!(trip_sentence(&open_end, at(0)), "may trip in 4 min or later · 62%");
-    }
-
-    #[test]
-    fn operations_lose_their_package_only() {
-        assert_eq!(short_operation("payments.v1.Payments/Charge"), "Payments/Charge");
-        assert_eq!(short_operation("POST /authorize"), "POST /authorize");
-        assert_eq!(short_operation("/health"), "/health");
-        assert_eq!(short_operation("reserve"), "reserve");
     }
 }

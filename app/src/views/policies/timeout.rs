@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fuseboard_api::histogram::{LatencyHistogram, bounds_of};
+use fuseboard_api::histogram::LatencyHistogram;
 use fuseboard_api::policy::EffectiveEdge;
 
 use crate::widgets::format;
@@ -137,75 +137,6 @@ impl Effect {
     }
 }
 
-/// One bar of the drawn distribution.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Bar {
-    /// Left end in milliseconds.
-    pub(crate) from_ms: f64,
-    /// Right end in milliseconds.
-    pub(crate) to_ms: f64,
-    /// Attempts in it.
-    pub(crate) count: f64,
-}
-
-/// The distribution from zero to `end_ms` in `bars` equal bars. Buckets of the histogram that lie across two bars are
-/// shared between them by length; what lies beyond the end is counted in the last bar.
-#[must_use]
-pub(crate) fn bars(seen: &LatencyHistogram, end_ms: f64, bars: usize) -> Vec<Bar> {
-    let width = end_ms / bars.max(1) as f64;
-    let mut out: Vec<Bar> = (0..bars)
-        .map(|i| Bar { from_ms: i as f64 * width, to_ms: (i + 1) as f64 * width, count: 0.0 })
-        .collect();
-    let last = bars.saturating_sub(1);
-    for (bucket, n) in &seen.counts {
-        let (lo, hi) = bounds_of(*bucket);
-        let (lo, hi) = (lo as f64 / 1e6, hi as f64 / 1e6);
-        let first = ((lo / width) as usize).min(last);
-        let until = ((hi / width) as usize).min(last);
-        for (i, bar) in out.iter_mut().enumerate().take(until + 1).skip(first) {
-            let end = if i == last { f64::INFINITY } else { bar.to_ms };
-            let inside = (hi.min(end) - lo.max(bar.from_ms)).max(0.0);
-            bar.count += *n as f64 * (inside / (hi - lo)).min(1.0);
-        }
-    }
-    out
-}
-
-/// Where the axis ends: room for the present timeout, the thumb, what callers have left (when it is near) and all but one
-/// in a thousand attempts, rounded up to a number that is easy to read.
-#[must_use]
-pub(crate) fn axis_end(edge: &EffectiveEdge, thumb_ms: u64) -> f64 {
-    let slowest = edge.attempts.quantile(0.999).map_or(0.0, |d| d.as_secs_f64() * 1000.0);
-    let present = edge.settings.timeout.as_ref().and_then(|t| t.attempt_ms).unwrap_or(0) as f64;
-    nice_ceil((present * 2.0).max(slowest * 1.1).max(thumb_ms as f64 * 1.05).max(20.0))
-}
-
-/// The next number at or above `x` of the form 1, 1.2, 1.6, 2, 2.4, 3.2, 4, 5, 6, 8 times a power of ten.
-#[must_use]
-pub(crate) fn nice_ceil(x: f64) -> f64 {
-    let power = 10f64.powf(x.max(1e-9).log10().floor());
-    let steps = [1.0, 1.2, 1.6, 2.0, 2.4, 3.2, 4.0, 5.0, 6.0, 8.0, 10.0];
-    steps.iter().map(|s| s * power).find(|v| *v >= x * (1.0 - 1e-9)).unwrap_or(x)
-}
-
-/// The step of the thumb on an axis that ends at `end_ms`: about a hundredth of it, 1, 2 or 5 times a power of ten, never
-/// below a millisecond.
-#[must_use]
-pub(crate) fn thumb_step(end_ms: f64) -> u64 {
-    let raw = (end_ms / 100.0).max(1.0);
-    let power = 10f64.powf(raw.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].iter().map(|s| s * power).find(|s| *s >= raw).unwrap_or(raw);
-    step as u64
-}
-
-/// `ms` moved onto the thumb's grid, inside 1 … `end_ms`.
-#[must_use]
-pub(crate) fn snapped(ms: f64, end_ms: f64) -> u64 {
-    let step = thumb_step(end_ms);
-    let top = ((end_ms as u64) / step).max(1) * step;
-    (((ms / step as f64).round().max(0.0) as u64) * step).clamp(step.min(top), top)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,20 +192,5 @@ mod tests {
         assert!(!effect(&e, 1900).fits());
         assert_eq!(effect(&e, 2400).deadline_sentence(), "longer than the overall timeout of 2,000 ms: raise that too");
         assert_eq!(effect(&edge(&[], 0, 800), 900).sentence(), "no attempts in this range: its effect is not known");
-    }
-
-    #[test]
-    fn bars_lose_nothing() {
-        let e = edge(&[(1, 3), (99, 5), (100, 7), (5000, 2)], 0, 800);
-        let b = bars(&e.attempts, 1000.0, 40);
-        assert!((b.iter().map(|b| b.count).sum::<f64>() - 17.0).abs() < 1e-6);
-        assert!((b[39].count - 2.0).abs() < 1e-6, "what lies beyond the end is in the last bar");
-    }
-
-    #[test]
-    fn the_thumb_stays_on_its_grid() {
-        assert_eq!([thumb_step(3200.0), thumb_step(1000.0), thumb_step(20.0)], [50, 10, 1]);
-        assert_eq!([snapped(1612.0, 3200.0), snapped(-5.0, 3200.0), snapped(9e9, 3200.0)], [1600, 50, 3200]);
-        assert_eq!([nice_ceil(1600.0), nice_ceil(1700.0), nice_ceil(20.0), nice_ceil(3100.0)], [1600.0, 2000.0, 20.0, 3200.0]);
     }
 }

@@ -1,0 +1,207 @@
+//! Beside the edge: the pending edit as a diff, why, and the button that says whom it reaches.
+
+use egui::Ui;
+use fuseboard_api::command::Action;
+use fuseboard_api::graph::Severity;
+use fuseboard_api::policy::Policies;
+
+use super::State;
+use super::draft::{Changed, Draft, Scope};
+use super::fields;
+use crate::command::{Command, Commands};
+use crate::model::Model;
+use crate::views::names;
+use crate::views::progress::{self, Progress};
+use crate::widgets::button::{Button, Kind};
+use crate::widgets::card::Card;
+use crate::widgets::{Tone, button, field, format, rule, space, text, tokens};
+
+/// Paints the panel.
+pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, policies: &Policies) {
+    match state.draft.take() {
+        Some(draft) => pending(ui, model, state, commands, policies, draft),
+        None => in_force(ui, model, policies),
+    }
+    last_sent(ui, model, state, policies);
+}
+
+fn in_force(ui: &mut Ui, model: &Model, policies: &Policies) {
+    let r = &policies.revision;
+    text::inspector_title(ui, &format!("r{} is in force", r.number));
+    if r.number == 0 {
+        text::note(ui, "No policy has been set: calls run without timeouts, retries and breakers of ours.");
+    } else {
+        text::note(ui, format!("{} · {}", model.zone.date_time(r.at), r.actor));
+        ui.add_space(4.0);
+        text::body(ui, if r.reason.is_empty() { "No reason was given.".to_owned() } else { r.reason.clone() });
+        if let Some(change) = model.slots.changes.get().and_then(|c| c.revisions.iter().find(|c| c.id == r.number)) {
+            said(ui, &progress::of_change(change));
+        }
+    }
+    ui.add_space(12.0);
+    let words = if model.read_only() {
+        "This is an incident file: it is looked at, not steered."
+    } else if !model.can_command() {
+        "Not connected: settings can be changed again when the collector answers."
+    } else {
+        "Move the thumb or write into a field: the change is shown here before anything is sent."
+    };
+    text::note(ui, words);
+}
+
+fn pending(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, policies: &Policies, mut draft: Draft) {
+    let Some(edge) = policies.edges.iter().find(|e| e.key == draft.key) else {
+        text::note(ui, "The edge of this edit is not seen any more.");
+        return;
+    };
+    let values = fields::flatten(&edge.settings);
+    let changes = draft.changes(&values);
+    text::inspector_title(ui, "Pending edit");
+    text::styled(ui, names::full_name(&draft.key), text::mono_font(11.5), tokens(ui).text_soft);
+    ui.add_space(12.0);
+    match &changes {
+        Ok(list) => diff(ui, &mut draft, list),
+        Err(why) => {
+            text::wrapped(ui, why, text::body_font(), tokens(ui).failed);
+        }
+    }
+    stale(ui, policies, &mut draft);
+    scope(ui, policies, &mut draft);
+    field::labelled(ui, "Reason", |ui| {
+        let hint = changes.as_ref().map(|c| draft.reason_or_default(c)).unwrap_or_default();
+        let shown: String = hint.chars().take(64).collect();
+        field::text_field(ui, "Reason", &shown, &mut draft.reason);
+    });
+    let ready = changes.as_ref().is_ok_and(|c| !c.is_empty()) && model.can_command();
+    let mut keep = true;
+    ui.horizontal(|ui| {
+        keep = !Button::new("Discard").show(ui).clicked();
+        let apply = Button::new(&draft.button(policies)).kind(Kind::Primary).wide().enabled(ready).show(ui);
+        if let (true, Ok(list)) = (apply.clicked(), &changes) {
+            let action = draft.action(list);
+            let undo = Some(Action::Rollback { to: policies.revision.number });
+            commands.push(Command::Act { action: action.clone(), reason: draft.reason_or_default(list), undo });
+            state.sent = Some((draft.clone(), action));
+            keep = false;
+        }
+    });
+    if keep {
+        state.draft = (!draft.is_empty()).then_some(draft);
+    }
+}
+
+fn diff(ui: &mut Ui, draft: &mut Draft, list: &[Changed]) {
+    let t = tokens(ui);
+    let mut dropped = None;
+    for change in list {
+        text::row(
+            ui,
+            24.0,
+            |ui| {
+                text::styled(ui, change.field.label, text::body_font(), t.text_soft);
+                text::styled(ui, change.sentence(), text::mono_medium(12.0), t.text);
+            },
+            |ui| {
+                let name = format!("Drop the change of {}", change.field.label);
+                if button::link(ui, "drop").accessible_name(name).clicked() {
+                    dropped = Some(change.field.path);
+                }
+            },
+        );
+    }
+    ui.add_space(6.0);
+    Card::new().show(ui, |ui| {
+        ui.spacing_mut().item_spacing.y = 2.0;
+        for (sign, line) in draft.toml_lines(list) {
+            let color = match sign {
+                '+' => t.well,
+                '-' => t.failed,
+                _ => t.text_soft,
+            };
+            text::styled(ui, format!("{sign} {line}"), text::mono_font(11.0), color).on_hover_text(line);
+        }
+    });
+    if let Some(path) = dropped {
+        draft.typed.remove(path);
+    }
+    ui.add_space(12.0);
+}
+
+/// Somebody published a revision since the edit began.
+fn stale(ui: &mut Ui, policies: &Policies, draft: &mut Draft) {
+    let now = &policies.revision;
+    if draft.base == now.number {
+        return;
+    }
+    let t = tokens(ui);
+    Card::new().tone(Tone::AtRisk).tinted().show(ui, |ui| {
+        let words = format!("r{} was published by {} since you began at r{}.", now.number, now.actor, draft.base);
+        text::wrapped(ui, words, text::medium(12.0), t.text);
+        text::note(ui, "Sent as it is, it is joined with that, unless both touch the same setting.");
+        if button::link(ui, &format!("Go on from r{}", now.number)).clicked() {
+            draft.base = now.number;
+        }
+    });
+    ui.add_space(12.0);
+}
+
+fn scope(ui: &mut Ui, policies: &Policies, draft: &mut Draft) {
+    field::labelled(ui, "For", |ui| {
+        let words: Vec<(Scope, String)> = Scope::ALL.iter().map(|s| (*s, s.label(&draft.key))).collect();
+        let fits = words.iter().map(|(_, w)| text::width(ui, w, text::medium(12.0)) + 28.0).sum::<f32>() <= ui.available_width();
+        if fits {
+            let options: Vec<(Scope, &str)> = words.iter().map(|(s, w)| (*s, w.as_str())).collect();
+            button::segmented(ui, "For", &mut draft.scope, &options);
+        } else {
+            let chosen = draft.scope.label(&draft.key);
+            let shown = egui::ComboBox::from_id_salt("scope").width(ui.available_width() - 8.0).selected_text(&chosen);
+            let response = shown.show_ui(ui, |ui| {
+                for (scope, words) in &words {
+                    ui.selectable_value(&mut draft.scope, *scope, words);
+                }
+            });
+            response.response.accessible_name(format!("For: {chosen}"));
+        }
+        let reach = draft.reach(policies);
+        if reach.unsteered > 0 {
+            let edges = format::plural(reach.unsteered as u64, "edge");
+            text::wrapped(ui, format!("{edges} without an agent: not reached."), text::secondary_font(), tokens(ui).at_risk);
+        }
+        if reach.instances == 0 {
+            text::wrapped(ui, "No caller is connected: it takes effect when one is.", text::secondary_font(), tokens(ui).at_risk);
+        }
+    });
+}
+
+/// How far the edit that was sent last has come.
+fn last_sent(ui: &mut Ui, model: &Model, state: &mut State, policies: &Policies) {
+    let Some((draft, action)) = state.sent.clone() else { return };
+    let Some(pending) = progress::newest(&model.pending, |a| *a == action) else { return };
+    let progress = progress::of_pending(pending, model.slots.changes.get());
+    rule(ui);
+    text::section(ui, "Sent last");
+    ui.add_space(4.0);
+    text::note(ui, format!("{} · {}", names::full_name(&draft.key), pending.reason));
+    said(ui, &progress);
+    if let Progress::NotAccepted(_) = progress {
+        ui.add_space(space::NEAR);
+        let words = format!("Edit again from r{}", policies.revision.number);
+        if button::button(ui, &words).clicked() {
+            state.draft = Some(Draft { base: policies.revision.number, ..draft });
+            state.sent = None;
+        }
+    }
+}
+
+/// A progress in its colour, with a mark that says the same.
+pub(super) fn said(ui: &mut Ui, progress: &Progress) {
+    let t = tokens(ui);
+    let (mark, tone) = match progress.severity() {
+        _ if progress.on_its_way() => ("… ", Tone::Accent),
+        Some(Severity::Failed) => ("× ", Tone::Failed),
+        Some(Severity::AtRisk) => ("… ", Tone::AtRisk),
+        Some(Severity::Well) => ("● ", Tone::Well),
+        None => ("", Tone::Neutral),
+    };
+    text::wrapped(ui, format!("{mark}{}", progress.sentence()), text::secondary_font(), t.tone(tone));
+}
