@@ -232,19 +232,19 @@ pub struct Backoff {
 }
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct RatioBudget {
-    #[prost(double, tag = "1")]
-    pub ratio: f64,
-    #[prost(double, tag = "2")]
-    pub min_per_sec: f64,
-    #[prost(uint64, tag = "3")]
-    pub ttl_ms: u64,
+    #[prost(double, optional, tag = "1")]
+    pub ratio: ::core::option::Option<f64>,
+    #[prost(double, optional, tag = "2")]
+    pub min_per_sec: ::core::option::Option<f64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub ttl_ms: ::core::option::Option<u64>,
 }
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct TokenBudget {
-    #[prost(uint64, tag = "1")]
-    pub max_tokens: u64,
-    #[prost(double, tag = "2")]
-    pub token_ratio: f64,
+    #[prost(uint64, optional, tag = "1")]
+    pub max_tokens: ::core::option::Option<u64>,
+    #[prost(double, optional, tag = "2")]
+    pub token_ratio: ::core::option::Option<f64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Breaker {
@@ -291,22 +291,22 @@ pub mod breaker {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CountWindow {
-    #[prost(uint64, tag = "1")]
-    pub size: u64,
+    #[prost(uint64, optional, tag = "1")]
+    pub size: ::core::option::Option<u64>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TimeWindow {
-    #[prost(uint64, tag = "1")]
-    pub ms: u64,
-    #[prost(uint64, tag = "2")]
-    pub buckets: u64,
+    #[prost(uint64, optional, tag = "1")]
+    pub ms: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "2")]
+    pub buckets: ::core::option::Option<u64>,
 }
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct OpenBackoff {
-    #[prost(double, tag = "1")]
-    pub multiplier: f64,
-    #[prost(uint64, tag = "2")]
-    pub max_ms: u64,
+    #[prost(double, optional, tag = "1")]
+    pub multiplier: ::core::option::Option<f64>,
+    #[prost(uint64, optional, tag = "2")]
+    pub max_ms: ::core::option::Option<u64>,
 }
 /// What an agent tells of its breakers: transitions as they happen; statuses at most once a second, and only of breakers
 /// that changed since the last report.

@@ -1,0 +1,274 @@
+//! Policy sets. A rule's tables may be partial, so it travels by its table, not by [`crate::settings::EdgeSettings`].
+
+use toml::{Table, Value};
+
+use super::v1;
+use crate::document::{PolicyDocument, Problem, Rule};
+
+/// A document as a message.
+#[must_use]
+pub fn policy(revision: u64, document: &PolicyDocument) -> v1::Policy {
+    v1::Policy { revision, rules: document.rules().iter().map(v1::EdgeRule::from).collect() }
+}
+
+/// Checks what came as a document is checked.
+impl TryFrom<v1::Policy> for PolicyDocument {
+    type Error = Vec<Problem>;
+
+    fn try_from(policy: v1::Policy) -> Result<Self, Vec<Problem>> {
+        Self::from_rules(policy.rules.into_iter().map(Rule::from))
+    }
+}
+
+/// Reads the values of a table.
+struct Reader<'a>(Option<&'a Table>);
+
+impl<'a> Reader<'a> {
+    fn get(&self, name: &str) -> Option<&'a Value> {
+        self.0.and_then(|table| table.get(name))
+    }
+
+    fn whole(&self, name: &str) -> Option<u64> {
+        self.get(name).and_then(Value::as_integer).and_then(|n| u64::try_from(n).ok())
+    }
+
+    fn number(&self, name: &str) -> Option<f64> {
+        self.get(name).and_then(|value| value.as_float().or_else(|| value.as_integer().map(|n| n as f64)))
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.get(name).and_then(Value::as_str).map(str::to_owned)
+    }
+
+    fn switch(&self, name: &str) -> Option<bool> {
+        self.get(name).and_then(Value::as_bool)
+    }
+
+    fn table(&self, name: &str) -> Self {
+        Self(self.get(name).and_then(Value::as_table))
+    }
+
+    /// An enumeration by its generated name, e.g. `MODE_` and `auto`.
+    fn word(&self, name: &str, prefix: &str, number: impl Fn(&str) -> Option<i32>) -> i32 {
+        let word = self.text(name).map(|word| format!("{prefix}{}", word.to_ascii_uppercase()));
+        word.as_deref().and_then(number).unwrap_or(0)
+    }
+
+    /// The message made of a table that is there.
+    fn map<T>(self, make: impl FnOnce(Self) -> T) -> Option<T> {
+        self.0.is_some().then(|| make(self))
+    }
+}
+
+impl From<&Rule> for v1::EdgeRule {
+    fn from(rule: &Rule) -> Self {
+        let edge = Reader(Some(&rule.table));
+        Self {
+            caller: rule.caller.clone(),
+            service: rule.service.clone(),
+            operation: rule.operation.clone(),
+            settings: Some(v1::EdgeSettings {
+                preset: edge.text("preset"),
+                criticality: edge
+                    .word("criticality", "CRITICALITY_", |name| v1::Criticality::from_str_name(name).map(i32::from)),
+                timeout: edge.table("timeout").map(|timeout| v1::Timeout {
+                    attempt_ms: timeout.whole("attempt_ms"),
+                    overall_ms: timeout.whole("overall_ms"),
+                }),
+                retry: edge.table("retry").map(|retry| retry_message(&retry)),
+                breaker: edge.table("breaker").map(|breaker| breaker_message(&breaker)),
+            }),
+        }
+    }
+}
+
+fn retry_message(retry: &Reader<'_>) -> v1::Retry {
+    let on = retry.get("on").and_then(Value::as_array);
+    let budget = retry.table("budget");
+    let by_tokens = budget.get("max_tokens").is_some() || budget.get("token_ratio").is_some();
+    v1::Retry {
+        preset: retry.text("preset"),
+        max_attempts: retry.whole("max_attempts").and_then(|n| u32::try_from(n).ok()),
+        on_set: on.is_some(),
+        on: on.into_iter().flatten().filter_map(|word| word.as_str().map(str::to_owned)).collect(),
+        non_idempotent: retry.switch("non_idempotent"),
+        backoff: retry.table("backoff").map(|backoff| v1::Backoff {
+            base_ms: backoff.whole("base_ms"),
+            max_ms: backoff.whole("max_ms"),
+            multiplier: backoff.number("multiplier"),
+            jitter: backoff.word("jitter", "JITTER_", |name| v1::Jitter::from_str_name(name).map(i32::from)),
+        }),
+        budget: budget.map(|budget| match by_tokens {
+            true => v1::retry::Budget::TokenBudget(v1::TokenBudget {
+                max_tokens: budget.whole("max_tokens"),
+                token_ratio: budget.number("token_ratio"),
+            }),
+            false => v1::retry::Budget::RatioBudget(v1::RatioBudget {
+                ratio: budget.number("ratio"),
+                min_per_sec: budget.number("min_per_sec"),
+                ttl_ms: budget.whole("ttl_ms"),
+            }),
+        }),
+    }
+}
+
+fn breaker_message(breaker: &Reader<'_>) -> v1::Breaker {
+    let window = breaker.table("window");
+    let by_count = window.text("kind").as_deref() == Some("count");
+    v1::Breaker {
+        preset: breaker.text("preset"),
+        window: window.map(|window| match by_count {
+            true => v1::breaker::Window::CountWindow(v1::CountWindow { size: window.whole("size") }),
+            false => v1::breaker::Window::TimeWindow(v1::TimeWindow {
+                ms: window.whole("ms"),
+                buckets: window.whole("buckets"),
+            }),
+        }),
+        min_calls: breaker.whole("min_calls"),
+        failure_ratio: breaker.number("failure_ratio"),
+        failure_count: breaker.whole("failure_count"),
+        consecutive_failures: breaker.whole("consecutive_failures"),
+        slow_ms: breaker.whole("slow_ms"),
+        slow_ratio: breaker.number("slow_ratio"),
+        inflight_slow: breaker.switch("inflight_slow"),
+        open_ms: breaker.whole("open_ms"),
+        open_backoff: breaker.table("open_backoff").map(|backoff| v1::OpenBackoff {
+            multiplier: backoff.number("multiplier"),
+            max_ms: backoff.whole("max_ms"),
+        }),
+        half_open_permits: breaker.whole("half_open_permits"),
+        half_open_successes: breaker.whole("half_open_successes"),
+        probe_lease_ms: breaker.whole("probe_lease_ms"),
+        mode: breaker.word("mode", "MODE_", |name| v1::Mode::from_str_name(name).map(i32::from)),
+    }
+}
+
+/// Writes the values of a table; what is absent is left out.
+#[derive(Default)]
+struct Writer(Table);
+
+impl Writer {
+    fn put(&mut self, name: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.0.insert(name.to_owned(), value.into());
+        }
+    }
+
+    /// Too large a number becomes the largest, which the document's check refuses by name.
+    fn whole(&mut self, name: &str, value: Option<u64>) {
+        self.put(name, value.map(|n| i64::try_from(n).unwrap_or(i64::MAX)));
+    }
+
+    /// An enumeration; 0 is absent, and an unknown number stays visible so that the check refuses it by name.
+    fn word(&mut self, name: &str, prefix: &str, number: i32, known: Option<&'static str>) {
+        let word = known.and_then(|known| known.strip_prefix(prefix)).map(str::to_ascii_lowercase);
+        self.put(name, (number != 0).then(|| word.unwrap_or_else(|| format!("number {number}"))));
+    }
+}
+
+impl From<v1::EdgeRule> for Rule {
+    fn from(rule: v1::EdgeRule) -> Self {
+        let settings = rule.settings.unwrap_or_default();
+        let mut edge = Writer::default();
+        edge.put("preset", settings.preset);
+        let criticality = v1::Criticality::try_from(settings.criticality).ok().map(|c| c.as_str_name());
+        edge.word("criticality", "CRITICALITY_", settings.criticality, criticality);
+        edge.put(
+            "timeout",
+            settings.timeout.map(|timeout| {
+                let mut table = Writer::default();
+                table.whole("attempt_ms", timeout.attempt_ms);
+                table.whole("overall_ms", timeout.overall_ms);
+                table.0
+            }),
+        );
+        edge.put("retry", settings.retry.map(retry_table));
+        edge.put("breaker", settings.breaker.map(breaker_table));
+        Self { caller: rule.caller, service: rule.service, operation: rule.operation, table: edge.0 }
+    }
+}
+
+fn retry_table(retry: v1::Retry) -> Table {
+    let mut table = Writer::default();
+    table.put("preset", retry.preset);
+    table.whole("max_attempts", retry.max_attempts.map(u64::from));
+    table.put("on", retry.on_set.then_some(retry.on));
+    table.put("non_idempotent", retry.non_idempotent);
+    table.put(
+        "backoff",
+        retry.backoff.map(|backoff| {
+            let mut table = Writer::default();
+            table.whole("base_ms", backoff.base_ms);
+            table.whole("max_ms", backoff.max_ms);
+            table.put("multiplier", backoff.multiplier);
+            let jitter = v1::Jitter::try_from(backoff.jitter).ok().map(|jitter| jitter.as_str_name());
+            table.word("jitter", "JITTER_", backoff.jitter, jitter);
+            table.0
+        }),
+    );
+    table.put(
+        "budget",
+        retry.budget.map(|budget| {
+            let mut table = Writer::default();
+            match budget {
+                v1::retry::Budget::TokenBudget(budget) => {
+                    table.whole("max_tokens", budget.max_tokens);
+                    table.put("token_ratio", budget.token_ratio);
+                }
+                v1::retry::Budget::RatioBudget(budget) => {
+                    table.put("ratio", budget.ratio);
+                    table.put("min_per_sec", budget.min_per_sec);
+                    table.whole("ttl_ms", budget.ttl_ms);
+                }
+            }
+            table.0
+        }),
+    );
+    table.0
+}
+
+fn breaker_table(breaker: v1::Breaker) -> Table {
+    let mut table = Writer::default();
+    table.put("preset", breaker.preset);
+    table.put(
+        "window",
+        breaker.window.map(|window| {
+            let mut table = Writer::default();
+            match window {
+                v1::breaker::Window::CountWindow(window) => {
+                    table.put("kind", Some("count"));
+                    table.whole("size", window.size);
+                }
+                v1::breaker::Window::TimeWindow(window) => {
+                    table.put("kind", Some("time"));
+                    table.whole("ms", window.ms);
+                    table.whole("buckets", window.buckets);
+                }
+            }
+            table.0
+        }),
+    );
+    table.whole("min_calls", breaker.min_calls);
+    table.put("failure_ratio", breaker.failure_ratio);
+    table.whole("failure_count", breaker.failure_count);
+    table.whole("consecutive_failures", breaker.consecutive_failures);
+    table.whole("slow_ms", breaker.slow_ms);
+    table.put("slow_ratio", breaker.slow_ratio);
+    table.put("inflight_slow", breaker.inflight_slow);
+    table.whole("open_ms", breaker.open_ms);
+    table.put(
+        "open_backoff",
+        breaker.open_backoff.map(|backoff| {
+            let mut table = Writer::default();
+            table.put("multiplier", backoff.multiplier);
+            table.whole("max_ms", backoff.max_ms);
+            table.0
+        }),
+    );
+    table.whole("half_open_permits", breaker.half_open_permits);
+    table.whole("half_open_successes", breaker.half_open_successes);
+    table.whole("probe_lease_ms", breaker.probe_lease_ms);
+    let mode = v1::Mode::try_from(breaker.mode).ok().map(|mode| mode.as_str_name());
+    table.word("mode", "MODE_", breaker.mode, mode);
+    table.0
+}
