@@ -96,6 +96,49 @@ impl Backoff {
     }
 }
 
+/// The attempts of one call and the waits between them.
+#[derive(Debug, Clone)]
+pub struct Attempts {
+    most: Option<u64>,
+    made: u64,
+    backoff: Backoff,
+}
+
+impl Attempts {
+    /// A new call, before its first attempt. `most` counts that one too; `None` is no limit.
+    #[must_use]
+    pub fn new(most: Option<u64>, settings: &settings::Backoff) -> Self {
+        Self { most, made: 1, backoff: Backoff::new(settings) }
+    }
+
+    /// The number of the attempt that is being made, from 1.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.made
+    }
+
+    /// Whether `max_attempts` leaves none.
+    #[must_use]
+    pub fn used_up(&self) -> bool {
+        self.most.is_some_and(|most| self.made >= most)
+    }
+
+    /// The attempt failed in a way worth another: how long to wait for that, or `None` if there is none. A pushback is the
+    /// exact wait and puts the backoff back to its start. `draw` is asked for at most one uniform number in [0, 1).
+    pub fn failed(&mut self, pushback: Option<Pushback>, draw: impl FnOnce() -> f64) -> Option<Duration> {
+        if self.used_up() || pushback == Some(Pushback::Stop) {
+            return None;
+        }
+        self.made = self.made.saturating_add(1);
+        if let Some(Pushback::After(delay)) = pushback {
+            self.backoff.restart();
+            return Some(delay);
+        }
+        let draw = if self.backoff.needs_draw() { draw() } else { 0.0 };
+        Some(self.backoff.next_delay(draw))
+    }
+}
+
 fn duration(nanos: u128) -> Duration {
     let secs = u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX);
     Duration::new(secs, u32::try_from(nanos % 1_000_000_000).unwrap_or(0))

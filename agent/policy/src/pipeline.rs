@@ -7,7 +7,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::backoff::{Backoff, Pushback};
+use crate::backoff::{Attempts, Pushback};
 use crate::breaker::{Admission, Breaker, Outcome, Permit};
 use crate::codes;
 use crate::deadline::Deadline;
@@ -226,8 +226,11 @@ impl EdgeEngine {
     pub fn begin(self: &Arc<Self>, now: u64, inbound: Inbound) -> Result<Call, Refused> {
         let plan = Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner));
         let deadline = Deadline::begin(now, &plan.timeout, inbound.left);
-        let backoff = Backoff::new(&plan.retry.as_ref().and_then(|r| r.backoff.clone()).unwrap_or_default());
-        let call = Call { engine: Arc::clone(self), plan, deadline, inbound, backoff, attempts: 0 };
+        let retry = plan.retry.as_ref();
+        let most = retry.and_then(|retry| retry.max_attempts).unwrap_or(1);
+        let backoff = retry.and_then(|retry| retry.backoff.clone()).unwrap_or_default();
+        let attempts = Attempts::new(Some(u64::from(most)), &backoff);
+        let call = Call { engine: Arc::clone(self), plan, deadline, inbound, attempts, asked: 0 };
         call.check_deadline(now)?;
         self.budget.deposit(now, 1);
         Ok(call)
@@ -241,8 +244,9 @@ pub struct Call {
     plan: Arc<Plan>,
     deadline: Deadline,
     inbound: Inbound,
-    backoff: Backoff,
-    attempts: u32,
+    attempts: Attempts,
+    /// Attempts admitted.
+    asked: u32,
 }
 
 /// The right to one try on the wire. Report it with [`Call::finish`]; dropped, it counts for nothing.
@@ -294,7 +298,7 @@ impl Call {
     /// Attempts made so far.
     #[must_use]
     pub fn attempts(&self) -> u32 {
-        self.attempts
+        self.asked
     }
 
     /// Asks for an attempt, the first or one after [`Next::Retry`].
@@ -311,9 +315,9 @@ impl Call {
                 cause: refusal.cause,
             }),
             Admission::Admitted(permit) => {
-                self.attempts = self.attempts.saturating_add(1);
+                self.asked = self.asked.saturating_add(1);
                 Ok(Attempt {
-                    number: self.attempts,
+                    number: self.asked,
                     timeout: self.deadline.attempt_limit(now, &self.plan.timeout),
                     deadline_left: self.deadline.left(now),
                     probe: permit.is_probe(),
@@ -368,17 +372,12 @@ impl Call {
         if self.inbound.attempt >= 2 {
             return Err(GiveUp::AlreadyRetry);
         }
-        if self.attempts >= retry.max_attempts.unwrap_or(1) {
+        if self.attempts.used_up() {
             return Err(GiveUp::Attempts);
         }
-        let delay = match pushback {
-            Some(Pushback::Stop) => return Err(GiveUp::Pushback),
-            Some(Pushback::After(delay)) => {
-                self.backoff.restart();
-                delay
-            }
-            None => self.backoff.next_delay(draw).max(outcome.retry_after.unwrap_or_default()),
-        };
+        let after = self.attempts.failed(pushback, || draw).ok_or(GiveUp::Pushback)?;
+        // A pushback is exact; otherwise the reply may ask for more patience than the backoff has.
+        let delay = if pushback.is_some() { after } else { after.max(outcome.retry_after.unwrap_or_default()) };
         if !self.deadline.allows_retry(now, delay) {
             return Err(GiveUp::Deadline);
         }
