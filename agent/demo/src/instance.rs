@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use crate::chance::Dice;
 use crate::climate::Climate;
 use crate::report::Counters;
+use crate::shop::ShopConfig;
 
 /// Errors of the simulated work: what the weather or bad luck did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,13 +31,15 @@ pub(crate) struct Instance {
     /// Where its calls and orders are counted.
     pub(crate) counters: Arc<Counters>,
     climate: Arc<Climate>,
+    /// Factor on the usual errors.
+    mishaps: f64,
 }
 
 impl Instance {
     /// An instance around its agent.
-    pub(crate) fn new(agent: Agent, seed: u64, climate: Arc<Climate>, counters: Arc<Counters>) -> Arc<Self> {
-        let dice = Dice::new(seed, agent.instance());
-        Arc::new(Self { agent, dice, counters, climate })
+    pub(crate) fn new(agent: Agent, config: &ShopConfig, climate: Arc<Climate>, counters: Arc<Counters>) -> Arc<Self> {
+        let dice = Dice::new(config.seed, agent.instance());
+        Arc::new(Self { agent, dice, counters, climate, mishaps: config.mishaps })
     }
 
     /// Works: takes a lognormal time around `median_ms`, longer or with a failure as the weather has it, and fails in a
@@ -50,7 +53,7 @@ impl Instance {
         if self.dice.happens(errors) {
             return Err(Mishap::Crashed);
         }
-        if self.dice.happens(usual_errors) {
+        if self.dice.happens(usual_errors * self.mishaps) {
             return Err(Mishap::BadLuck);
         }
         Ok(())

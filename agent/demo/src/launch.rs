@@ -263,7 +263,7 @@ impl Launcher {
             agent = agent.state_dir(folder.join(name));
         }
         let agent = agent.start().await.map_err(|source| ShopError::Agent { instance: name.to_owned(), source })?;
-        Ok(Instance::new(agent, self.config.seed, Arc::clone(&self.climate), Arc::clone(&self.counters)))
+        Ok(Instance::new(agent, &self.config, Arc::clone(&self.climate), Arc::clone(&self.counters)))
     }
 
     /// A client of an instance.

@@ -62,6 +62,8 @@ pub struct ShopConfig {
     pub pay_within: Duration,
     /// Share of payments that the bank declines in any weather, 0…1.
     pub declines: f64,
+    /// Factor on the small share of requests that fail in any weather; 0 for a shop without mishaps.
+    pub mishaps: f64,
 }
 
 impl Default for ShopConfig {
@@ -76,6 +78,7 @@ impl Default for ShopConfig {
             weather: Weather::Calm,
             pay_within: Duration::from_secs(15),
             declines: 0.025,
+            mishaps: 1.0,
         }
     }
 }

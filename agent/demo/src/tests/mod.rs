@@ -1,5 +1,8 @@
 //! The shop over real sockets, with nobody collecting.
 
+mod sink;
+mod telemetry;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
