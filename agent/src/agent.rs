@@ -6,21 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fuseboard_policy::document::PolicyDocument;
-use fuseboard_policy::set::PolicySet;
+use fuseboard_policy::wire::v1;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracer;
+use tokio_util::sync::CancellationToken;
 
 use crate::builder::Builder;
 use crate::clock::Clock;
+use crate::control::{Line, Reports, StateFile, Steering, run_stream, run_ticker};
 use crate::edges::Edges;
 use crate::error::AgentError;
 use crate::grpc::{GrpcClient, GrpcServerLayer};
 use crate::http::{HttpClient, HttpClientLayer, HttpServerLayer};
 use crate::log::Severity;
 use crate::messaging::{Consumer, Producer};
-use crate::rules::Rules;
 use crate::tarpc::{TarpcClient, TarpcServer};
 use crate::telemetry::{Limits, Telemetry};
 
@@ -50,14 +51,18 @@ pub(crate) struct Inner {
     pub(crate) service: Arc<str>,
     pub(crate) instance: Arc<str>,
     pub(crate) clock: Clock,
-    pub(crate) edges: Edges,
+    pub(crate) edges: Arc<Edges>,
+    pub(crate) steering: Arc<Steering>,
+    pub(crate) reports: Reports,
     pub(crate) telemetry: Telemetry,
     shutdown_limit: Duration,
+    closing: CancellationToken,
 }
 
-impl Inner {
-    /// An edge's breaker may have changed: it is looked at soon.
-    pub(crate) fn wake_reporter(&self, _edge: &crate::edges::Edge) {}
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
 }
 
 impl std::fmt::Debug for Agent {
@@ -76,13 +81,51 @@ impl Agent {
     }
 
     pub(crate) async fn start(setup: Setup) -> Result<Self, AgentError> {
+        let control = setup.control.as_deref().map(crate::address::endpoint).transpose()?;
+        let state = match &setup.state_dir {
+            None => None,
+            Some(directory) => Some(
+                StateFile::open(directory, &setup.instance)
+                    .map_err(|source| AgentError::StateDir { path: directory.clone(), source })?,
+            ),
+        };
         let telemetry = Telemetry::start(setup.resource, &setup.otlp, setup.limits)?;
         let (service, instance): (Arc<str>, Arc<str>) = (setup.service.into(), setup.instance.into());
+        let steering = Steering::new(service.clone(), instance.clone(), &setup.default_policy);
+        let kept = state.as_ref().map_or(Ok(None), StateFile::load);
+        if let Ok(Some(saved)) = &kept {
+            steering.restore(saved.clone());
+        }
         let clock = Clock::start();
-        let rules = Arc::new(Rules { set: PolicySet::new(0, &setup.default_policy), overrides: Vec::new() });
-        let edges = Edges::new(service.clone(), instance.clone(), clock, setup.operations_per_edge, rules);
-        let inner = Inner { service, instance, clock, edges, telemetry, shutdown_limit: setup.shutdown_limit };
-        Ok(Self { inner: Arc::new(inner) })
+        let most = setup.operations_per_edge;
+        let edges = Arc::new(Edges::new(service.clone(), instance.clone(), clock, most, steering.rules()));
+        let (reports, transitions) = Reports::new();
+        let closing = CancellationToken::new();
+        let inner = Arc::new(Inner {
+            service,
+            instance,
+            clock,
+            edges,
+            steering: Arc::new(steering),
+            reports,
+            telemetry,
+            shutdown_limit: setup.shutdown_limit,
+            closing: closing.clone(),
+        });
+        if let Err(error) = kept {
+            let text = format!("starting without the policy kept from the last run: {error}");
+            crate::log::write(&inner, Severity::Warn, text, &[]);
+        }
+        let hello = v1::Hello {
+            service: inner.service.to_string(),
+            instance: inner.instance.to_string(),
+            version: setup.version,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let line = Line { endpoint: control, hello, transitions, state, closing: closing.clone() };
+        tokio::spawn(run_stream(Arc::downgrade(&inner), line));
+        tokio::spawn(run_ticker(Arc::downgrade(&inner), closing));
+        Ok(Self { inner })
     }
 
     /// `service.name`.
@@ -191,6 +234,7 @@ impl Agent {
 
     /// Ends control and export; what the queues hold is sent within the shutdown limit, the rest is counted as dropped.
     pub async fn shutdown(&self) {
+        self.inner.closing.cancel();
         self.inner.telemetry.shutdown(self.inner.shutdown_limit).await;
     }
 }

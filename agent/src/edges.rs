@@ -8,6 +8,8 @@ use fuseboard_policy::pipeline::{Call, EdgeEngine, Inbound, Refused};
 use fuseboard_policy::settings::EdgeSettings;
 use fuseboard_policy::settings::Fault;
 
+use tokio::sync::Notify;
+
 use crate::clock::Clock;
 use crate::rules::Rules;
 
@@ -84,12 +86,14 @@ pub(crate) struct Edges {
     all: ArcSwap<HashMap<Arc<str>, Arc<Operations>>>,
     /// Held while edges are added or rules change, so that no new edge misses a change.
     rules: Mutex<Arc<Rules>>,
+    /// The first edge is there.
+    pub(crate) first: Notify,
 }
 
 impl Edges {
     /// No edges yet; `most` operations of a callee get an engine of their own.
     pub(crate) fn new(caller: Arc<str>, instance: Arc<str>, clock: Clock, most: usize, rules: Arc<Rules>) -> Self {
-        Self { caller, instance, clock, most, all: ArcSwap::default(), rules: Mutex::new(rules) }
+        Self { caller, instance, clock, most, all: ArcSwap::default(), rules: Mutex::new(rules), first: Notify::new() }
     }
 
     /// The edge of an operation; the shared one of the callee when it has too many.
@@ -98,10 +102,10 @@ impl Edges {
             if let Some(edge) = operations.get(operation) {
                 return edge.clone();
             }
-            if operations.len() >= self.most {
-                if let Some(edge) = operations.get(OTHER) {
-                    return edge.clone();
-                }
+            if operations.len() >= self.most
+                && let Some(edge) = operations.get(OTHER)
+            {
+                return edge.clone();
             }
         }
         self.add(service, operation)
@@ -120,6 +124,7 @@ impl Edges {
         operations.insert(operation, edge.clone());
         all.insert(service.clone(), Arc::new(operations));
         self.all.store(Arc::new(all));
+        self.first.notify_one();
         edge
     }
 

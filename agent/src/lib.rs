@@ -7,6 +7,7 @@ mod builder;
 mod call;
 mod clock;
 pub mod context;
+mod control;
 mod edges;
 mod error;
 mod generated;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{Ended, Protocol, Pushback, Refusal, Target};
 use crate::agent::Inner;
 use crate::context;
+use crate::control::tell_transitions;
 use crate::edges::{Edge, InForce};
 
 /// A logical call. Dropping it cancels what it started.
@@ -178,8 +179,8 @@ impl LiveCall {
             (Ok(call), Some(permit)) => call.finish(permit, now, outcome, rand::random::<f64>()),
             _ => Next::Done,
         };
+        tell_transitions(&self.agent, &self.edge, Some(&attempt.cx));
         attempt.close(outcome_word(ended), Some(ended));
-        self.agent.wake_reporter(&self.edge);
         next
     }
 
@@ -194,7 +195,6 @@ impl LiveCall {
             attributes.push(KeyValue::new(names::BACKOFF_MS, millis(waited)));
         }
         self.draw(&refusal, attributes);
-        self.agent.wake_reporter(&self.edge);
         refusal
     }
 

@@ -97,7 +97,6 @@ impl HttpClient {
 
     /// A request. `route` is the template that policies and pictures name (`/orders/{id}`), `path` what is asked for
     /// (`/orders/17?full=1`).
-    #[must_use]
     pub fn request(&self, method: Method, route: &str, path: impl Into<String>) -> HttpRequest {
         let operation = format!("{method} {route}").into();
         let headers = HeaderMap::new();
@@ -115,13 +114,11 @@ impl HttpClient {
     }
 
     /// A GET of a route without parameters.
-    #[must_use]
     pub fn get(&self, route: &str) -> HttpRequest {
         self.request(Method::GET, route, route)
     }
 
     /// A POST to a route without parameters.
-    #[must_use]
     pub fn post(&self, route: &str) -> HttpRequest {
         self.request(Method::POST, route, route)
     }

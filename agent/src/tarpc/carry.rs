@@ -10,7 +10,7 @@ use tarpc::{ClientMessage, Request, RequestName, trace};
 
 /// A message with the ids of the span it belongs to.
 #[derive(Debug, Clone)]
-pub struct Carried<M> {
+pub(super) struct Carried<M> {
     pub(super) trace: trace::Context,
     pub(super) message: M,
 }
@@ -24,7 +24,7 @@ impl<M: RequestName> RequestName for Carried<M> {
 pin_project! {
     /// The client's end of a transport: on the way out, ids go from beside the message into the context.
     #[derive(Debug)]
-    pub struct ClientCarry<T> {
+    pub(super) struct ClientCarry<T> {
         #[pin]
         pub(super) inner: T,
     }
@@ -33,7 +33,7 @@ pin_project! {
 pin_project! {
     /// The server's end of a transport: on the way in, ids go from the context beside the message.
     #[derive(Debug)]
-    pub struct ServerCarry<T> {
+    pub(super) struct ServerCarry<T> {
         #[pin]
         pub(super) inner: T,
     }

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::carry::{Carried, ClientCarry};
-use super::operation;
+use super::{Socket, operation};
 use crate::agent::Inner;
 use crate::call::{Ended, LiveCall, Protocol, Refusal, Target};
 
@@ -208,12 +208,8 @@ where
         let stream = stream.and_then(|made| made).map_err(refused)?;
         stream.set_nodelay(true).map_err(refused)?;
         let framed = LengthDelimitedCodec::builder().new_framed(stream);
-        let transport: serde_transport::Transport<
-            _,
-            Response<Resp>,
-            ClientMessage<Arc<Req>>,
-            Bincode<Response<Resp>, ClientMessage<Arc<Req>>>,
-        > = serde_transport::new(framed, Bincode::default());
+        let transport: Socket<Response<Resp>, ClientMessage<Arc<Req>>> =
+            serde_transport::new(framed, Bincode::default());
         let new = client::new(client::Config::default(), ClientCarry { inner: transport });
         let broken = CancellationToken::new();
         let dispatch = new.dispatch.map({

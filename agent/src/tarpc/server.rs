@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::carry::{Carried, ServerCarry};
-use super::operation;
+use super::{Socket, operation};
 use crate::agent::Inner;
 use crate::call::Protocol;
 use crate::serve::{Inbound, Served};
@@ -76,12 +76,8 @@ impl TarpcServer {
                     let (stream, _) = accepted?;
                     stream.set_nodelay(true)?;
                     let framed = LengthDelimitedCodec::builder().new_framed(stream);
-                    let transport: serde_transport::Transport<
-                        _,
-                        ClientMessage<S::Req>,
-                        Response<S::Resp>,
-                        Bincode<ClientMessage<S::Req>, Response<S::Resp>>,
-                    > = serde_transport::new(framed, Bincode::default());
+                    let transport: Socket<ClientMessage<S::Req>, Response<S::Resp>> =
+                        serde_transport::new(framed, Bincode::default());
                     let requests = self.requests(transport, serve.clone());
                     connections.push(requests.for_each_concurrent(None, |request| request));
                 }

@@ -22,7 +22,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanExporter as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 pub(crate) use self::instruments::Instruments;
 use self::queue::{Dropped, Flush, queue};
@@ -171,7 +171,7 @@ impl Drop for Telemetry {
 
 fn channel(otlp: &str) -> Result<Channel, AgentError> {
     let endpoint = crate::address::endpoint(otlp)?;
-    let endpoint = Endpoint::from(endpoint).timeout(REQUEST).connect_timeout(Duration::from_secs(2)).tcp_nodelay(true);
+    let endpoint = endpoint.timeout(REQUEST).connect_timeout(Duration::from_secs(2)).tcp_nodelay(true);
     Ok(endpoint.connect_lazy())
 }
 

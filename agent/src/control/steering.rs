@@ -1,0 +1,293 @@
+//! The policy and the overrides that this instance obeys, and what became of those that it was sent.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fuseboard_policy::document::PolicyDocument;
+use fuseboard_policy::overrides::Override;
+use fuseboard_policy::set::{PolicySet, hash_all};
+use fuseboard_policy::wire::v1;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::disk::Saved;
+use crate::edges::Edges;
+use crate::rules::{self, Rules};
+
+/// Everything that steers an agent. Changes are rare; calls never come here.
+pub(crate) struct Steering {
+    caller: Arc<str>,
+    instance: Arc<str>,
+    held: Mutex<Held>,
+    /// Something changed that the collector, the disk or the ticker should know of.
+    pub(crate) changed: Notify,
+    /// The same, for the ticker.
+    pub(crate) due: Notify,
+}
+
+#[derive(Default)]
+struct Held {
+    /// As it came, for the disk; `None` while the default is in force.
+    policy: Option<v1::Policy>,
+    set: PolicySet,
+    attempted: u64,
+    last_failed: Option<v1::Failure>,
+    generation: u64,
+    active: Vec<Active>,
+    refused: Vec<v1::RefusedOverride>,
+}
+
+struct Active {
+    one: Override,
+    until: Instant,
+}
+
+impl Held {
+    fn rules(&self) -> Arc<Rules> {
+        let overrides = self.active.iter().map(|a| a.one.clone()).collect();
+        Arc::new(Rules { set: self.set.clone(), overrides })
+    }
+}
+
+impl Steering {
+    /// Begins with the default policy.
+    pub(crate) fn new(caller: Arc<str>, instance: Arc<str>, default: &PolicyDocument) -> Self {
+        let held = Held { set: PolicySet::new(0, default), ..Held::default() };
+        Self { caller, instance, held: Mutex::new(held), changed: Notify::new(), due: Notify::new() }
+    }
+
+    /// What is in force.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.lock().rules()
+    }
+
+    /// Takes up what was kept over a restart. Of an override, the earlier end counts: what was left of it when it was kept,
+    /// or its end on the wall clock.
+    pub(crate) fn restore(&self, saved: Saved) {
+        let mut held = self.lock();
+        if let Some(policy) = saved.policy {
+            self.take_policy(&mut held, policy);
+        }
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut overrides = saved.overrides.unwrap_or_default();
+        for one in &mut overrides.overrides {
+            let end = Duration::from_nanos(u64::try_from(one.expires_unix_nanos).unwrap_or(0));
+            let left = u64::try_from(end.saturating_sub(wall).as_millis()).unwrap_or(u64::MAX);
+            one.remaining_ms = one.remaining_ms.min(left);
+        }
+        self.take_overrides(&mut held, overrides);
+    }
+
+    /// The collector sent a policy: in force at once, or refused with a reason.
+    pub(crate) fn apply_policy(&self, policy: v1::Policy, edges: &Edges) {
+        let mut held = self.lock();
+        let same = held.set.revision() == policy.revision && held.policy.as_ref() == Some(&policy);
+        held.attempted = policy.revision;
+        if !same && self.take_policy(&mut held, policy) {
+            edges.change(held.rules());
+        }
+        self.tell();
+    }
+
+    /// The collector sent the overrides meant for this instance; they replace all earlier ones.
+    pub(crate) fn apply_overrides(&self, overrides: v1::Overrides, edges: &Edges) {
+        let mut held = self.lock();
+        self.take_overrides(&mut held, overrides);
+        edges.change(held.rules());
+        self.tell();
+    }
+
+    /// Ends the overrides whose time has come.
+    pub(crate) fn expire(&self, edges: &Edges) {
+        let (mut held, now) = (self.lock(), Instant::now());
+        let before = held.active.len();
+        held.active.retain(|active| active.until > now);
+        if held.active.len() != before {
+            edges.change(held.rules());
+            self.changed.notify_one();
+        }
+    }
+
+    /// When the next override ends.
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        self.lock().active.iter().map(|active| active.until).min()
+    }
+
+    /// What the agent tells the collector of itself.
+    pub(crate) fn status(&self, edges: &Edges, dropped: u64) -> v1::Status {
+        let hash = effective_hash(edges);
+        let held = self.lock();
+        v1::Status {
+            running: held.set.revision(),
+            attempted: held.attempted,
+            last_failed: held.last_failed.clone(),
+            reverted_from: 0,
+            effective_hash: hash.to_vec(),
+            overrides_generation: held.generation,
+            overrides: held.active.iter().map(|active| active.one.id).collect(),
+            refused_overrides: held.refused.clone(),
+            dropped,
+        }
+    }
+
+    /// What is worth keeping over a restart.
+    pub(crate) fn to_save(&self) -> Saved {
+        let (held, now) = (self.lock(), Instant::now());
+        let overrides = held.active.iter().map(|active| {
+            let left = active.until.saturating_duration_since(now);
+            let mut one = active.one.clone();
+            one.remaining_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            v1::Override::from(&one)
+        });
+        let overrides = v1::Overrides { generation: held.generation, overrides: overrides.collect() };
+        Saved { policy: held.policy.clone(), overrides: Some(overrides) }
+    }
+
+    fn take_policy(&self, held: &mut Held, policy: v1::Policy) -> bool {
+        let revision = policy.revision;
+        let checked = PolicyDocument::try_from(policy.clone())
+            .map_err(|problems| rules::one_line(&problems))
+            .and_then(|document| rules::check_policy(&document).map(|()| document));
+        held.attempted = revision;
+        match checked {
+            Ok(document) => {
+                held.set = PolicySet::new(revision, &document);
+                held.policy = Some(policy);
+                true
+            }
+            Err(reason) => {
+                held.last_failed = Some(v1::Failure { revision, reason });
+                false
+            }
+        }
+    }
+
+    fn take_overrides(&self, held: &mut Held, overrides: v1::Overrides) {
+        let now = Instant::now();
+        held.generation = overrides.generation;
+        held.refused.clear();
+        held.active.clear();
+        for message in overrides.overrides {
+            let id = message.id;
+            let read = Override::try_from(message).map_err(|e| e.to_string());
+            match read.and_then(|one| rules::check_override(&one).map(|()| one)) {
+                Err(reason) => held.refused.push(v1::RefusedOverride { id, reason }),
+                Ok(one) if one.remaining_ms > 0 && self.is_meant(&one) => {
+                    held.active.push(Active { until: now + Duration::from_millis(one.remaining_ms), one });
+                }
+                // Over already, or meant for somebody else.
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn is_meant(&self, one: &Override) -> bool {
+        let fits = |want: &Option<String>, have: &str| want.as_deref().is_none_or(|w| w == have);
+        fits(&one.selector.caller, &self.caller) && fits(&one.selector.instance, &self.instance)
+    }
+
+    fn tell(&self) {
+        self.changed.notify_one();
+        self.due.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Over what is in force on each edge, overrides included.
+fn effective_hash(edges: &Edges) -> [u8; 16] {
+    let mut all: Vec<_> =
+        edges.list().iter().map(|e| (format!("{}/{}", e.service, e.operation), e.in_force().hash)).collect();
+    all.sort_unstable();
+    hash_all(all.iter().flat_map(|(name, hash)| [name.as_bytes(), hash.as_slice()]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use fuseboard_policy::overrides::{OverrideAction, Selector};
+    use fuseboard_policy::settings::BreakerMode;
+    use fuseboard_policy::wire;
+
+    fn steering() -> (Steering, Edges) {
+        let steering = Steering::new("orders".into(), "orders-1".into(), &PolicyDocument::default());
+        let edges = Edges::new("orders".into(), "orders-1".into(), Clock::start(), 8, steering.rules());
+        (steering, edges)
+    }
+
+    fn policy(revision: u64, text: &str) -> v1::Policy {
+        wire::policy(revision, &PolicyDocument::parse(text).unwrap())
+    }
+
+    fn forced_open(id: u64, remaining_ms: u64, expires_unix_nanos: i64) -> v1::Override {
+        let selector = Selector { service: Some("payments".into()), ..Selector::default() };
+        let action = OverrideAction::Mode(BreakerMode::ForcedOpen);
+        let (actor, reason) = (String::from("ann"), String::from("drill"));
+        v1::Override::from(&Override { id, selector, action, remaining_ms, expires_unix_nanos, actor, reason })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_policy_leaves_the_last_good_one_in_force() {
+        let (steering, edges) = steering();
+        steering.apply_policy(policy(3, "[[edge]]\nservice = \"*\"\ntimeout = { attempt_ms = 5 }\n"), &edges);
+        steering.apply_policy(policy(4, "[[edge]]\nservice = \"*\"\ntimeout = { attempt_ms = 700000 }\n"), &edges);
+        let status = steering.status(&edges, 0);
+        assert_eq!((status.running, status.attempted), (3, 4));
+        let failure = status.last_failed.unwrap();
+        assert_eq!(failure.revision, 4);
+        assert!(failure.reason.contains("700000"), "{}", failure.reason);
+        let edge = edges.get(&"payments".into(), &"Pay/Charge".into());
+        assert_eq!(edge.in_force().settings.timeout.as_ref().unwrap().attempt_ms, Some(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_override_ends_by_itself() {
+        let (steering, edges) = steering();
+        let edge = edges.get(&"payments".into(), &"Pay/Charge".into());
+        steering.apply_overrides(v1::Overrides { generation: 9, overrides: vec![forced_open(7, 1000, 0)] }, &edges);
+        assert_eq!(edge.engine().breaker().state_name(), "forced_open");
+        let status = steering.status(&edges, 0);
+        assert_eq!((status.overrides_generation, status.overrides), (9, vec![7]));
+        tokio::time::advance(Duration::from_millis(999)).await;
+        steering.expire(&edges);
+        assert_eq!(edge.engine().breaker().state_name(), "forced_open");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        steering.expire(&edges);
+        assert_eq!(edge.engine().breaker().state_name(), "closed");
+        assert!(steering.status(&edges, 0).overrides.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_restart_the_earlier_end_of_an_override_counts() {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let at = |s: i64| i64::try_from(wall.as_nanos()).unwrap() + s * 1_000_000_000;
+        let overrides =
+            vec![forced_open(1, 60_000, at(600)), forced_open(2, 600_000, at(30)), forced_open(3, 600_000, at(-1))];
+        let (steering, _) = steering();
+        let overrides = Some(v1::Overrides { generation: 4, overrides });
+        steering.restore(Saved { policy: None, overrides });
+        let left = |id: u64| {
+            let held = steering.lock();
+            held.active.iter().find(|a| a.one.id == id).map(|a| a.until - Instant::now())
+        };
+        assert_eq!(left(1), Some(Duration::from_secs(60)));
+        assert!(left(2).is_some_and(|l| l <= Duration::from_secs(30) && l > Duration::from_secs(20)));
+        assert_eq!(left(3), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_override_that_makes_no_sense_is_refused_by_its_number() {
+        let (steering, edges) = steering();
+        let mut bad = forced_open(5, 1000, 0);
+        bad.action = Some(v1::r#override::Action::Timeout(v1::Timeout { attempt_ms: Some(0), overall_ms: None }));
+        let mut other = forced_open(6, 1000, 0);
+        other.selector.as_mut().unwrap().instance = Some(String::from("orders-2"));
+        steering.apply_overrides(v1::Overrides { generation: 1, overrides: vec![bad, other] }, &edges);
+        let status = steering.status(&edges, 0);
+        assert!(status.overrides.is_empty());
+        assert_eq!(status.refused_overrides.iter().map(|r| r.id).collect::<Vec<_>>(), [5]);
+    }
+}

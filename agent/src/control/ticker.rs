@@ -1,0 +1,48 @@
+//! The agent's pulse: engines that must notice time passing, and the ends of overrides. It rests while there are neither.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::report::tell_transitions;
+use crate::agent::Inner;
+
+/// Time between two looks at the engines.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Runs until the agent is gone.
+pub(crate) async fn run(agent: Weak<Inner>, closing: CancellationToken) {
+    loop {
+        let Some(inner) = agent.upgrade() else { return };
+        let tick = (!inner.edges.is_empty()).then(|| Instant::now() + TICK);
+        let next = [tick, inner.steering.next_expiry()].into_iter().flatten().min();
+        // Not upgraded while waiting, so that an agent that nobody holds can end.
+        let (steering, edges) = (inner.steering.clone(), inner.edges.clone());
+        drop(inner);
+        let sleep = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep => {}
+            () = steering.due.notified() => {}
+            () = edges.first.notified() => {}
+            () = closing.cancelled() => return,
+        }
+        let Some(inner) = agent.upgrade() else { return };
+        beat(&inner);
+    }
+}
+
+fn beat(inner: &Arc<Inner>) {
+    inner.steering.expire(&inner.edges);
+    let now = inner.clock.now();
+    for edge in inner.edges.list() {
+        edge.engine().tick(now);
+        tell_transitions(inner, &edge, None);
+    }
+}
