@@ -37,6 +37,8 @@ pub use self::error::StoreError;
 pub use self::open::OpenMode;
 pub use self::retention::Retention;
 pub use self::vitals::Vitals;
+pub(crate) use self::insert::MARK_REFUSED;
+pub(crate) use self::intern::kind_of;
 use self::clock::Clock;
 use self::insert::State;
 use self::open::Guard;

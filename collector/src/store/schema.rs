@@ -117,7 +117,9 @@ CREATE TABLE IF NOT EXISTS folded (
 ";
 
 /// All tables of the newest version, room by room.
-const PIECES: &[&str] = &[TELEMETRY, ROLLUPS];
+fn pieces() -> impl Iterator<Item = &'static str> {
+    [TELEMETRY, ROLLUPS].into_iter().chain(crate::control::SCHEMA).chain([crate::incident::SCHEMA, crate::analyze::SCHEMA])
+}
 
 /// Brings a database from version `from` (0: empty) to [`VERSION`]. Runs inside the caller's transaction.
 pub(super) fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
@@ -125,7 +127,7 @@ pub(super) fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
         conn.pragma_update(None, "application_id", APPLICATION_ID)?;
     }
     // Every piece says IF NOT EXISTS: a room may add tables within a version.
-    for piece in PIECES {
+    for piece in pieces() {
         conn.execute_batch(piece)?;
     }
     conn.pragma_update(None, "user_version", VERSION)
