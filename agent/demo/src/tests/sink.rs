@@ -17,13 +17,16 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
+/// A log record: its service, its message, its trace id.
+type Log = (String, String, Vec<u8>);
+
 /// Everything that arrived.
 #[derive(Clone, Default)]
 pub(super) struct Sink {
     /// Service and span.
     pub(super) spans: Arc<Mutex<Vec<(String, Span)>>>,
-    /// Service, message and trace id.
-    pub(super) logs: Arc<Mutex<Vec<(String, String, Vec<u8>)>>>,
+    /// Log records.
+    pub(super) logs: Arc<Mutex<Vec<Log>>>,
 }
 
 impl Sink {
