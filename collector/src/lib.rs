@@ -4,14 +4,23 @@
 //! agents, `incident` cuts files out of the store, `analyze` says what is normal and what comes next, `serve` is the door.
 
 /// gRPC server of the agents' control stream, generated from `agent/policy/proto/control.proto`.
-#[expect(missing_docs, clippy::all, unreachable_pub, reason = "generated")]
+#[expect(clippy::all, unreachable_pub, reason = "generated")]
 mod generated {
     pub(crate) mod control {
         include!("generated/control.rs");
     }
 }
 
+mod analyze;
 mod base64;
+mod collector;
+mod control;
+mod incident;
 pub mod ingest;
 pub mod query;
+mod serve;
 pub mod store;
+
+pub use collector::{
+    Addresses, Collector, Config, DEFAULT_PORTS, Handle, InitialPolicy, Mode, StartError, default_data_file,
+};

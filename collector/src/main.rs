@@ -1,1 +1,107 @@
-fn main() {}
+//! The collector as a program of its own.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use fuseboard_collector::{Collector, Config, DEFAULT_PORTS, StartError};
+
+const AFTER: &str = "\
+At start one line of JSON on stdout says where it listens: {\"otlp_grpc\":…,\"otlp_http\":…,\"control\":…,\"metrics\":…}.
+Logs go to stderr. SIGINT and SIGTERM stop it in order: what was accepted is written first.
+
+Exit codes:
+  0  stopped in order
+  1  the data file cannot be used (in use, damaged, foreign, newer, disk full)
+  2  the command line makes no sense
+  3  an address cannot be listened on";
+
+/// Receives OTLP, stores it in one SQLite file, answers questions about it, and steers agents.
+#[derive(Debug, Parser)]
+#[command(name = "fuseboard-collector", version, after_help = AFTER)]
+struct Arguments {
+    /// The SQLite file; made when missing [default: collector.fuseboard in the user's data directory]
+    #[arg(long, value_name = "FILE", env = "FUSEBOARD_DATA")]
+    data: Option<PathBuf>,
+    /// OTLP over gRPC; port 0 finds a free one, here and below
+    #[arg(long, value_name = "ADDR", default_value_t = loopback(0))]
+    otlp_grpc: SocketAddr,
+    /// OTLP over HTTP
+    #[arg(long, value_name = "ADDR", default_value_t = loopback(1))]
+    otlp_http: SocketAddr,
+    /// The console, `curl` and the agents' control streams
+    #[arg(long, value_name = "ADDR", default_value_t = loopback(2))]
+    control: SocketAddr,
+    /// Prometheus exposition and /healthz
+    #[arg(long, value_name = "ADDR", default_value_t = loopback(3))]
+    metrics: SocketAddr,
+}
+
+fn loopback(which: usize) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORTS[which]))
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("collector").build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("fuseboard-collector: threads could not be started: {e}");
+            return ExitCode::from(1);
+        }
+    };
+    match runtime.block_on(run(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("fuseboard-collector: {e:#}");
+            match e.downcast_ref::<StartError>() {
+                Some(StartError::NotLoopback { .. } | StartError::InUse { .. } | StartError::Bind { .. }) => {
+                    ExitCode::from(3)
+                }
+                _ => ExitCode::from(1),
+            }
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let mut config = Config::new(arguments.data.unwrap_or_else(fuseboard_collector::default_data_file));
+    config.otlp_grpc = arguments.otlp_grpc;
+    config.otlp_http = arguments.otlp_http;
+    config.control = arguments.control;
+    config.metrics = arguments.metrics;
+    let mut stop = std::pin::pin!(stop_signal()?);
+    let handle = Collector::start(config).await?;
+    writeln!(std::io::stdout(), "{}", serde_json::to_string(&handle.addresses())?)?;
+    stop.as_mut().await;
+    tracing::info!("stopping");
+    handle.shutdown().await;
+    Ok(())
+}
+
+/// Ends at SIGINT or SIGTERM.
+#[cfg(unix)]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Ends at Ctrl-C.
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same shape as where it can fail")]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}

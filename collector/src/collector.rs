@@ -1,0 +1,345 @@
+//! The whole collector: started, asked, told, stopped.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fuseboard_api::ask::{Answered, Ask, Refusal};
+use fuseboard_api::command::{Action, Command, Receipt};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::analyze::Analyst;
+use crate::control::Control;
+use crate::serve::{self, Desk, Door, ports::listen};
+use crate::store::{OpenMode, Retention, Settings, Store, StoreError};
+use crate::{analyze, control, incident, ingest};
+
+/// Where the collector listens unless told otherwise.
+pub const DEFAULT_PORTS: [u16; 4] = [4317, 4318, 4390, 4391];
+
+/// How a collector is started.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The SQLite file; made with its directory when missing (unless opened read-only).
+    pub data: PathBuf,
+    /// OTLP over gRPC; 127.0.0.1:4317. Port 0 anywhere means a free one.
+    pub otlp_grpc: SocketAddr,
+    /// OTLP over HTTP; 127.0.0.1:4318.
+    pub otlp_http: SocketAddr,
+    /// The console, `curl` and the agents' control streams; 127.0.0.1:4390.
+    pub control: SocketAddr,
+    /// Prometheus exposition and `/healthz`; 127.0.0.1:4391.
+    pub metrics: SocketAddr,
+    /// Whether the file is gone on with or only looked at.
+    pub mode: Mode,
+    /// How much is kept.
+    pub retention: Retention,
+    /// The first revision of a file that has none yet.
+    pub initial_policy: Option<InitialPolicy>,
+}
+
+/// What a collector does with its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Receives, stores, steers.
+    #[default]
+    ReadWrite,
+    /// Only answers questions, on the control address alone.
+    ReadOnly,
+}
+
+/// A policy to begin with.
+#[derive(Debug, Clone)]
+pub struct InitialPolicy {
+    /// The document, TOML.
+    pub document: String,
+    /// Who sets it.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Config {
+    /// The default addresses and limits over a file.
+    #[must_use]
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        let [otlp_grpc, otlp_http, control, metrics] =
+            DEFAULT_PORTS.map(|p| SocketAddr::from((Ipv4Addr::LOCALHOST, p)));
+        Self {
+            data: data.into(),
+            otlp_grpc,
+            otlp_http,
+            control,
+            metrics,
+            mode: Mode::ReadWrite,
+            retention: Retention::default(),
+            initial_policy: None,
+        }
+    }
+
+    /// The same, on ports that are free.
+    #[must_use]
+    pub fn on_free_ports(mut self) -> Self {
+        for address in [&mut self.otlp_grpc, &mut self.otlp_http, &mut self.control, &mut self.metrics] {
+            address.set_port(0);
+        }
+        self
+    }
+
+    /// The same, only to look at the file.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.mode = Mode::ReadOnly;
+        self
+    }
+}
+
+/// The file used when none is named: `fuseboard/collector.fuseboard` in the user's data directory (`XDG_DATA_HOME`, or what
+/// the system has instead), or in the present directory when there is none.
+#[must_use]
+pub fn default_data_file() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let home = || set("HOME").or_else(|| set("USERPROFILE"));
+    let data = match std::env::consts::OS {
+        "windows" => set("LOCALAPPDATA"),
+        "macos" => home().map(|h| h.join("Library/Application Support")),
+        _ => set("XDG_DATA_HOME").filter(|p| p.is_absolute()).or_else(|| home().map(|h| h.join(".local/share"))),
+    };
+    data.unwrap_or_default().join("fuseboard").join("collector.fuseboard")
+}
+
+/// Where a collector listens; `None` where it does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Addresses {
+    /// OTLP over gRPC.
+    pub otlp_grpc: Option<SocketAddr>,
+    /// OTLP over HTTP.
+    pub otlp_http: Option<SocketAddr>,
+    /// Console and agents.
+    pub control: SocketAddr,
+    /// Prometheus and health.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Why a collector could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is open to others.
+    #[error("{what} cannot listen on {address}: there is no TLS yet, so only loopback addresses are served; use 127.0.0.1:{} or [::1]:{0}", address.port())]
+    NotLoopback {
+        /// Which setting.
+        what: &'static str,
+        /// Its value.
+        address: SocketAddr,
+    },
+    /// Somebody else listens there.
+    #[error(
+        "{what} cannot listen on {address}: the port is in use{owner}; stop that program, or give another address with --{what} (port 0 finds a free one)"
+    )]
+    InUse {
+        /// Which setting.
+        what: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// ` by NAME (process 123)`, or empty when unknown.
+        owner: String,
+    },
+    /// The system would not have it.
+    #[error("{what} cannot listen on {address}: {source}")]
+    Bind {
+        /// Which setting.
+        what: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The policy to begin with is not valid.
+    #[error("the initial policy is refused: {0}")]
+    Policy(Refusal),
+    /// No thread to be had.
+    #[error("a thread could not be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// The collector.
+#[derive(Debug)]
+pub struct Collector;
+
+impl Collector {
+    /// Starts a collector on the present tokio runtime. All addresses are bound and the file is open when this returns.
+    ///
+    /// # Errors
+    /// Says what is wrong and what to do: an address that is taken or not loopback, a file that cannot be used, an initial
+    /// policy that is not valid.
+    pub async fn start(config: Config) -> Result<Handle, StartError> {
+        match config.mode {
+            Mode::ReadWrite => start(config).await,
+            Mode::ReadOnly => look(&config),
+        }
+    }
+}
+
+async fn start(config: Config) -> Result<Handle, StartError> {
+    // Addresses first: nothing is written when one of them cannot be had.
+    let otlp_grpc = listen("otlp-grpc", config.otlp_grpc)?;
+    let otlp_http = listen("otlp-http", config.otlp_http)?;
+    let doors = [listen("control", config.control)?, listen("metrics", config.metrics)?];
+    let address = |l: &tokio::net::TcpListener, wanted: SocketAddr| l.local_addr().unwrap_or(wanted);
+    let addresses = Addresses {
+        otlp_grpc: Some(address(&otlp_grpc, config.otlp_grpc)),
+        otlp_http: Some(address(&otlp_http, config.otlp_http)),
+        control: address(&doors[0], config.control),
+        metrics: Some(address(&doors[1], config.metrics)),
+    };
+    let settings = Settings { retention: config.retention, ..Settings::default() };
+    let store = Store::open_with(&config.data, OpenMode::ReadWrite, settings)?;
+    store.vitals().set_addresses(named(&addresses));
+    make_tables(&store).await?;
+    let stop = CancellationToken::new();
+    let control = Control::start(store.clone(), stop.clone()).await?;
+    let desk = Arc::new(Desk::new(store.clone(), Some(control.clone())));
+    if let Some(policy) = config.initial_policy {
+        begin_with(&control, policy).await?;
+    }
+    let analyst = Analyst::start(store.clone()).map_err(StartError::Thread)?;
+    let door = Door { desk: desk.clone(), stop: stop.clone() };
+    let tasks = TaskTracker::new();
+    tasks.spawn(serve::run(
+        otlp_grpc,
+        ingest::grpc(store.clone(), store.vitals().clone()).into_axum_router(),
+        stop.clone(),
+    ));
+    tasks.spawn(serve::run(otlp_http, ingest::http(store.clone(), store.vitals().clone()), stop.clone()));
+    let [control_listener, metrics_listener] = doors;
+    tasks.spawn(serve::run(control_listener, serve::control(&door), stop.clone()));
+    tasks.spawn(serve::run(metrics_listener, serve::metrics(&door), stop.clone()));
+    Ok(Handle { addresses, desk, control: Some(control), analyst: Some(analyst), stop, tasks })
+}
+
+/// Opens a file to look at: only the control address is served, and only questions.
+fn look(config: &Config) -> Result<Handle, StartError> {
+    let listener = listen("control", config.control)?;
+    let control = listener.local_addr().unwrap_or(config.control);
+    let addresses = Addresses { otlp_grpc: None, otlp_http: None, control, metrics: None };
+    let store = Store::open(&config.data, OpenMode::ReadOnly)?;
+    store.vitals().set_addresses(named(&addresses));
+    let stop = CancellationToken::new();
+    let desk = Arc::new(Desk::new(store, None));
+    let door = Door { desk: desk.clone(), stop: stop.clone() };
+    let tasks = TaskTracker::new();
+    tasks.spawn(serve::run(listener, serve::control(&door), stop.clone()));
+    Ok(Handle { addresses, desk, control: None, analyst: None, stop, tasks })
+}
+
+/// Adds the tables of the rooms that are not the store's own; each says IF NOT EXISTS.
+async fn make_tables(store: &Store) -> Result<(), StoreError> {
+    store
+        .transact(&[], |tx, _| {
+            let pieces = control::SCHEMA.iter().chain(&[incident::SCHEMA, analyze::SCHEMA]);
+            pieces.copied().try_for_each(|piece| tx.execute_batch(piece)).map_err(StoreError::from)
+        })
+        .await
+}
+
+/// Sets the first revision; a file that has one keeps it.
+async fn begin_with(control: &Control, policy: InitialPolicy) -> Result<(), StartError> {
+    let InitialPolicy { document, actor, reason } = policy;
+    if control.revision() > 0 {
+        return Ok(());
+    }
+    let action = Action::SetPolicy { base: 0, document };
+    control.execute(Command { actor, reason, action }).await.map(|_| ()).map_err(StartError::Policy)
+}
+
+fn named(addresses: &Addresses) -> Vec<(String, String)> {
+    [
+        ("otlp_grpc", addresses.otlp_grpc),
+        ("otlp_http", addresses.otlp_http),
+        ("control", Some(addresses.control)),
+        ("metrics", addresses.metrics),
+    ]
+    .into_iter()
+    .filter_map(|(name, address)| Some((name.to_owned(), address?.to_string())))
+    .collect()
+}
+
+/// A running collector. Dropping it stops the collector without waiting; [`Handle::shutdown`] waits.
+#[derive(Debug)]
+pub struct Handle {
+    addresses: Addresses,
+    desk: Arc<Desk>,
+    control: Option<Arc<Control>>,
+    analyst: Option<Analyst>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Handle {
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The store, for those in the same process who need more than questions.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        self.desk.store()
+    }
+
+    /// Answers a question, as `POST /v1/ask` does.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn ask(&self, ask: Ask) -> Result<Answered, Refusal> {
+        self.desk.ask(ask).await
+    }
+
+    /// Carries out a command, as `POST /v1/command` does.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn command(&self, command: Command) -> Result<Receipt, Refusal> {
+        self.desk.command(command).await
+    }
+
+    /// Writes an incident into a file of its own; gives the incident's name.
+    ///
+    /// # Errors
+    /// `not_found` when there is no such incident, else why the file could not be written.
+    pub async fn export_incident(&self, id: u64, path: &std::path::Path) -> Result<String, Refusal> {
+        incident::export(self.desk.store(), id, path).await
+    }
+
+    /// Stops: no new connections, what is under way ends, everything accepted is written, the file is closed.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        if let Some(control) = self.control.take() {
+            control.ended().await;
+        }
+        if let Some(analyst) = self.analyst.take() {
+            analyst.stop();
+        }
+        self.desk.store().flush().await;
+        // The last clone of the store waits for its writer; that must not hold up the runtime.
+        let desk = self.desk.clone();
+        drop(self);
+        if tokio::task::spawn_blocking(move || drop(desk)).await.is_err() {
+            tracing::error!("the store could not be closed in order");
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -1,0 +1,169 @@
+//! Control: what operators decide, and who of the fleet has it.
+//!
+//! Everything is appended to the store with its audit entry before it is published; what is published is level-triggered,
+//! so that an agent that missed ten changes gets one message. Pictures are made from stored rows alone.
+
+mod audit;
+mod desired;
+mod edit;
+mod fleet;
+mod overrides;
+pub(crate) mod picture;
+mod policy;
+pub(crate) mod refusal;
+mod revisions;
+mod schema;
+mod sql;
+mod write;
+
+pub(crate) use audit::Entry;
+pub(crate) use fleet::{ControlService, MAX_MESSAGE};
+pub(crate) use overrides::{lasting, short};
+pub(crate) use revisions::Author;
+pub(crate) use sql::{signed, unsigned};
+pub(crate) use write::{Deny, store_refusal};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuseboard_api::UnixNanos;
+use fuseboard_api::ask::Refusal;
+use fuseboard_api::live::Touched;
+use rusqlite::Transaction;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::desired::Desired;
+use self::fleet::Fleet;
+use crate::store::{Store, StoreError};
+
+/// The tables of this room.
+pub(crate) const SCHEMA: [&str; 2] = [schema::SCHEMA, audit::SCHEMA];
+
+/// So many words of the fleet may wait for the store; beyond, agents wait.
+const NOTES: usize = 4_096;
+/// Wait before an expiry that could not be written is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Appends to the audit in the transaction of the deed.
+///
+/// # Errors
+/// Only the database's own.
+pub(crate) fn audit_entry(tx: &Transaction<'_>, at: UnixNanos, entry: &Entry) -> rusqlite::Result<()> {
+    audit::append(tx, at, entry)
+}
+
+/// Revisions, overrides and the fleet of one store.
+#[derive(Debug)]
+pub(crate) struct Control {
+    store: Store,
+    desired: watch::Sender<Arc<Desired>>,
+    turn: Mutex<()>,
+    fleet: Arc<Fleet>,
+    stop: CancellationToken,
+    drain: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Control {
+    /// Takes up where the store left off: expired overrides are written down, what is in force is published.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn start(store: Store, stop: CancellationToken) -> Result<Arc<Self>, StoreError> {
+        store
+            .transact(&[Touched::Fleet, Touched::Changes], |tx, at| {
+                fleet::close_leftovers(tx, at)?;
+                overrides::expire(tx, at).map_err(|deny| match deny {
+                    Deny::Store(error) => error,
+                    Deny::Refused(refusal) => StoreError::Corrupt(refusal.message),
+                })
+            })
+            .await?;
+        let now = store.as_of_now();
+        let nothing = Desired::nothing();
+        let (desired, last_session) = store
+            .read(move |conn| -> Result<_, StoreError> {
+                Ok((Desired::load(conn, now, &nothing)?, fleet::last_session(conn)?))
+            })
+            .await?;
+        let (desired, follow) = watch::channel(Arc::new(desired));
+        let (notes, words) = mpsc::channel(NOTES);
+        let drain = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        tasks.spawn(fleet::record(words, store.clone(), drain.clone()));
+        let fleet = Arc::new(Fleet::new(follow, notes, last_session, stop.clone()));
+        let control = Arc::new(Self { store, desired, turn: Mutex::new(()), fleet, stop, drain, tasks: tasks.clone() });
+        tasks.spawn(control.clone().expire());
+        Ok(control)
+    }
+
+    /// The gRPC service of the agents.
+    pub(crate) fn service(&self) -> ControlService {
+        ControlService(self.fleet.clone())
+    }
+
+    /// The revision in force.
+    pub(crate) fn revision(&self) -> u64 {
+        self.desired.borrow().revision
+    }
+
+    /// How many overrides are in force.
+    pub(crate) fn overrides(&self) -> usize {
+        self.desired.borrow().overrides.len()
+    }
+
+    /// How many agents are connected.
+    pub(crate) fn connected(&self) -> u32 {
+        self.fleet.connected(|_, _| true)
+    }
+
+    /// Waits, after the stop, until all streams have ended and their last words are stored.
+    pub(crate) async fn ended(&self) {
+        self.fleet.ended().await;
+        self.drain.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Publishes what is stored now.
+    async fn publish(&self) -> Result<(), Refusal> {
+        let (now, before) = (self.store.as_of_now(), self.desired.borrow().clone());
+        let next: Result<_, StoreError> = self.store.read(move |conn| Ok(Desired::load(conn, now, &before)?)).await;
+        self.desired.send_replace(Arc::new(next.map_err(|e| store_refusal(&e))?));
+        Ok(())
+    }
+
+    /// Ends overrides whose time has run out. Agents do so by themselves; this is for the books and for those who connect.
+    async fn expire(self: Arc<Self>) {
+        let mut desired = self.desired.subscribe();
+        loop {
+            let next = desired.borrow_and_update().overrides.iter().map(|(o, _)| o.expires).min();
+            let left = next.map(|at| at.since(UnixNanos::now()));
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                changed = desired.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => {
+                    if !self.expire_now().await {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn expire_now(&self) -> bool {
+        let _turn = self.turn.lock().await;
+        let touched = [Touched::Changes, Touched::Audit];
+        match self.store.transact(&touched, overrides::expire).await.map_err(Refusal::from) {
+            // The clocks may differ by a moment: the loop comes back when the time has really come.
+            Ok(0) => false,
+            Ok(_) => self.publish().await.is_ok(),
+            Err(refusal) => {
+                tracing::warn!("an override has run out, but that is not written down yet: {refusal}");
+                false
+            }
+        }
+    }
+}

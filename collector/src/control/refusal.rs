@@ -1,0 +1,37 @@
+//! Refusals, and the way out of a transaction that carries one.
+
+use fuseboard_api::ask::Refusal;
+
+fn refusal(code: &str, message: impl Into<String>) -> Refusal {
+    Refusal { code: code.to_owned(), message: message.into() }
+}
+
+/// What was sent makes no sense.
+pub(crate) fn bad_request(message: impl Into<String>) -> Refusal {
+    refusal("bad_request", message)
+}
+
+/// What was named does not exist.
+pub(crate) fn not_found(message: impl Into<String>) -> Refusal {
+    refusal("not_found", message)
+}
+
+/// Somebody else was faster.
+pub(crate) fn conflict(message: impl Into<String>) -> Refusal {
+    refusal("conflict", message)
+}
+
+/// The source is a file that was opened to look at.
+pub(crate) fn read_only() -> Refusal {
+    refusal("read_only", "this is an opened file, nothing in it can be changed; connect to a running collector to act")
+}
+
+/// It would work at another time.
+pub(crate) fn unavailable(message: impl Into<String>) -> Refusal {
+    refusal("unavailable", message)
+}
+
+/// A fault of the collector.
+pub(crate) fn internal(message: impl Into<String>) -> Refusal {
+    refusal("internal", message)
+}

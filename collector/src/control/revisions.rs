@@ -1,0 +1,218 @@
+//! Revisions: immutable versions of the whole policy set, each made from the one before by compare-and-swap.
+
+use fuseboard_api::UnixNanos;
+use fuseboard_api::command::PolicyEdit;
+use fuseboard_api::policy::Revision;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use super::audit;
+use super::edit;
+use super::refusal::{bad_request, conflict, not_found};
+use super::sql::{signed, unsigned};
+use super::write::Deny;
+
+/// A document may have so many bytes.
+pub(crate) const MAX_DOCUMENT: usize = 256 * 1024;
+/// One command may change so many settings.
+const MAX_EDITS: usize = 200;
+/// So many revisions are answered.
+const ANSWERED: u32 = 100;
+
+/// A revision with its document.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stored {
+    pub(crate) revision: Revision,
+    pub(crate) document: String,
+    pub(crate) summary: String,
+}
+
+const COLUMNS: &str = "number, base, arrival, actor, reason, restores, document, summary";
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    Ok(Stored {
+        revision: Revision {
+            number: unsigned(row, 0)?,
+            base: unsigned(row, 1)?,
+            at: UnixNanos(row.get(2)?),
+            actor: row.get(3)?,
+            reason: row.get(4)?,
+            restores: row.get::<_, Option<i64>>(5)?.and_then(|n| u64::try_from(n).ok()),
+        },
+        document: row.get(6)?,
+        summary: row.get(7)?,
+    })
+}
+
+/// The revision in force as of an instant; number 0 with an empty document before anything was set.
+///
+/// # Errors
+/// Only the database's own.
+pub(crate) fn in_force(conn: &Connection, as_of: UnixNanos) -> rusqlite::Result<Stored> {
+    let sql = format!("SELECT {COLUMNS} FROM revisions WHERE arrival <= ?1 ORDER BY number DESC LIMIT 1");
+    Ok(conn.prepare_cached(&sql)?.query_row([as_of.0], stored).optional()?.unwrap_or_default())
+}
+
+/// One revision, when it had arrived by then. Revision 0 always exists and is empty.
+///
+/// # Errors
+/// Only the database's own.
+pub(crate) fn numbered(conn: &Connection, number: u64, as_of: UnixNanos) -> rusqlite::Result<Option<Stored>> {
+    if number == 0 {
+        return Ok(Some(Stored::default()));
+    }
+    let sql = format!("SELECT {COLUMNS} FROM revisions WHERE number = ?1 AND arrival <= ?2");
+    conn.prepare_cached(&sql)?.query_row(params![signed(number), as_of.0], stored).optional()
+}
+
+/// Revisions as of an instant, newest first, at most 100.
+///
+/// # Errors
+/// Only the database's own.
+pub(crate) fn history(conn: &Connection, as_of: UnixNanos) -> rusqlite::Result<Vec<Stored>> {
+    let sql = format!("SELECT {COLUMNS} FROM revisions WHERE arrival <= ?1 ORDER BY number DESC LIMIT {ANSWERED}");
+    conn.prepare_cached(&sql)?.query_map([as_of.0], stored)?.collect()
+}
+
+/// Who wants a new revision, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Author {
+    pub(crate) actor: String,
+    pub(crate) reason: String,
+}
+
+/// What a command made: the revision's number, and what else there is to say.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) number: u64,
+    pub(crate) note: String,
+}
+
+/// Replaces the whole document.
+///
+/// # Errors
+/// `conflict` when `base` is no longer in force, `bad_request` with every problem of the document.
+pub(crate) fn set(
+    tx: &Transaction<'_>,
+    at: UnixNanos,
+    author: &Author,
+    base: u64,
+    document: String,
+) -> Result<Made, Deny> {
+    let current = in_force(tx, UnixNanos(i64::MAX))?;
+    if base != current.revision.number {
+        return Err(conflict(format!(
+            "revision {} by {} is in force now, this edit was made from revision {base}; look at what changed and edit again",
+            current.revision.number, current.revision.actor
+        ))
+        .into());
+    }
+    let note = unchanged(&current, &document);
+    let number = publish(tx, at, author, &current, document, None, "policy.set")?;
+    Ok(Made { number, note })
+}
+
+/// Changes single settings. When others changed other settings since `base`, the edit is made on top of theirs.
+///
+/// # Errors
+/// `conflict` when the same settings changed since `base`, `bad_request` for edits that cannot be made or that make the
+/// document invalid.
+pub(crate) fn edit(
+    tx: &Transaction<'_>,
+    at: UnixNanos,
+    author: &Author,
+    base: u64,
+    edits: &[PolicyEdit],
+) -> Result<Made, Deny> {
+    if edits.is_empty() || edits.len() > MAX_EDITS {
+        return Err(bad_request(format!("an edit changes 1 to {MAX_EDITS} settings, this one {}", edits.len())).into());
+    }
+    let current = in_force(tx, UnixNanos(i64::MAX))?;
+    let mut note = String::new();
+    if base != current.revision.number {
+        let seen = numbered(tx, base, UnixNanos(i64::MAX))?
+            .ok_or_else(|| bad_request(format!("revision {base}, from which this was edited, does not exist")))?;
+        let since = edit::differences(&seen.document, &current.document).map_err(bad_request)?;
+        let theirs = since.iter().map(|(place, ..)| place.clone()).collect();
+        if let Some((rule, path)) = edit::collision(&edit::places(edits), &theirs) {
+            return Err(conflict(format!(
+                "{path} of {rule} was changed since revision {base}: revision {} by {} is in force; look at it and edit again",
+                current.revision.number, current.revision.actor
+            ))
+            .into());
+        }
+        note = format!("rebased from revision {base} onto {}: they change different settings", current.revision.number);
+    }
+    let document = edit::apply(&current.document, edits).map_err(bad_request)?;
+    if note.is_empty() {
+        note = unchanged(&current, &document);
+    }
+    let number = publish(tx, at, author, &current, document, None, "policy.edit")?;
+    Ok(Made { number, note })
+}
+
+/// Restores an earlier revision's content as a new revision.
+///
+/// # Errors
+/// `not_found` when there is no such revision, `bad_request` when it is in force already.
+pub(crate) fn rollback(tx: &Transaction<'_>, at: UnixNanos, author: &Author, to: u64) -> Result<Made, Deny> {
+    let current = in_force(tx, UnixNanos(i64::MAX))?;
+    let old = numbered(tx, to, UnixNanos(i64::MAX))?
+        .ok_or_else(|| not_found(format!("there is no revision {to} to go back to")))?;
+    if to == current.revision.number {
+        return Err(bad_request(format!("revision {to} is in force already")).into());
+    }
+    let note = unchanged(&current, &old.document);
+    let number = publish(tx, at, author, &current, old.document, Some(to), "policy.rollback")?;
+    Ok(Made { number, note })
+}
+
+fn unchanged(current: &Stored, document: &str) -> String {
+    if current.document == document {
+        format!("it says the same as revision {}", current.revision.number)
+    } else {
+        String::new()
+    }
+}
+
+/// Validates, writes revision and audit; the caller publishes once this is committed.
+fn publish(
+    tx: &Transaction<'_>,
+    at: UnixNanos,
+    author: &Author,
+    current: &Stored,
+    document: String,
+    restores: Option<u64>,
+    action: &'static str,
+) -> Result<u64, Deny> {
+    if document.len() > MAX_DOCUMENT {
+        return Err(bad_request(format!("the document has {} bytes, more than {MAX_DOCUMENT}", document.len())).into());
+    }
+    super::policy::parse(&document).map_err(bad_request)?;
+    let number = current.revision.number + 1;
+    let told = edit::words(&edit::differences(&current.document, &document).map_err(bad_request)?);
+    let summary = match (restores, told.as_slice()) {
+        (Some(old), _) => format!("back to revision {old}"),
+        (None, []) => "no setting changed".to_owned(),
+        (None, [only]) => only.clone(),
+        (None, [first, rest @ ..]) => format!("{first}, and {} more", rest.len()),
+    };
+    tx.prepare_cached("INSERT INTO revisions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
+        signed(number),
+        at.0,
+        signed(current.revision.number),
+        restores.map(signed),
+        document,
+        author.actor,
+        author.reason,
+        summary
+    ])?;
+    let entry = audit::Entry {
+        actor: author.actor.clone(),
+        action,
+        target: format!("revision {number}"),
+        reason: author.reason.clone(),
+        detail: if told.is_empty() { summary } else { told.join("\n") },
+    };
+    audit::append(tx, at, &entry)?;
+    Ok(number)
+}

@@ -1,0 +1,198 @@
+//! The doors: the control address (console, command line, agents), and the metrics address.
+
+mod answer;
+mod codec;
+mod guard;
+mod live;
+mod plain;
+pub(crate) mod ports;
+mod prometheus;
+
+use std::io::Read as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
+use fuseboard_api::ask::{Answer, Ask, Question, Refusal};
+use fuseboard_api::command::Command;
+use fuseboard_api::{TraceId, UnixNanos};
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+pub(crate) use answer::Desk;
+
+use self::codec::{Codec, Codecs, outcome};
+use crate::control::MAX_MESSAGE;
+use crate::control::refusal::{bad_request, not_found};
+use crate::generated::control::control_server::ControlServer;
+
+/// Questions and commands have at most so many bytes.
+const MAX_BODY: usize = 1024 * 1024;
+/// Files are sent in pieces of so many bytes.
+const PIECE: u64 = 256 * 1024;
+/// Connections that have not ended by themselves so long after the stop are cut.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What the handlers share.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// The control address: HTTP/1.1 and HTTP/2 for the console and `curl`, gRPC for agents.
+pub(crate) fn control(door: &Door) -> Router {
+    let words = Router::new()
+        .route("/v1/ask", post(ask))
+        .route("/v1/command", post(command))
+        .route("/v1/live", get(live))
+        .route("/v1/incidents/{id}/file", get(incident_file))
+        .route("/v1/traces/{id}", get(trace))
+        .route("/v1/stats", get(plain::stats))
+        .route("/v1/edges", get(plain::edges))
+        .fallback(nowhere)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(door.clone());
+    let all = match door.desk.control() {
+        None => words,
+        Some(control) => {
+            let agents = ControlServer::new(control.service()).max_decoding_message_size(MAX_MESSAGE);
+            Routes::new(agents).into_axum_router().reset_fallback().merge(words)
+        }
+    };
+    all.layer(axum::middleware::from_fn(guard::loopback_only))
+}
+
+/// The metrics address.
+pub(crate) fn metrics(door: &Door) -> Router {
+    Router::new()
+        .route("/metrics", get(prometheus::metrics))
+        .route("/healthz", get(prometheus::health))
+        .fallback(nowhere)
+        .with_state(door.clone())
+        .layer(axum::middleware::from_fn(guard::loopback_only))
+}
+
+/// Serves until the stop, then lets replies that are under way finish, but not for ever.
+pub(crate) async fn run(listener: tokio::net::TcpListener, router: Router, stop: CancellationToken) {
+    let listener = listener.tap_io(|stream| {
+        if let Err(e) = stream.set_nodelay(true) {
+            tracing::debug!("a connection stays without TCP_NODELAY: {e}");
+        }
+    });
+    let signal = stop.clone();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async move { signal.cancelled().await });
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GOODBYE).await;
+    };
+    tokio::select! {
+        served = serving => {
+            if let Err(e) = served {
+                tracing::error!("a door has closed: {e}");
+            }
+        }
+        () = late => tracing::debug!("connections that would not end were cut"),
+    }
+}
+
+async fn ask(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Response {
+    let codecs = Codecs::of(&headers);
+    let answered = match codec::read::<Ask>(codecs, &body) {
+        Ok(ask) => door.desk.ask(ask).await,
+        Err(refusal) => Err(refusal),
+    };
+    outcome(codecs.wanted, answered)
+}
+
+async fn command(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Response {
+    let codecs = Codecs::of(&headers);
+    // A web page can send other kinds of bodies anywhere without being asked; these two it cannot.
+    let read = match codecs.sent {
+        None => Err(bad_request("a command needs Content-Type: application/json or application/msgpack")),
+        Some(_) => codec::read::<Command>(codecs, &body),
+    };
+    let receipt = match read {
+        Ok(command) => door.desk.command(command).await,
+        Err(refusal) => Err(refusal),
+    };
+    outcome(codecs.wanted, receipt)
+}
+
+async fn live(State(door): State<Door>) -> Response {
+    live::reply(door.desk.store().clone(), door.stop.clone())
+}
+
+async fn incident_file(State(door): State<Door>, headers: HeaderMap, Path(id): Path<String>) -> Response {
+    let wanted = Codecs::of(&headers).wanted;
+    match exported(&door, &id).await {
+        Ok((name, body)) => {
+            let headers = [
+                (CONTENT_TYPE, "application/vnd.sqlite3".to_owned()),
+                (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
+            ];
+            (headers, body).into_response()
+        }
+        Err(refusal) => outcome::<()>(wanted, Err(refusal)),
+    }
+}
+
+async fn exported(door: &Door, id: &str) -> Result<(String, Body), Refusal> {
+    let id: u64 = id.parse().map_err(|_| bad_request(format!("{id:?} is not the number of an incident")))?;
+    let (name, file) = door.desk.incident_file(id).await?;
+    Ok((name, Body::from_stream(pieces(file))))
+}
+
+/// A file, piece by piece; read on threads where it may block.
+fn pieces(mut file: std::fs::File) -> impl Stream<Item = std::io::Result<Bytes>> {
+    async_stream::try_stream! {
+        loop {
+            let read = tokio::task::spawn_blocking(move || {
+                let mut piece = Vec::with_capacity(PIECE as usize);
+                (&mut file).take(PIECE).read_to_end(&mut piece)?;
+                Ok::<_, std::io::Error>((file, piece))
+            });
+            let (back, piece) = read.await.map_err(std::io::Error::other)??;
+            if piece.is_empty() {
+                return;
+            }
+            file = back;
+            yield piece.into();
+        }
+    }
+}
+
+async fn trace(State(door): State<Door>, headers: HeaderMap, Path(id): Path<String>) -> Response {
+    let found: Result<_, Refusal> = async {
+        let id: TraceId = id.parse().map_err(|e| bad_request(format!("{e}")))?;
+        let ask = Ask { question: Question::Trace(id), as_of: None };
+        match door.desk.ask(ask).await?.answer {
+            Answer::Trace(Some(trace)) => Ok(crate::query::otlp::trace_to_json(&trace)),
+            _ => Err(not_found(format!("nothing of trace {id} is stored"))),
+        }
+    }
+    .await;
+    // OTLP has its own words in JSON, not in MessagePack.
+    let codec = if found.is_ok() { Codec::Json } else { Codecs::of(&headers).wanted };
+    outcome(codec, found)
+}
+
+async fn nowhere(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let said = format!("there is no {method} {}; see /v1/ask, /v1/command, /v1/live, /v1/stats, /v1/edges", uri.path());
+    let mut reply = outcome::<()>(Codecs::of(&headers).wanted, Err(not_found(said)));
+    *reply.status_mut() = StatusCode::NOT_FOUND;
+    reply
+}
+
+/// An instant of now for questions over the last seconds.
+fn last(seconds: u64, now: UnixNanos) -> fuseboard_api::TimeRange {
+    fuseboard_api::TimeRange::ending(now, Duration::from_secs(seconds))
+}
