@@ -2,8 +2,8 @@
 
 mod card;
 mod details;
-mod flip;
-mod flip_panel;
+pub(crate) mod flip;
+pub(crate) mod flip_panel;
 mod impact;
 mod recent;
 mod switches;
@@ -17,7 +17,6 @@ use fuseboard_api::UnixNanos;
 use fuseboard_api::breaker::BreakerMode;
 use fuseboard_api::graph::EdgeKey;
 
-use self::flip::Flip;
 use self::switches::{Filter, Order, Sources, Switch};
 use crate::command::{Command, Commands, end_all_overrides};
 use crate::model::{Model, SourceKind};
@@ -30,27 +29,11 @@ pub(crate) struct State {
     order: Order,
     /// Edges whose instances are shown one by one.
     expanded: BTreeSet<EdgeKey>,
-    /// The flip that is being prepared.
-    flip: Option<Flip>,
-    /// What the keyboard should go to next.
-    focus: Focus,
     /// Whether "end all overrides" was pressed once.
     ending_all: bool,
     /// The card to bring into sight.
     reveal: bool,
     columns: usize,
-}
-
-/// Where the keyboard should go next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Focus {
-    /// Nowhere.
-    #[default]
-    Stay,
-    /// To the name that has to be typed.
-    Confirm,
-    /// To the reason.
-    Reason,
 }
 
 /// The instant that countdowns run against: the clock's while the newest is followed and not old, else the one shown.
@@ -101,26 +84,17 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
 /// Paints what stands beside it.
 pub(crate) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands) {
     let all = switches::gather(&sources(model), state.order);
-    if let Some(flip) = &state.flip
-        && !all.iter().any(|s| *s.key == flip.key)
-    {
-        state.flip = None;
-    }
-    let key = state.flip.as_ref().map(|f| f.key.clone()).or_else(|| model.selection.edge.clone());
-    let chosen = key.and_then(|k| all.iter().find(|s| *s.key == k)).or_else(|| all.first());
+    let chosen = model.selection.edge.as_ref().and_then(|key| all.iter().find(|s| s.key == key));
     let Some(switch) = chosen else { return };
-    if state.flip.is_some() {
-        flip_panel::show(ui, model, state, commands, switch);
-    } else {
-        details::show(ui, model, state, commands, switch);
-    }
+    details::show(ui, model, commands, switch);
     widgets::rule(ui);
     recent::show(ui, model, commands, switch);
 }
 
 /// Whether there is something for the inspector to say.
 pub(crate) fn has_inspector(model: &Model, _state: &State) -> bool {
-    model.slots.breakers.get().is_some_and(|b| !b.breakers.is_empty())
+    let known = |key: &EdgeKey| model.slots.breakers.get().is_some_and(|b| b.breakers.iter().any(|b| b.key == *key));
+    model.selection.edge.as_ref().is_some_and(known)
 }
 
 fn waiting(ui: &mut Ui, error: Option<&str>) {
@@ -238,7 +212,7 @@ fn keys(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, 
                 state.reveal = true;
             }
         }
-        if state.flip.is_none() && pressed(ui, Key::Enter) {
+        if pressed(ui, Key::Enter) {
             let key = shown[here].key.clone();
             if !state.expanded.remove(&key) {
                 state.expanded.insert(key);
@@ -250,22 +224,11 @@ fn keys(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, 
         [(Key::A, BreakerMode::Auto), (Key::O, BreakerMode::ForcedOpen), (Key::C, BreakerMode::ForcedClosed), (Key::S, BreakerMode::Shadow)]
     {
         if pressed(ui, letter) {
-            begin(model, state, commands, switch, mode);
+            begin(model, commands, switch, mode);
         }
     }
     if pressed(ui, Key::U) {
         commands.push(Command::Undo);
-    }
-    if let Some(flip) = &mut state.flip {
-        if pressed(ui, Key::R) {
-            state.focus = Focus::Reason;
-        }
-        if pressed(ui, Key::T) {
-            flip.next_expiry();
-        }
-        if pressed(ui, Key::Escape) {
-            state.flip = None;
-        }
     }
 }
 
@@ -279,15 +242,10 @@ fn chosen_index(model: &Model, shown: &[&Switch<'_>]) -> Option<usize> {
 }
 
 /// Opens the flip panel for a switch.
-fn begin(model: &Model, state: &mut State, commands: &mut Commands, switch: &Switch<'_>, mode: BreakerMode) {
-    if !model.can_command() {
-        return;
+fn begin(model: &Model, commands: &mut Commands, switch: &Switch<'_>, mode: BreakerMode) {
+    if model.can_command() {
+        commands.push(Command::Flip { edge: switch.key.clone(), instance: None, mode });
     }
-    let flip = Flip::of(switch, mode);
-    state.focus = if flip.confirm { Focus::Confirm } else { Focus::Stay };
-    state.flip = Some(flip);
-    commands.push(Command::SelectEdge(Some(switch.key.clone())));
-    commands.push(Command::Inspector(true));
 }
 
 /// The cards in as many columns as fit; only those in sight are painted.
@@ -339,7 +297,7 @@ fn grid(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, 
 fn act(model: &Model, state: &mut State, commands: &mut Commands, switch: &Switch<'_>, deed: card::Deed) {
     match deed {
         card::Deed::Choose => commands.push(Command::SelectEdge(Some(switch.key.clone()))),
-        card::Deed::Flip(mode) => begin(model, state, commands, switch, mode),
+        card::Deed::Flip(mode) => begin(model, commands, switch, mode),
         card::Deed::Trace(id) => commands.push(Command::OpenTrace(id)),
         card::Deed::Expand => {
             if !state.expanded.remove(switch.key) {

@@ -1,22 +1,105 @@
-//! The forecasts view.
+//! The forecast view: what is normal on each edge, what comes next and how far to trust it, and what left its band.
+
+mod anomalies;
+mod chart;
+mod list;
+mod rows;
+
+use egui::{Ui, vec2};
+use fuseboard_api::forecast::{Forecast, Forecasts, Quantity};
+use fuseboard_api::graph::EdgeKey;
 
 use crate::command::Commands;
 use crate::model::Model;
-use crate::widgets::text;
+use crate::widgets::{self, banner, format};
 
 /// What this view keeps between two frames.
 #[derive(Debug, Default)]
-pub(crate) struct State {}
+pub(crate) struct State {
+    /// The chosen quantity; the edge is the one that is chosen everywhere.
+    quantity: Option<Quantity>,
+    search: String,
+    table: bool,
+}
 
 /// Paints the view.
-pub(crate) fn show(ui: &mut egui::Ui, model: &Model, _state: &mut State, _commands: &mut Commands) {
-    text::title(ui, model.view.name());
+pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands) {
+    widgets::view(ui, |ui| {
+        let slot = &model.slots.forecasts;
+        widgets::view_head(ui, "Forecast", &slot.get().map(summary).unwrap_or_default(), |_| {});
+        let Some(all) = slot.get() else {
+            match slot.error.as_deref() {
+                None => banner::empty(ui, "Asking for forecasts…", "The picture comes with the first answer.", |_| {}),
+                Some(why) => banner::empty(ui, "No answer about forecasts", why, |_| {}),
+            }
+            return;
+        };
+        if slot.stale || slot.error.is_some() {
+            banner::stale(ui, slot.error.as_deref());
+        }
+        if all.forecasts.is_empty() {
+            banner::empty(
+                ui,
+                "Not enough data yet",
+                "A band of what is normal needs a few minutes of calls on an edge; a forecast needs a few more. \
+                 Nothing is guessed before that.",
+                |_| {},
+            );
+            return;
+        }
+        let size = ui.available_size();
+        let list_width = if size.x > 820.0 { 330.0 } else { (size.x * 0.36).max(180.0) };
+        let chosen = chosen(model, state, all).cloned();
+        ui.allocate_ui_with_layout(size, egui::Layout::left_to_right(egui::Align::Min), |ui| {
+            ui.spacing_mut().item_spacing.x = 20.0;
+            ui.allocate_ui(vec2(list_width, size.y), |ui| {
+                ui.set_min_size(vec2(list_width, size.y));
+                list::show(ui, model, state, commands, all, chosen.as_ref());
+            });
+            let rest = vec2(ui.available_width(), size.y);
+            ui.allocate_ui(rest, |ui| {
+                ui.set_min_size(rest);
+                if let Some(f) = &chosen {
+                    chart::show(ui, model, state, commands, f);
+                }
+            });
+        });
+    });
 }
 
 /// Paints what stands beside it.
-pub(crate) fn inspector(_ui: &mut egui::Ui, _model: &Model, _state: &mut State, _commands: &mut Commands) {}
+pub(crate) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands) {
+    if let Some(all) = model.slots.forecasts.get() {
+        anomalies::show(ui, model, state, commands, &all.anomalies);
+    }
+}
 
 /// Whether there is something for the inspector to say.
-pub(crate) fn has_inspector(_model: &Model, _state: &State) -> bool {
-    false
+pub(crate) fn has_inspector(model: &Model, _state: &State) -> bool {
+    model.slots.forecasts.get().is_some_and(|f| !f.forecasts.is_empty() || !f.anomalies.is_empty())
+}
+
+fn summary(all: &Forecasts) -> String {
+    let (failed, at_risk, _) = rows::tally(&all.forecasts);
+    let edges: std::collections::BTreeSet<&EdgeKey> = all.forecasts.iter().map(|f| &f.key).collect();
+    let mut out = format::plural(edges.len() as u64, "edge");
+    for (n, words) in [(failed, "outside the band"), (at_risk, "at risk")] {
+        if n > 0 {
+            out.push_str(&format!(" · {n} {words}"));
+        }
+    }
+    out
+}
+
+/// The chosen forecast: of the chosen edge and quantity; else the worst one of that edge; else the worst one.
+fn chosen<'a>(model: &Model, state: &State, all: &'a Forecasts) -> Option<&'a Forecast> {
+    let ordered = rows::by_severity(&all.forecasts);
+    let of_edge = |f: &&&Forecast| model.selection.edge.as_ref() == Some(&f.key);
+    ordered
+        .iter()
+        .filter(of_edge)
+        .find(|f| state.quantity.is_none_or(|q| q == f.quantity))
+        .or_else(|| ordered.iter().find(of_edge))
+        .or_else(|| ordered.first())
+        .copied()
 }

@@ -21,6 +21,7 @@ use fuseboard_api::policy::{EffectiveEdge, Policies};
 use self::draft::Draft;
 use crate::command::Commands;
 use crate::model::Model;
+use crate::views::progress::{self, Progress};
 use crate::widgets::{self, banner, button, format, space};
 
 /// What is shown.
@@ -35,6 +36,25 @@ enum Tab {
     History,
 }
 
+/// A change that was sent.
+#[derive(Debug, Clone)]
+struct Sent {
+    /// The command.
+    action: Action,
+    /// Why.
+    reason: String,
+    /// The revision in force when it was sent.
+    base: u64,
+    /// The edit it came from, to be taken up again when it is not accepted.
+    draft: Option<Draft>,
+}
+
+impl Sent {
+    fn progress(&self, model: &Model) -> Option<Progress> {
+        progress::of_policy(&model.pending, model.slots.changes.get(), &self.action, self.base, &self.reason)
+    }
+}
+
 /// What this view keeps between two frames.
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -42,8 +62,8 @@ pub(crate) struct State {
     search: String,
     /// The edit that is being prepared.
     draft: Option<Draft>,
-    /// The edit that was sent last, with the action it was sent as.
-    sent: Option<(Draft, Action)>,
+    /// The edit that was sent last.
+    sent: Option<Sent>,
     /// Groups of settings that were opened or closed by hand, by title.
     turned: BTreeSet<&'static str>,
     document: document::State,

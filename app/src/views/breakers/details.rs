@@ -5,7 +5,7 @@ use fuseboard_api::TimeRange;
 use fuseboard_api::trace::TraceQuery;
 
 use super::switches::{Look, Switch, look};
-use super::{State, card, words};
+use super::{card, words};
 use crate::command::{Command, Commands};
 use crate::model::{Model, View};
 use crate::views::names;
@@ -17,7 +17,7 @@ use crate::widgets::{Tone, button, format, rule, space, text, tokens};
 const LISTED: usize = 6;
 
 /// Paints the inspector.
-pub(super) fn show(ui: &mut Ui, model: &Model, _state: &mut State, commands: &mut Commands, switch: &Switch<'_>) {
+pub(super) fn show(ui: &mut Ui, model: &Model, commands: &mut Commands, switch: &Switch<'_>) {
     let t = tokens(ui);
     let b = switch.lead;
     text::row(

@@ -41,22 +41,36 @@ pub(crate) struct Flip {
     pub(crate) confirm: bool,
     /// The override that "auto" ends.
     pub(crate) ends: Option<u64>,
+    /// Whether reason, confirmation and the override to end have been filled in.
+    filled: bool,
 }
 
 impl Flip {
-    /// A flip of `switch` to `mode` with reason and expiry filled in.
-    #[must_use]
-    pub(crate) fn of(switch: &Switch<'_>, mode: BreakerMode) -> Self {
+    /// A flip of an edge's breaker, on one instance or all; the rest is filled in when it is first shown.
+    pub(crate) fn new(key: EdgeKey, instance: Option<String>, mode: BreakerMode) -> Self {
         Self {
-            key: switch.key.clone(),
+            key,
             mode,
-            reason: impact::default_reason(switch, mode),
+            reason: String::new(),
             expiry: DEFAULT_EXPIRY,
-            instance: None,
+            instance,
             typed: String::new(),
-            confirm: switch.criticality() == Criticality::High && is_forced(mode),
-            ends: switch.change.map(|c| c.id).or(switch.lead.override_id),
+            confirm: false,
+            ends: None,
+            filled: false,
         }
+    }
+
+    /// Fills in what is known of the switch; `true` the first time.
+    pub(crate) fn fill(&mut self, switch: &Switch<'_>) -> bool {
+        if self.filled {
+            return false;
+        }
+        self.filled = true;
+        self.reason = impact::default_reason(switch, self.mode);
+        self.confirm = switch.criticality() == Criticality::High && is_forced(self.mode);
+        self.ends = switch.change.map(|c| c.id).or(switch.lead.override_id);
+        true
     }
 
     /// Whether it may be sent, or what is missing.
@@ -171,7 +185,10 @@ mod tests {
         policy.settings.criticality = criticality;
         let policies = Policies { edges: vec![policy], ..Policies::default() };
         let from = Sources { breakers: Some(&all), policies: Some(&policies), ..Sources::default() };
-        Flip::of(&gather(&from, Order::Risk)[0], mode)
+        let switches = gather(&from, Order::Risk);
+        let mut flip = Flip::new(switches[0].key.clone(), None, mode);
+        assert!(flip.fill(&switches[0]) && !flip.fill(&switches[0]), "filled in once");
+        flip
     }
 
     #[test]

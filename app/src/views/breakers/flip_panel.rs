@@ -6,46 +6,75 @@ use egui::{Key, Ui};
 use fuseboard_api::breaker::BreakerMode;
 
 use super::flip::{EXPIRIES, Flip, LONGEST_EXPIRY};
-use super::switches::Switch;
-use super::{Focus, State, impact};
+use super::switches::{self, Order, Switch};
+use super::{impact, recent};
 use crate::command::{Command, Commands};
 use crate::model::Model;
 use crate::views::names;
 use crate::widgets::button::{Button, Kind};
 use crate::widgets::card::Card;
-use crate::widgets::{Tone, button, field, format, space, text, tokens};
+use crate::widgets::{Tone, button, field, format, rule, space, text, tokens};
 
 /// Paints the panel; sends the flip or drops it.
-pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, switch: &Switch<'_>) {
-    let Some(flip) = state.flip.as_mut() else { return };
+pub(crate) fn show(ui: &mut Ui, model: &Model, flip: &mut Flip, commands: &mut Commands) {
+    let all = switches::gather(&super::sources(model), Order::Name);
+    let Some(switch) = all.iter().find(|s| *s.key == flip.key) else {
+        text::inspector_title(ui, flip.title());
+        text::note(ui, "No breaker has been told of on this edge: its caller runs no agent, or its policy has no breaker.");
+        ui.add_space(space::NEAR);
+        if Button::new("Cancel").show(ui).clicked() {
+            commands.push(Command::Close);
+        }
+        return;
+    };
+    let mut focus = if flip.fill(switch) && flip.confirm { Focus::Confirm } else { Focus::Stay };
     // Enter means "do it" unless it is meant for a button; a text field keeps it only to lose the focus.
     let focused = ui.memory(|m| m.focused());
     let typing = ui.text_edit_focused();
     let on_card = focused.is_none_or(|id| id == super::card::id(switch.key));
     let enter = (typing || on_card) && ui.input_mut(|i| i.consume_key(egui::Modifiers::NONE, Key::Enter));
-    let cancel = typing && ui.input_mut(|i| i.consume_key(egui::Modifiers::NONE, Key::Escape));
+    if !typing {
+        let pressed = |key| ui.input_mut(|i| i.consume_key(egui::Modifiers::NONE, key));
+        if pressed(Key::R) {
+            focus = Focus::Reason;
+        }
+        if pressed(Key::T) {
+            flip.next_expiry();
+        }
+    }
 
     text::inspector_title(ui, flip.title());
     text::styled(ui, names::full_name(switch.key), text::mono_font(11.5), tokens(ui).text_soft);
     ui.add_space(space::NEAR);
     effect(ui, model, flip, switch);
     ui.add_space(16.0);
-    reason(ui, flip, &mut state.focus);
+    reason(ui, flip, focus);
     if !(flip.mode == BreakerMode::Auto && flip.ends.is_some()) {
         expiry(ui, flip);
         place(ui, flip, switch);
     }
-    let ready = flip.ready();
+    let ready = if model.can_command() { flip.ready() } else { Err("This source takes no commands now.".to_owned()) };
     let sent = buttons(ui, flip, &ready, enter);
     match (&sent, &ready) {
         (Pressed::Send, Ok(())) => {
             commands.push(Command::Act { action: flip.action(), reason: flip.reason.trim().to_owned(), undo: undo(flip, switch) });
-            state.flip = None;
         }
-        (Pressed::Cancel, _) => state.flip = None,
-        _ if cancel => state.flip = None,
+        (Pressed::Cancel, _) => commands.push(Command::Close),
         _ => {}
     }
+    rule(ui);
+    recent::show(ui, model, commands, switch);
+}
+
+/// Where the keyboard should go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Focus {
+    /// Nowhere.
+    Stay,
+    /// To the name that has to be typed.
+    Confirm,
+    /// To the reason.
+    Reason,
 }
 
 /// Ending an override is undone by setting it again for what it had left.
@@ -81,22 +110,20 @@ fn effect(ui: &mut Ui, model: &Model, flip: &mut Flip, switch: &Switch<'_>) {
     });
 }
 
-fn reason(ui: &mut Ui, flip: &mut Flip, focus: &mut Focus) {
+fn reason(ui: &mut Ui, flip: &mut Flip, focus: Focus) {
     if flip.confirm {
         field::labelled(ui, "Name of the service", |ui| {
             let name = format!("Type {} to confirm", flip.key.callee);
             let response = field::text_field(ui, &name, &flip.key.callee, &mut flip.typed);
-            if *focus == Focus::Confirm {
+            if focus == Focus::Confirm {
                 response.request_focus();
-                *focus = Focus::Stay;
             }
         });
     }
     field::labelled(ui, "Reason", |ui| {
         let response = field::text_field(ui, "Reason", "why, for the audit", &mut flip.reason);
-        if *focus == Focus::Reason {
+        if focus == Focus::Reason {
             response.request_focus();
-            *focus = Focus::Stay;
         }
     });
 }

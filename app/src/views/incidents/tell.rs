@@ -69,6 +69,32 @@ pub(crate) fn lines(story: &[Mark]) -> Vec<Line<'_>> {
     out
 }
 
+/// The incident for a post-mortem: figures, story, suspects.
+pub(crate) fn markdown(
+    incident: &Incident,
+    now: UnixNanos,
+    date_time: &dyn Fn(UnixNanos) -> String,
+    time: &dyn Fn(UnixNanos) -> String,
+) -> String {
+    let range = range(incident, now);
+    let mut out = format!("# {}\n\n{} to {} · {}\n", incident.name, date_time(range.from), time(range.to), figures(incident, now));
+    if !incident.story.is_empty() {
+        out.push_str("\n## What happened\n\n");
+        for line in lines(&incident.story) {
+            let times = if line.times > 1 { format!(" ({} times until {})", line.times, time(line.until)) } else { String::new() };
+            out.push_str(&format!("- {} {}{times}\n", time(line.mark.at), line.mark.text));
+        }
+    }
+    if !incident.suspects.is_empty() {
+        out.push_str("\n## Suspects\n\n");
+        for (i, s) in incident.suspects.iter().enumerate() {
+            let edge = crate::views::names::full_name(&s.key);
+            out.push_str(&format!("{}. {edge} ({}): {}\n", i + 1, format::percent(s.score), s.evidence));
+        }
+    }
+    out
+}
+
 /// A file name for an incident: letters, digits and dashes of its name, and when it began.
 pub(crate) fn file_name(incident: &Incident, date_time: &str) -> String {
     let safe = |text: &str| {
@@ -93,6 +119,22 @@ mod tests {
         let story = [mark(1, "opened"), mark(2, "opened"), mark(3, "closed"), mark(4, "opened")];
         let told: Vec<(&str, usize)> = lines(&story).iter().map(|l| (l.mark.text.as_str(), l.times)).collect();
         assert_eq!(told, [("opened", 2), ("closed", 1), ("opened", 1)]);
+    }
+
+    #[test]
+    fn the_story_becomes_markdown() {
+        let incident = Incident {
+            name: "Bank slow".into(),
+            to: Some(UnixNanos(60_000_000_000)),
+            story: vec![mark(1, "opened"), mark(2, "opened")],
+            ..Incident::default()
+        };
+        let at = |t: UnixNanos| format!("@{}", t.0);
+        let told = markdown(&incident, UnixNanos(0), &at, &at);
+        assert_eq!(
+            told,
+            "# Bank slow\n\n@0 to @60000000000 · 1 min · no calls inside\n\n## What happened\n\n- @1 opened (2 times until @2)\n"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use fuseboard_api::command::Action;
 use fuseboard_api::graph::Severity;
 use fuseboard_api::policy::Policies;
 
-use super::State;
+use super::{Sent, State};
 use super::draft::{Changed, Draft, Scope};
 use super::fields;
 use crate::command::{Command, Commands};
@@ -78,10 +78,10 @@ fn pending(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Command
         keep = !Button::new("Discard").show(ui).clicked();
         let apply = Button::new(&draft.button(policies)).kind(Kind::Primary).wide().enabled(ready).show(ui);
         if let (true, Ok(list)) = (apply.clicked(), &changes) {
-            let action = draft.action(list);
-            let undo = Some(Action::Rollback { to: policies.revision.number });
-            commands.push(Command::Act { action: action.clone(), reason: draft.reason_or_default(list), undo });
-            state.sent = Some((draft.clone(), action));
+            let (action, reason) = (draft.action(list), draft.reason_or_default(list));
+            let base = policies.revision.number;
+            commands.push(Command::Act { action: action.clone(), reason: reason.clone(), undo: Some(Action::Rollback { to: base }) });
+            state.sent = Some(Sent { action, reason, base, draft: Some(draft.clone()) });
             keep = false;
         }
     });
@@ -175,19 +175,18 @@ fn scope(ui: &mut Ui, policies: &Policies, draft: &mut Draft) {
 
 /// How far the edit that was sent last has come.
 fn last_sent(ui: &mut Ui, model: &Model, state: &mut State, policies: &Policies) {
-    let Some((draft, action)) = state.sent.clone() else { return };
-    let Some(pending) = progress::newest(&model.pending, |a| *a == action) else { return };
-    let progress = progress::of_pending(pending, model.slots.changes.get());
+    let Some(sent) = &state.sent else { return };
+    let Some(progress) = sent.progress(model) else { return };
     rule(ui);
     text::section(ui, "Sent last");
     ui.add_space(4.0);
-    text::note(ui, format!("{} · {}", names::full_name(&draft.key), pending.reason));
+    text::note(ui, sent.reason.as_str());
     said(ui, &progress);
-    if let Progress::NotAccepted(_) = progress {
+    if let (Progress::NotAccepted(_), Some(draft)) = (&progress, &sent.draft) {
         ui.add_space(space::NEAR);
         let words = format!("Edit again from r{}", policies.revision.number);
         if button::button(ui, &words).clicked() {
-            state.draft = Some(Draft { base: policies.revision.number, ..draft });
+            state.draft = Some(Draft { base: policies.revision.number, ..draft.clone() });
             state.sent = None;
         }
     }

@@ -6,10 +6,11 @@ use egui::Ui;
 use fuseboard_api::command::Action;
 use fuseboard_api::policy::Policies;
 
+use super::Sent;
 use super::diff::{self, Kind as LineKind, Line};
 use crate::command::{Command, Commands};
 use crate::model::Model;
-use crate::views::progress::{self, Progress};
+use crate::views::progress::Progress;
 use crate::widgets::button::{Button, Kind};
 use crate::widgets::{banner, button, field, format, rule, space, text, tokens};
 
@@ -19,7 +20,7 @@ pub(super) struct State {
     /// The text as it is being edited, and the revision it began from.
     edit: Option<Edit>,
     /// What was sent last.
-    sent: Option<Action>,
+    sent: Option<Sent>,
     reason: String,
     path: String,
     /// The import that was taken over last, so that it is taken once.
@@ -156,9 +157,9 @@ pub(super) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
         let words = format!("Publish as r{}", policies.revision.number + 1);
         if Button::new(&words).kind(Kind::Primary).wide().enabled(ready).show(ui).clicked() {
             let action = Action::SetPolicy { base: edit.base, document: edit.text.clone() };
-            let undo = Some(Action::Rollback { to: policies.revision.number });
-            commands.push(Command::Act { action: action.clone(), reason: reason.clone(), undo });
-            state.sent = Some(action);
+            let base = policies.revision.number;
+            commands.push(Command::Act { action: action.clone(), reason: reason.clone(), undo: Some(Action::Rollback { to: base }) });
+            state.sent = Some(Sent { action, reason: reason.clone(), base, draft: None });
         }
     });
     if reason.is_empty() {
@@ -169,13 +170,12 @@ pub(super) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
 
 /// How far the document that was sent last has come; once published, the edit is over.
 fn sent(ui: &mut Ui, model: &Model, state: &mut State) {
-    let Some(action) = state.sent.clone() else { return };
-    let Some(pending) = progress::newest(&model.pending, |a| *a == action) else { return };
-    let progress = progress::of_pending(pending, model.slots.changes.get());
+    let Some(sent) = &state.sent else { return };
+    let Some(progress) = sent.progress(model) else { return };
     rule(ui);
     super::apply::said(ui, &progress);
     if !matches!(progress, Progress::NotAccepted(_) | Progress::Sending)
-        && let Action::SetPolicy { document, .. } = &action
+        && let Action::SetPolicy { document, .. } = &sent.action
         && state.edit.as_ref().is_some_and(|e| e.text == *document)
     {
         state.edit = None;

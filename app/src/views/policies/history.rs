@@ -4,7 +4,7 @@ use egui::Ui;
 use fuseboard_api::command::Action;
 use fuseboard_api::policy::{Policies, Revision};
 
-use super::{diff, document};
+use super::{Sent, diff, document};
 use crate::command::{Command, Commands};
 use crate::model::Model;
 use crate::views::progress;
@@ -16,7 +16,7 @@ use crate::widgets::{banner, field, rule, space, text, tokens};
 #[derive(Debug, Default)]
 pub(super) struct State {
     reason: String,
-    sent: Option<Action>,
+    sent: Option<Sent>,
 }
 
 /// Paints the revisions.
@@ -111,14 +111,14 @@ pub(super) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
     let words = format!("Roll back to r{} as r{}", r.number, policies.revision.number + 1);
     if Button::new(&words).wide().enabled(ready).show(ui).clicked() {
         let action = Action::Rollback { to: r.number };
-        let undo = Some(Action::Rollback { to: policies.revision.number });
-        commands.push(Command::Act { action: action.clone(), reason: state.reason.trim().to_owned(), undo });
-        state.sent = Some(action);
+        let (base, reason) = (policies.revision.number, state.reason.trim().to_owned());
+        commands.push(Command::Act { action: action.clone(), reason: reason.clone(), undo: Some(Action::Rollback { to: base }) });
+        state.sent = Some(Sent { action, reason, base, draft: None });
         state.reason.clear();
     }
-    if let Some(pending) = state.sent.as_ref().and_then(|a| progress::newest(&model.pending, |p| p == a)) {
+    if let Some(progress) = state.sent.as_ref().and_then(|s| s.progress(model)) {
         ui.add_space(space::NEAR);
-        super::apply::said(ui, &progress::of_pending(pending, model.slots.changes.get()));
+        super::apply::said(ui, &progress);
     }
 }
 
