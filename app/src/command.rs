@@ -118,8 +118,10 @@ pub(crate) enum Command {
     Palette,
     /// Open or close the list of keys.
     Help,
-    /// Open or close the inspector.
+    /// Show or hide what stands beside the view.
     Inspector(bool),
+    /// End the innermost thing that is open or chosen.
+    Close,
     /// Put text on the clipboard; the second part says what it was.
     Copy(String, String),
     /// End the program.
@@ -136,6 +138,11 @@ impl Commands {
     /// Has `command` run after this frame.
     pub(crate) fn push(&mut self, command: Command) {
         self.list.push(command);
+    }
+
+    /// Whether nothing was pushed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
     /// All commands in the order they were pushed.

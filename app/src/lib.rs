@@ -7,6 +7,10 @@ pub mod app;
 mod command;
 pub mod link;
 mod model;
+pub mod raster;
+pub mod shot;
+#[doc(hidden)]
+pub mod testing;
 mod time;
 mod views;
 mod widgets;

@@ -32,6 +32,14 @@ pub(crate) struct Want {
 }
 
 impl Want {
+    /// Whether it asks for the same again: time alone changes nothing.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.slot == other.slot
+            && self.standing == other.standing
+            && self.ask.as_of == other.ask.as_of
+            && self.identity() == other.identity()
+    }
+
     /// The question without what the passing of time alone changes in it.
     pub(crate) fn identity(&self) -> Question {
         match self.standing {
@@ -153,7 +161,7 @@ impl Model {
         let (as_of, standing) = match (self.time.cursor, self.time.chosen) {
             (Cursor::Following, None) => (None, Standing::Moving),
             (Cursor::Following, Some(_)) => (None, Standing::Fixed),
-            _ => (Some(self.time.position()), Standing::Once),
+            _ => (Some(self.time.asked_instant()), Standing::Once),
         };
         Want { slot, ask: Ask { question, as_of }, standing }
     }

@@ -7,6 +7,7 @@ mod slot;
 
 use std::time::Duration;
 
+use fuseboard_api::change::{Change, ChangeState};
 use fuseboard_api::graph::EdgeKey;
 use fuseboard_api::incident::Incident;
 use fuseboard_api::log::LogQuery;
@@ -244,8 +245,14 @@ pub(crate) struct Model {
     pub(crate) overlay: Overlay,
     /// Light or dark.
     pub(crate) theme: ThemeChoice,
-    /// Whether the inspector is open.
-    pub(crate) inspector: bool,
+    /// Whether what stands beside the view was put away.
+    pub(crate) inspector_hidden: bool,
+    /// Whether commands are refused here whatever the source is.
+    pub(crate) locked: bool,
+    /// Whether the source is marked as production.
+    pub(crate) production: bool,
+    /// The newest instant that the collector has told of.
+    pub(crate) newest: UnixNanos,
 }
 
 impl Model {
@@ -256,12 +263,24 @@ impl Model {
 
     /// Whether the source takes no commands by its nature.
     pub(crate) fn read_only(&self) -> bool {
-        self.source_kind == SourceKind::File || self.slots.totals.get().is_some_and(|t| t.read_only)
+        self.locked || self.source_kind == SourceKind::File || self.slots.totals.get().is_some_and(|t| t.read_only)
     }
 
     /// The incident that is being recorded.
     pub(crate) fn recording(&self) -> Option<&Incident> {
         self.slots.incidents.get()?.incidents.iter().find(|i| i.to.is_none())
+    }
+
+    /// The overrides in force that touch this edge.
+    pub(crate) fn overrides_of<'a>(&'a self, edge: &'a EdgeKey) -> impl Iterator<Item = &'a Change> {
+        let all = self.slots.changes.get().map(|c| c.overrides.as_slice()).unwrap_or_default();
+        all.iter().filter(move |c| {
+            let touches = c.override_spec.as_ref().is_some_and(|spec| {
+                let instance = spec.selector.instance.as_deref().unwrap_or_default();
+                spec.selector.matches(&edge.caller, instance, &edge.callee, &edge.operation)
+            });
+            touches && matches!(c.state, ChangeState::Requested | ChangeState::Applied)
+        })
     }
 
     /// Whether nothing was ever stored.

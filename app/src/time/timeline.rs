@@ -54,6 +54,18 @@ impl Timeline {
         self.cursor.position(self.now, self.edge)
     }
 
+    /// The instant that questions are asked as of: while playing in steps of a tenth of a second of real time, so that one
+    /// picture is on its way at a time and none is asked for that nobody could see.
+    pub(crate) fn asked_instant(&self) -> UnixNanos {
+        match self.cursor {
+            Cursor::Playing { speed, .. } => {
+                let step = speed.apply(100_000_000).max(1);
+                self.position().floor(Duration::from_nanos(step.unsigned_abs()))
+            }
+            Cursor::Following | Cursor::Paused { .. } => self.position(),
+        }
+    }
+
     /// What the strip shows.
     pub(crate) fn strip_range(&self) -> TimeRange {
         TimeRange::ending(self.strip_end.unwrap_or(self.edge), self.strip)

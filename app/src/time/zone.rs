@@ -24,6 +24,17 @@ impl Zone {
     /// Coordinated universal time.
     pub(crate) const UTC: Self = Self { offset: 0 };
 
+    /// The zone of this machine at an instant: `/etc/localtime` or the file that `TZ` names; UTC when neither can be read.
+    pub(crate) fn local(at: UnixNanos) -> Self {
+        let path = match std::env::var("TZ") {
+            Ok(name) if name.starts_with('/') => name,
+            Ok(name) if !name.is_empty() => format!("/usr/share/zoneinfo/{}", name.trim_start_matches(':')),
+            _ => "/etc/localtime".to_owned(),
+        };
+        let offset = std::fs::read(path).ok().and_then(|bytes| tzif_offset(&bytes, at.0.div_euclid(1_000_000_000)));
+        Self { offset: offset.unwrap_or(0) }
+    }
+
     /// `14:02`.
     pub(crate) fn minute(self, t: UnixNanos) -> String {
         let c = self.civil(t);
@@ -79,6 +90,41 @@ impl Zone {
             milli: (rest % 1000) as u32,
         }
     }
+}
+
+/// The offset in force at `seconds`, from a compiled zone file (RFC 9636), version 2 or later: the last transition before
+/// it. The rule after the last transition is not read; files list transitions to 2037.
+fn tzif_offset(bytes: &[u8], seconds: i64) -> Option<i32> {
+    const HEADER: usize = 44;
+    let count = |at: usize| -> Option<usize> {
+        let four: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_be_bytes(four)).ok()
+    };
+    if bytes.get(..4)? != b"TZif" || *bytes.get(4)? < b'2' {
+        return None;
+    }
+    let sizes = |at: usize| -> Option<[usize; 6]> {
+        Some([count(at + 20)?, count(at + 24)?, count(at + 28)?, count(at + 32)?, count(at + 36)?, count(at + 40)?])
+    };
+    // The first block holds 4-byte times for old readers; the second, after it, the same with 8 bytes.
+    let [isut, isstd, leap, times, types, chars] = sizes(0)?;
+    let second = HEADER + times * 5 + types * 6 + chars + leap * 8 + isstd + isut;
+    let [_, _, _, times, types, _] = sizes(second)?;
+    let first_time = second + HEADER;
+    let mut kind = 0_usize;
+    for i in 0..times {
+        let eight: [u8; 8] = bytes.get(first_time + i * 8..first_time + i * 8 + 8)?.try_into().ok()?;
+        if i64::from_be_bytes(eight) > seconds {
+            break;
+        }
+        kind = usize::from(*bytes.get(first_time + times * 8 + i)?);
+    }
+    if kind >= types {
+        return None;
+    }
+    let at = first_time + times * 9 + kind * 6;
+    let four: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
+    Some(i32::from_be_bytes(four))
 }
 
 #[cfg(test)]

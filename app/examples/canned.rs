@@ -1,0 +1,24 @@
+//! Draws the canned shop: `cargo run -p fuseboard --no-default-features --example canned -- board dark 1440x900 out.png`.
+
+use std::path::Path;
+
+use fuseboard::{ThemeChoice, View, shot, testing};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let arg = |i: usize, default: &str| args.get(i).cloned().unwrap_or_else(|| default.to_owned());
+    let view = View::named(&arg(0, "board")).ok_or("no such view")?;
+    let theme = if arg(1, "dark") == "light" { ThemeChoice::Light } else { ThemeChoice::Dark };
+    let size = arg(2, "1440x900");
+    let (width, height) = size.split_once('x').ok_or("size as 1440x900")?;
+    let picture = shot::Picture { size: [width.parse()?, height.parse()?], theme, ..Default::default() };
+    let scene = match arg(4, "trouble").as_str() {
+        "empty" => testing::Scene::Empty,
+        "gone" => testing::Scene::Gone,
+        "waiting" => testing::Scene::Waiting,
+        _ => testing::Scene::Trouble,
+    };
+    let mut app = testing::scene(scene, view);
+    shot::write_png(&shot::draw(&mut app, picture), Path::new(&arg(3, "/tmp/canned.png")))?;
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! Which question is asked when: the rules of the room, without its tasks and sockets.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fuseboard_api::UnixNanos;
+use fuseboard_api::ask::{Ask, Question};
+use fuseboard_api::live::{LiveEvent, Touched};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::model::{SlotId, Standing, Want, rebase};
+
+/// Questions that are due are looked for so often at most, together: ten times a second.
+pub(super) const GRID: Duration = Duration::from_millis(100);
+/// How often a picture with a moving range is asked again while nothing comes but what is in it grows old.
+const DECAY: Duration = Duration::from_secs(1);
+/// How long an open trace is asked again when spans come.
+const TRACE_GROWS: Duration = Duration::from_secs(60);
+/// A question that is expensive is asked again after so many times what it took.
+const REST: u32 = 5;
+/// A clock that differs less from the collector's is taken for the same.
+const SAME_CLOCK: i64 = 2_000_000_000;
+
+/// A question that is due.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) slot: SlotId,
+    pub(super) ask: Ask,
+    pub(super) number: u64,
+}
+
+#[derive(Debug)]
+struct Place {
+    want: Want,
+    /// When it was wanted first.
+    since: Instant,
+    /// Whether it is to be asked, and not before when.
+    due: Option<Instant>,
+    /// The number of the ask on its way, and how to end it.
+    running: Option<(u64, Option<AbortHandle>)>,
+    asked: Option<Instant>,
+    took: Duration,
+}
+
+/// Everything that is wanted.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    places: BTreeMap<SlotId, Place>,
+    numbers: u64,
+    up: bool,
+    /// The collector's clock less ours, in nanoseconds, where it differs.
+    offset: i64,
+    /// The end of the newest data, on the collector's clock.
+    newest_data: UnixNanos,
+}
+
+impl Place {
+    fn pause(&self) -> Duration {
+        let least = match self.want.ask.question {
+            Question::Names => Duration::from_secs(5),
+            Question::Totals | Question::Policies { .. } | Question::Trace(_) => Duration::from_secs(1),
+            Question::Strip { .. } | Question::Fleet { .. } | Question::Traces(_) | Question::Logs(_) => GRID * 5,
+            Question::Board { .. } | Question::Metrics(_) => GRID * 3,
+            _ => GRID,
+        };
+        least.max(self.took * REST)
+    }
+
+    /// Makes it due, as soon as its pause is over.
+    fn mark(&mut self, now: Instant) {
+        if self.due.is_none() {
+            self.due = Some(self.asked.map_or(now, |asked| (asked + self.pause()).max(now)));
+        }
+    }
+}
+
+impl Desk {
+    /// Replaces what is wanted; gives the asks on their way whose answers nobody waits for now.
+    pub(super) fn want(&mut self, wants: Vec<Want>, now: Instant) -> Vec<AbortHandle> {
+        let mut superseded = Vec::new();
+        let mut old = std::mem::take(&mut self.places);
+        for want in wants {
+            let place = match old.remove(&want.slot) {
+                Some(place) if place.want.same(&want) => place,
+                // The same question at another instant: what is on its way may still come, so that a moving cursor
+                // always sees something move.
+                Some(place) if place.want.identity() == want.identity() && want.standing == Standing::Once => {
+                    Place { want, due: Some(now), ..place }
+                }
+                Some(place) => {
+                    superseded.extend(place.running.and_then(|r| r.1));
+                    Place { want, since: now, due: Some(now), running: None, asked: None, took: Duration::ZERO }
+                }
+                None => Place { want, since: now, due: Some(now), running: None, asked: None, took: Duration::ZERO },
+            };
+            self.places.insert(place.want.slot, place);
+        }
+        superseded.extend(old.into_values().filter_map(|p| p.running.and_then(|r| r.1)));
+        superseded
+    }
+
+    /// When something is due next; `None` while nothing is, or nobody is there to ask.
+    pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
+        if !self.up {
+            return None;
+        }
+        let due = self.places.values().filter(|p| p.running.is_none()).filter_map(|p| p.due).min();
+        let decay = self.decay_due(now);
+        match (due, decay) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Moving ranges are asked again once a second while data is inside that will leave them.
+    fn decay_due(&self, now: Instant) -> Option<Instant> {
+        let present = UnixNanos(UnixNanos::now().0.saturating_add(self.offset));
+        self.places
+            .values()
+            .filter(|p| p.want.standing == Standing::Moving && p.running.is_none())
+            .filter(|p| range_length(&p.want.ask.question).is_some_and(|l| self.newest_data + l + DECAY > present))
+            .map(|p| p.asked.map_or(now, |asked| asked + DECAY.max(p.pause())))
+            .min()
+    }
+
+    /// Takes what is due now, with moving ranges ending at `wall` on the collector's clock.
+    pub(super) fn take_due(&mut self, now: Instant, wall: UnixNanos) -> Vec<Due> {
+        let present = UnixNanos(wall.0.saturating_add(self.offset));
+        let newest = self.newest_data;
+        let mut all = Vec::new();
+        for place in self.places.values_mut().filter(|p| p.running.is_none()) {
+            let moving = place.want.standing == Standing::Moving;
+            let inside = range_length(&place.want.ask.question).is_some_and(|l| newest + l + DECAY > present);
+            let decays = moving && inside && place.asked.is_none_or(|a| a + DECAY.max(place.pause()) <= now);
+            if !place.due.is_some_and(|due| due <= now) && !decays {
+                continue;
+            }
+            self.numbers += 1;
+            let mut ask = place.want.ask.clone();
+            if moving {
+                ask.question = rebase(&ask.question, present);
+            }
+            place.due = None;
+            place.asked = Some(now);
+            place.running = Some((self.numbers, None));
+            all.push(Due { slot: place.want.slot, ask, number: self.numbers });
+        }
+        all
+    }
+
+    /// Notes how to end an ask on its way.
+    pub(super) fn running(&mut self, slot: SlotId, number: u64, handle: AbortHandle) {
+        if let Some(place) = self.places.get_mut(&slot).filter(|p| p.running.as_ref().is_some_and(|r| r.0 == number)) {
+            place.running = Some((number, Some(handle)));
+        }
+    }
+
+    /// Notes that an ask has ended; gives the identity of its question, or `None` when nobody waits for it any more.
+    pub(super) fn answered(&mut self, slot: SlotId, number: u64, took: Duration, now: Instant) -> Option<Question> {
+        let place = self.places.get_mut(&slot)?;
+        if place.running.as_ref().is_none_or(|r| r.0 != number) {
+            return None;
+        }
+        place.running = None;
+        place.took = took;
+        if let Some(due) = place.due {
+            place.due = Some(due.max(now));
+        }
+        Some(place.want.identity())
+    }
+
+    /// Notes what changed; gives whether anything wanted is touched.
+    pub(super) fn touched(&mut self, event: &LiveEvent, now: Instant, wall: UnixNanos) -> bool {
+        let difference = event.as_of.0.saturating_sub(wall.0);
+        self.offset = if difference.abs() > SAME_CLOCK { difference } else { 0 };
+        self.newest_data = self.newest_data.max(event.range.to);
+        let mut any = false;
+        for place in self.places.values_mut() {
+            let grows = !matches!(place.want.ask.question, Question::Trace(_)) || now - place.since < TRACE_GROWS;
+            let stands = place.want.standing != Standing::Once;
+            if stands && grows && event.touched.iter().any(|t| touches(*t, &place.want.ask.question)) {
+                place.mark(now);
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Everything is to be asked again.
+    pub(super) fn all_due(&mut self, now: Instant) {
+        for place in self.places.values_mut().filter(|p| p.want.standing != Standing::Once) {
+            place.due = Some(now);
+        }
+    }
+
+    /// Somebody is there to ask again: what was missed meanwhile is asked for.
+    pub(super) fn connected(&mut self, now: Instant) {
+        self.up = true;
+        for place in self.places.values_mut() {
+            place.due = Some(now);
+        }
+    }
+
+    /// Nobody is there to ask.
+    pub(super) fn disconnected(&mut self) {
+        self.up = false;
+    }
+}
+
+fn range_length(question: &Question) -> Option<Duration> {
+    match question {
+        Question::Strip { range, .. }
+        | Question::Board { range }
+        | Question::Breakers { range }
+        | Question::Policies { range }
+        | Question::Fleet { range } => Some(range.length()),
+        Question::Traces(q) => Some(q.range.length()),
+        Question::Logs(q) => Some(q.range.length()),
+        Question::Metrics(q) => Some(q.range.length()),
+        _ => None,
+    }
+}
+
+/// Whether a change of this kind can change the answer.
+fn touches(what: Touched, question: &Question) -> bool {
+    use Touched::{Audit, Breakers, Changes, Fleet, Forecasts, Incidents, Logs, Metrics, Spans};
+    match question {
+        Question::Totals => true,
+        Question::Strip { .. } => matches!(what, Spans | Breakers | Changes | Incidents | Forecasts),
+        Question::Board { .. } => matches!(what, Spans | Breakers | Changes | Forecasts),
+        Question::Traces(_) | Question::Names => what == Spans,
+        Question::Trace(_) => matches!(what, Spans | Logs | Breakers),
+        Question::Breakers { .. } => matches!(what, Breakers | Changes | Spans),
+        Question::Policies { .. } => matches!(what, Spans | Changes | Fleet),
+        Question::Document(_) => false,
+        Question::Changes { .. } => matches!(what, Changes | Fleet),
+        Question::Forecasts => what == Forecasts,
+        Question::Incidents => matches!(what, Incidents | Breakers | Forecasts),
+        Question::Logs(_) => what == Logs,
+        Question::Metrics(_) => what == Metrics,
+        Question::Fleet { .. } => matches!(what, Fleet | Spans),
+        Question::Audit { .. } => matches!(what, Audit | Changes),
+    }
+}

@@ -1,0 +1,135 @@
+//! A canned shop for tests, pictures and benches: the same ten services in the same trouble every time, at one fixed
+//! instant. No collector, no clock, no network.
+
+mod people;
+mod shop;
+mod traces;
+
+use std::time::Duration;
+
+use fuseboard_api::UnixNanos;
+use fuseboard_api::ask::{Answer, Question};
+use fuseboard_api::command::Receipt;
+
+use crate::app::{App, Clock, Settings};
+use crate::link::{Delivery, Door, Inbox};
+use crate::model::{Connection, SourceKind, View, Want};
+
+/// The instant at which the canned shop stands still: 2026-11-20 14:04:36.2 UTC.
+pub const NOW: UnixNanos = UnixNanos(1_795_183_476_200_000_000);
+
+/// So many seconds before [`NOW`].
+pub(crate) fn ago(seconds: f64) -> UnixNanos {
+    NOW - Duration::from_secs_f64(seconds)
+}
+
+/// A number in 0…1 that depends on `seed` alone (splitmix64's finisher).
+pub(crate) fn dice(seed: u64) -> f64 {
+    let mut z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// What the canned shop is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scene {
+    /// In the middle of an incident.
+    #[default]
+    Trouble,
+    /// Nothing was ever stored.
+    Empty,
+    /// The collector does not answer.
+    Gone,
+    /// Nothing has been answered yet.
+    Waiting,
+}
+
+/// What the canned collector answers.
+pub fn answer(scene: Scene, question: &Question) -> Answer {
+    let full = scene == Scene::Trouble;
+    match question {
+        Question::Totals => Answer::Totals(people::totals(full)),
+        Question::Strip { range, .. } => Answer::Strip(shop::strip(*range, full)),
+        Question::Board { range } => Answer::Board(if full { shop::board(*range) } else { Default::default() }),
+        Question::Traces(query) => Answer::Traces(if full { traces::list(query) } else { Default::default() }),
+        Question::Trace(id) => Answer::Trace(full.then(|| traces::one(*id))),
+        Question::Breakers { .. } => Answer::Breakers(if full { shop::breakers() } else { Default::default() }),
+        Question::Policies { .. } => Answer::Policies(if full { shop::policies() } else { Default::default() }),
+        Question::Document(n) => Answer::Document(full.then(|| shop::document(*n))),
+        Question::Changes { .. } => Answer::Changes(if full { people::changes() } else { Default::default() }),
+        Question::Forecasts => Answer::Forecasts(if full { people::forecasts() } else { Default::default() }),
+        Question::Incidents => Answer::Incidents(if full { people::incidents() } else { Default::default() }),
+        Question::Logs(query) => Answer::Logs(if full { traces::logs(query) } else { Default::default() }),
+        Question::Metrics(query) => Answer::Metrics(if full { people::metrics(query) } else { Default::default() }),
+        Question::Fleet { .. } => Answer::Fleet(if full { people::fleet() } else { Default::default() }),
+        Question::Audit { .. } => Answer::Audit(if full { people::audit() } else { Default::default() }),
+        Question::Names => Answer::Names(people::names(full)),
+    }
+}
+
+/// A collector that answers at once, from [`answer`].
+#[derive(Debug, Default)]
+pub(crate) struct Canned {
+    scene: Scene,
+    open: Vec<Want>,
+    receipts: Vec<(u64, Result<Receipt, String>)>,
+    told: bool,
+}
+
+impl Door for Canned {
+    fn want(&mut self, wants: Vec<Want>) {
+        self.open = wants;
+    }
+
+    fn act(&mut self, number: u64, _command: fuseboard_api::command::Command) -> Result<(), String> {
+        let receipt = Receipt { at: NOW, override_id: Some(number), targeted: 2, ..Default::default() };
+        self.receipts.push((number, Ok(receipt)));
+        Ok(())
+    }
+
+    fn download(&mut self, _incident: u64, _to: std::path::PathBuf) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn take(&mut self) -> Inbox {
+        let mut inbox = Inbox { receipts: std::mem::take(&mut self.receipts), ..Default::default() };
+        if !std::mem::replace(&mut self.told, true) {
+            inbox.connection = Some(match self.scene {
+                Scene::Trouble | Scene::Empty => Connection::Up,
+                Scene::Waiting => Connection::Connecting,
+                Scene::Gone => Connection::Lost { why: "connection refused by 127.0.0.1:4380".to_owned(), tries: 3 },
+            });
+            inbox.newest = Some(NOW);
+        }
+        if matches!(self.scene, Scene::Trouble | Scene::Empty) {
+            inbox.answers = std::mem::take(&mut self.open)
+                .into_iter()
+                .map(|want| Delivery {
+                    slot: want.slot,
+                    identity: want.identity(),
+                    result: Ok((answer(self.scene, &want.ask.question), want.ask.as_of.unwrap_or(NOW))),
+                })
+                .collect();
+        }
+        inbox
+    }
+}
+
+/// The console in front of the canned shop, with `view` in front.
+pub fn app(view: View) -> App {
+    scene(Scene::Trouble, view)
+}
+
+/// The console in front of another scene.
+pub fn scene(scene: Scene, view: View) -> App {
+    let settings = Settings {
+        view,
+        source: "live · this machine".to_owned(),
+        kind: SourceKind::Live,
+        who: "op".to_owned(),
+        utc: true,
+        ..Default::default()
+    };
+    App::new(Box::new(Canned { scene, ..Default::default() }), settings, Clock::Fixed(NOW))
+}
