@@ -75,6 +75,10 @@ impl GrpcClient {
             write_headers(&attempt, &mut request);
             let (ended, result) = match attempt.run(peer.channel.clone().oneshot(request)).await {
                 None => (Ended::timed_out(), Err(too_late())),
+                Some(Err(error)) if chain(&error).any(|e| e.is::<tonic::TimeoutExpired>()) => {
+                    (Ended::timed_out(), Err(too_late()))
+                }
+                Some(Ok(response)) if timer_went_off(&response) => (Ended::timed_out(), Err(too_late())),
                 Some(Err(error)) => {
                     let (ended, status) = broken(error);
                     if ended.never_sent {
@@ -148,6 +152,13 @@ fn early_status(response: &Response<Body>) -> Option<Code> {
         429 | 502 | 503 | 504 => Some(Code::Unavailable),
         _ => Some(Code::Unknown),
     })
+}
+
+/// Whether an answer only says that the server's timer went off. tonic's own timer, here and there, runs for what
+/// `grpc-timeout` says and answers `CANCELLED`; left so, an overdue callee would count for nothing.
+fn timer_went_off(response: &Response<Body>) -> bool {
+    let is = |name: &str, value: &str| response.headers().get(name).is_some_and(|v| v.as_bytes() == value.as_bytes());
+    is("grpc-status", "1") && is("grpc-message", "Timeout%20expired")
 }
 
 /// The attempt ended without an answer.
