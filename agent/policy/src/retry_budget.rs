@@ -35,7 +35,7 @@ pub struct RetryBudget {
 #[derive(Debug)]
 enum Kind {
     Unlimited,
-    Ratio(Ratio),
+    Ratio(Box<Ratio>),
     Tokens(Tokens),
 }
 
@@ -117,7 +117,7 @@ impl Kind {
         match settings {
             None => Self::Unlimited,
             Some(&settings::RetryBudget::Ratio { ratio, min_per_sec, ttl_ms }) => {
-                Self::Ratio(Ratio::new(ratio, min_per_sec, ttl_ms))
+                Self::Ratio(Box::new(Ratio::new(ratio, min_per_sec, ttl_ms)))
             }
             Some(&settings::RetryBudget::Tokens { max_tokens, token_ratio }) => {
                 let most = u128::from(max_tokens) * MILLI;

@@ -409,8 +409,9 @@ impl Machine {
         self.samples.newest(if self.window.exists() { counts.calls } else { u64::MAX }).into()
     }
 
+    /// Looks only: nothing becomes overdue by being looked at.
     pub(super) fn snapshot(&mut self, now: u64) -> Snapshot {
-        self.settle(now);
+        self.now = self.now.max(now);
         let (counts, window) = match &self.trip {
             Some(trip) if self.phase != State::Closed => (trip.counts, Arc::clone(&trip.calls)),
             _ => {

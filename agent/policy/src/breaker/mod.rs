@@ -221,7 +221,7 @@ impl Breaker {
         self.lock().state_name()
     }
 
-    /// What it looks like at `now`.
+    /// What it looks like at `now`. Probes and calls become overdue by [`Self::tick`], not by being looked at.
     #[must_use]
     pub fn snapshot(&self, now: u64) -> Snapshot {
         let mut snapshot = self.with(|machine| machine.snapshot(now));

@@ -1,5 +1,10 @@
 //! The engines against the conformance vectors and against naive models.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod breaker;
+mod budget;
+mod document;
+mod pipeline;
 #[path = "../../examples/vectors/runner/mod.rs"]
 mod runner;
 mod vectors;

@@ -143,7 +143,10 @@ impl super::Machine for Machine {
                 facts
             }
             "reconfigure" => self.reconfigure(step, now)?,
-            _ => Facts::new(),
+            _ => {
+                self.breaker.tick(now);
+                Facts::new()
+            }
         };
         let snapshot = self.breaker.snapshot(at);
         let state = self.breaker.state_name();

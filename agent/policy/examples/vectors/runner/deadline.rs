@@ -15,9 +15,9 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(settings: Map<String, Value>) -> Result<Self, Wrong> {
-        only(&settings, &["attempt_ms", "overall_ms"], "setting")?;
-        Ok(Self { timeout: typed(&settings)?, deadline: Deadline::default() })
+    pub(crate) fn new(settings: &Map<String, Value>) -> Result<Self, Wrong> {
+        only(settings, &["attempt_ms", "overall_ms"], "setting")?;
+        Ok(Self { timeout: typed(settings)?, deadline: Deadline::default() })
     }
 
     fn left(&self, now: u64) -> Facts {

@@ -83,7 +83,7 @@ fn run(vector: &Map<String, Value>) -> Result<(), Wrong> {
         "breaker" => Box::new(breaker::Machine::new(settings, start)?),
         "retry_budget" => Box::new(retry_budget::Machine::new(&settings)?),
         "backoff" => Box::new(backoff::Machine::new(&settings)?),
-        "deadline" => Box::new(deadline::Machine::new(settings)?),
+        "deadline" => Box::new(deadline::Machine::new(&settings)?),
         other => return Err(format!("kind not known: {other}")),
     };
     let mut last = start;

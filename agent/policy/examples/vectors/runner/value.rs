@@ -68,7 +68,8 @@ impl<T: Into<Got>> From<Option<T>> for Got {
 pub(crate) fn millis(nanos: u128) -> Got {
     match i128::try_from(nanos) {
         Ok(n) if n % 1_000_000 == 0 => Got::Whole(n / 1_000_000),
-        _ => Got::Real(nanos as f64 / 1e6),
+        // By its decimal text, which rounds only once.
+        _ => Got::Real(format!("{}.{:06}", nanos / 1_000_000, nanos % 1_000_000).parse().unwrap_or(f64::NAN)),
     }
 }
 

@@ -1,0 +1,203 @@
+use fuseboard_policy::document::{PolicyDocument, Problem};
+use fuseboard_policy::set::PolicySet;
+use proptest::prelude::*;
+
+fn problems(text: &str) -> Vec<String> {
+    PolicyDocument::parse(text).err().unwrap_or_default().iter().map(Problem::to_string).collect()
+}
+
+#[test]
+fn every_problem_is_named_not_only_the_first() {
+    let found = problems(
+        r#"
+        version = 1
+        [[edge]]
+        service = "*"
+        timeout = { attempt_ms = 3000, overall_ms = 2000 }
+        [[edge]]
+        service = "payments"
+        operation = "Charge"
+        breaker = { window = { kind = "count", size = 10 }, min_cals = 5, min_calls = 20, failure_ratio = 1.5 }
+        fault = { delay_ms = 5 }
+        [[edge]]
+        service = "stock"
+        retry = { max_attempts = 0, on = ["unavailible"], backoff = { base_ms = 500, max_ms = 100 } }
+        "#,
+    );
+    let wanted = [
+        "version: unknown setting; known here: edge",
+        "edge[1] *: timeout.attempt_ms: 3000 is more than overall_ms, 2000, and would never act",
+        "edge[2] payments/Charge: breaker.failure_ratio: 1.5 is out of range; it must be a number from 0 to 1",
+        "edge[2] payments/Charge: breaker.min_cals: unknown setting; did you mean `min_calls`?",
+        "edge[2] payments/Charge: fault: a fault is never part of a policy; inject it as a temporary override",
+        "edge[2] payments/Charge: breaker.min_calls: 20 is more than the window holds, 10: the breaker would never trip",
+        "edge[2] payments/Charge: breaker: never trips; give failure_ratio, failure_count, consecutive_failures or slow_ratio",
+        "edge[3] stock: retry.max_attempts: 0 is out of range; it must be a whole number from 1 to 100",
+        "edge[3] stock: retry.on: unknown word `unavailible`; did you mean `unavailable`?, or an HTTP status such as `503`",
+        "edge[3] stock: retry.max_attempts: is missing; without it nothing is ever tried again",
+        "edge[3] stock: retry.backoff.max_ms: 100 is less than base_ms, 500",
+    ];
+    assert_eq!(found, wanted, "{found:#?}");
+}
+
+#[test]
+fn the_merged_result_is_what_is_checked() {
+    let text = r#"
+        [[edge]]
+        service = "*"
+        breaker = { window = { kind = "count", size = 10 }, failure_ratio = 0.5 }
+        [[edge]]
+        service = "payments"
+        breaker = { min_calls = 20 }
+    "#;
+    assert_eq!(
+        problems(text),
+        ["edge[2] payments: breaker.min_calls: 20 is more than the window holds, 10: the breaker would never trip"]
+    );
+    let alone =
+        "[[edge]]\nservice = \"payments\"\nbreaker = { window = { kind = \"time\", ms = 10 }, failure_ratio = 0.5 }";
+    assert_eq!(
+        problems(alone)[0],
+        "edge[1] payments: breaker.window: `buckets` missing, here and in what is inherited"
+    );
+}
+
+#[test]
+fn names_and_forms_are_checked() {
+    for (text, wanted) in [
+        ("[[edge]]\n", "service: is missing"),
+        ("[[edge]]\nservice = 5\n", "service: must be a name in quotes, not an integer 5"),
+        ("[[edge]]\nservice = \"a/b\"\n", "separates caller, service and operation"),
+        ("[[edge]]\nservice = \"*\"\noperation = \"x\"\n", "operation: an operation belongs to a service"),
+        ("[[edge]]\nservice = \"a\"\n[[edge]]\nservice = \"a\"\n", "edge[2] a: matches the same edges as edge[1]"),
+        ("[[edge]]\nservice = \"*\"\npreset = \"rpc50\"\n", "did you mean `rpc-50`?"),
+        ("[[service]]\nname = \"a\"\n", "service: unknown setting"),
+        ("edge = 5\n", "two brackets"),
+        ("[[edge]\n", "document: TOML parse error at line 1"),
+        (
+            "[[edge]]\nservice = \"a\"\nbreaker = { window = { kind = \"time\", ms = 10, buckets = 3 }, failure_count = 1 }",
+            "breaker.window.buckets: 3 slices do not divide 10 ms evenly",
+        ),
+        (
+            "[[edge]]\nservice = \"a\"\nbreaker = { failure_ratio = 0.5 }",
+            "breaker.failure_ratio: never acts without a window",
+        ),
+        (
+            "[[edge]]\nservice = \"a\"\nbreaker = { consecutive_failures = 5, inflight_slow = true }",
+            "breaker.inflight_slow: never acts without slow_ratio",
+        ),
+    ] {
+        let found = problems(text);
+        assert!(found.iter().any(|problem| problem.contains(wanted)), "{text}: {found:?}");
+    }
+}
+
+fn ms() -> impl Strategy<Value = Option<u64>> {
+    prop::option::of(1u64..1_000)
+}
+
+fn line(name: &str, value: Option<impl std::fmt::Display>) -> String {
+    value.map(|value| format!("{name} = {value}\n")).unwrap_or_default()
+}
+
+/// Valid rules of every kind.
+fn settings() -> impl Strategy<Value = String> {
+    let breaker = (0u8..4, 1u64..50, 1u64..10, prop::option::of(0u32..=100), prop::option::of(1u64..9), ms());
+    let breaker = breaker.prop_map(|(kind, size, buckets, percent, run, open)| {
+        let window = match kind {
+            0 => format!("window = {{ kind = \"count\", size = {size} }}\n"),
+            _ => format!("window = {{ kind = \"time\", ms = {}, buckets = {buckets} }}\n", size * buckets),
+        };
+        format!(
+            "[edge.breaker]\n{window}failure_ratio = {}\n{}{}",
+            f64::from(percent.unwrap_or(50)) / 100.0,
+            line("consecutive_failures", run),
+            line("open_ms", open),
+        )
+    });
+    let retry = (1u32..5, any::<bool>(), 0u8..3).prop_map(|(attempts, all, budget)| {
+        let budget = match budget {
+            0 => "",
+            1 => "budget = { ratio = 0.2, min_per_sec = 1, ttl_ms = 10000 }\n",
+            _ => "budget = { max_tokens = 10, token_ratio = 0.1 }\n",
+        };
+        format!("[edge.retry]\nmax_attempts = {attempts}\nnon_idempotent = {all}\non = [\"503\", \"reset\"]\n{budget}")
+    });
+    let timeout =
+        ms().prop_map(|attempt| attempt.map(|ms| format!("timeout = {{ attempt_ms = {ms} }}\n")).unwrap_or_default());
+    let preset = prop::option::of(Just("preset = \"count-20\"\n")).prop_map(Option::unwrap_or_default);
+    (timeout, preset, prop::option::of(breaker), prop::option::of(retry)).prop_map(
+        |(timeout, preset, breaker, retry)| {
+            format!("{timeout}{preset}{}{}", breaker.unwrap_or_default(), retry.unwrap_or_default())
+        },
+    )
+}
+
+fn documents() -> impl Strategy<Value = Vec<String>> {
+    let names = prop::sample::subsequence(
+        vec![
+            "service = \"*\"\n",
+            "service = \"*\"\ncaller = \"web\"\n",
+            "service = \"a\"\n",
+            "service = \"a\"\ncaller = \"web\"\n",
+            "service = \"a\"\noperation = \"x/Y\"\n",
+            "service = \"a\"\noperation = \"x/Y\"\ncaller = \"web\"\n",
+            "service = \"b\"\n",
+        ],
+        0..=7,
+    );
+    names.prop_flat_map(|names| {
+        let count = names.len();
+        prop::collection::vec(settings(), count).prop_map(move |settings| {
+            names.iter().zip(settings).map(|(name, settings)| format!("[[edge]]\n{name}{settings}")).collect()
+        })
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_document_survives_text_and_wire(rules in documents()) {
+        let document = PolicyDocument::parse(&rules.concat());
+        // A preset and other keys may not go together; what is refused is refused with a reason.
+        let Ok(document) = document else {
+            prop_assert!(document.is_err_and(|problems| !problems.is_empty()));
+            return Ok(());
+        };
+        let again = PolicyDocument::parse(&document.to_toml()).unwrap();
+        prop_assert_eq!(&again, &document);
+        #[cfg(feature = "wire")]
+        {
+            let message = fuseboard_policy::wire::policy(7, &document);
+            let bytes = prost::Message::encode_to_vec(&message);
+            let message: fuseboard_policy::wire::v1::Policy = prost::Message::decode(&bytes[..]).unwrap();
+            prop_assert_eq!(message.revision, 7);
+            prop_assert_eq!(PolicyDocument::try_from(message).unwrap(), document);
+        }
+    }
+
+    /// The order of the rules in a document does not matter.
+    #[test]
+    fn merging_is_deterministic(rules in documents(), turn in any::<prop::sample::Index>()) {
+        let Ok(document) = PolicyDocument::parse(&rules.concat()) else { return Ok(()) };
+        let mut turned = rules;
+        if !turned.is_empty() {
+            let by = turn.index(turned.len());
+            turned.rotate_left(by);
+            turned.reverse();
+        }
+        let (one, other) = (PolicySet::new(1, &document), PolicySet::new(1, &PolicyDocument::parse(&turned.concat()).unwrap()));
+        for caller in ["web", "other"] {
+            for (service, operation) in [("a", "x/Y"), ("a", "z"), ("b", "x/Y"), ("c", "q")] {
+                let (one, other) = (one.effective(caller, service, operation), other.effective(caller, service, operation));
+                prop_assert_eq!(one.hash(), other.hash());
+                prop_assert_eq!(one, other);
+            }
+        }
+    }
+
+    /// No text makes the reader panic.
+    #[test]
+    fn any_text_is_read_or_refused(text in "(\\[\\[edge\\]\\]|service|=|\"\\*\"|breaker|\\{|\\}|window|\n| |-?[0-9]{1,20}|\\.|[a-z\\[\\],]){0,40}") {
+        let _ = PolicyDocument::parse(&text);
+    }
+}
