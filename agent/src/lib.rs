@@ -28,6 +28,7 @@ pub use self::call::Refusal;
 pub use self::error::AgentError;
 pub use self::log::Severity;
 pub use self::messaging::{Consumer, Producer};
+pub use ::http::Method as HttpMethod;
 pub use fuseboard_policy as policy;
 
 pub use self::propagation::{Headers, extract, inject};

@@ -1,0 +1,62 @@
+//! Export never waits: a collector that is away costs what does not fit, and that is counted.
+
+use std::time::Duration;
+
+use fuseboard_agent::{Agent, Severity};
+use tokio::net::TcpListener;
+
+use crate::collector::{Collector, soon};
+
+#[tokio::test]
+async fn without_a_collector_records_are_kept_up_to_a_limit_and_the_rest_is_counted() {
+    let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = holder.local_addr().unwrap();
+    drop(holder);
+    let agent = Agent::builder("orders").otlp(address.to_string()).max_queued_logs(10).start().await.unwrap();
+    // Without a point to await between them, nothing is taken out of the queue meanwhile.
+    for n in 0..25 {
+        agent.log(Severity::Info, format!("{n}"), &[]);
+    }
+    assert_eq!(agent.dropped(), 15);
+    let collector = Collector::listen(TcpListener::bind(address).await.unwrap());
+    let logs = collector.logs("what was kept", |logs| logs.len() == 10).await;
+    assert_eq!(logs.len(), 10);
+    assert_eq!(agent.dropped(), 15);
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_in_time_and_counts_what_it_leaves() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let builder = Agent::builder("orders").otlp(closed.to_string()).shutdown_limit(Duration::from_millis(50));
+    let agent = builder.start().await.unwrap();
+    (0..3).for_each(|n| agent.log(Severity::Info, format!("{n}"), &[]));
+    soon("the shutdown", agent.shutdown()).await;
+    soon("the count", async {
+        while agent.dropped() != 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_shutdown_sends_what_waits() {
+    let collector = Collector::start().await;
+    let agent = Agent::builder("orders").otlp(collector.url()).start().await.unwrap();
+    agent.in_span("sweep", Vec::new(), async { agent.log(Severity::Warn, "two overdue", &[]) }).await;
+    soon("the shutdown", agent.shutdown()).await;
+    let logs = collector.logs("the log", |logs| logs.len() == 1).await;
+    let spans = collector.spans("the span", |spans| spans.len() == 1).await;
+    assert_eq!((agent.dropped(), &logs[0].span_id), (0, &spans[0].span.span_id));
+}
+
+#[tokio::test]
+async fn what_cannot_work_is_said_at_the_start() {
+    let refused = |builder: fuseboard_agent::Builder| async { builder.start().await.unwrap_err().to_string() };
+    let text = refused(Agent::builder("x").otlp("https://collector:4317")).await;
+    assert!(text.contains("TLS"), "{text}");
+    let text = refused(Agent::builder("x").default_policy_toml("[[edge]]\nservice = \"*\"\ntimeot = 1\n")).await;
+    assert!(text.contains("timeot"), "{text}");
+    let text = refused(Agent::builder("x").state_dir("/dev/null/x")).await;
+    assert!(text.contains("/dev/null/x"), "{text}");
+}
