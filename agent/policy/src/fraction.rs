@@ -65,6 +65,20 @@ impl Decimal {
         }
     }
 
+    /// `⌊self · n⌋`, saturating.
+    #[must_use]
+    pub fn floor_of(self, n: u64) -> u64 {
+        let whole = u128::from(self.digits) * u128::from(n);
+        let power = pow10(self.exponent.unsigned_abs());
+        let floor = match (self.exponent >= 0, power) {
+            (true, Some(p)) => whole.saturating_mul(p),
+            (true, None) => whole.saturating_mul(u128::MAX),
+            (false, Some(p)) => whole / p,
+            (false, None) => 0,
+        };
+        u64::try_from(floor).unwrap_or(u64::MAX)
+    }
+
     /// `⌊self · 10^places⌋`, saturating.
     #[must_use]
     pub fn scaled(self, places: u32) -> u128 {

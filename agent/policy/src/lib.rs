@@ -5,16 +5,20 @@
 //! recorded calls with them, and the console previews an edit with them.
 
 pub mod backoff;
+pub mod balance;
 pub mod breaker;
 pub mod codes;
+pub mod concurrency;
 pub mod deadline;
 pub mod document;
 pub mod fraction;
 mod merge;
 pub mod names;
+pub mod outlier;
 pub mod overrides;
 pub mod pipeline;
 pub mod presets;
+pub mod rate;
 pub mod retry_budget;
 pub mod set;
 pub mod settings;

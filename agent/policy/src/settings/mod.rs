@@ -1,6 +1,9 @@
 //! The settings of an edge, as written in a document and as merged. Every setting is optional in a rule; after merging,
 //! what is still absent is not in force.
 
+mod limits;
+
+pub use limits::{Algorithm, Balance, Concurrency, FailurePercentage, Outlier, Rate, SuccessRate};
 use serde::{Deserialize, Serialize};
 
 /// What a breaker is told to do.
