@@ -139,8 +139,15 @@ impl Flip {
     pub(crate) fn place(&self, instances: usize) -> String {
         match &self.instance {
             Some(one) => format!("{one} only"),
-            None if instances == 1 => format!("the 1 instance of {}", self.key.caller),
-            None => format!("all {instances} instances of {}", self.key.caller),
+            None => Self::everywhere(&self.key, instances),
+        }
+    }
+
+    /// `all 2 instances of orders`.
+    pub(crate) fn everywhere(key: &EdgeKey, instances: usize) -> String {
+        match instances {
+            1 => format!("the 1 instance of {}", key.caller),
+            n => format!("all {n} instances of {}", key.caller),
         }
     }
 

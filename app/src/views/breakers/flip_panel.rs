@@ -150,7 +150,7 @@ fn place(ui: &mut Ui, flip: &mut Flip, switch: &Switch<'_>) {
         let chosen = flip.place(all);
         let box_ = egui::ComboBox::from_id_salt("flip-where").width(ui.available_width() - 8.0).selected_text(&chosen);
         let response = box_.show_ui(ui, |ui| {
-            let everywhere = Flip { instance: None, ..flip.clone() }.place(all);
+            let everywhere = Flip::everywhere(&flip.key, all);
             if ui.selectable_label(flip.instance.is_none(), everywhere).clicked() {
                 flip.instance = None;
             }
