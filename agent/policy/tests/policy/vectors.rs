@@ -32,3 +32,23 @@ fn backoff() {
 fn retry_budget() {
     run("retry-budget-", 7);
 }
+
+#[test]
+fn rate_limit() {
+    run("rate-limit-", 7);
+}
+
+#[test]
+fn concurrency_limit() {
+    run("concurrency-limit-", 5);
+}
+
+#[test]
+fn balance() {
+    run("balance-", 8);
+}
+
+#[test]
+fn outlier() {
+    run("outlier-", 7);
+}

@@ -34,15 +34,9 @@ impl Machine {
     }
 
     fn failed(&mut self, pushback: Option<&str>, draws: &mut Draws) -> Result<Option<Duration>, Wrong> {
-        let mut wrong = None;
-        let delay = self.call.failed(pushback.map(Pushback::parse), || match draws.next() {
-            Ok(draw) => draw,
-            Err(error) => {
-                wrong = Some(error);
-                0.0
-            }
-        });
-        wrong.map_or(Ok(delay), Err)
+        let delay = self.call.failed(pushback.map(Pushback::parse), || draws.lend());
+        draws.checked()?;
+        Ok(delay)
     }
 
     fn repeat(&mut self, step: &Step<'_>, draws: &mut Draws) -> Result<Answer, Wrong> {

@@ -1,12 +1,16 @@
 //! Reads vectors, drives the engines with them and compares. What a vector says that is not known here is a failure.
 
 mod backoff;
+mod balance;
 mod breaker;
+mod concurrency;
 mod deadline;
+mod outlier;
+mod rate;
 mod retry_budget;
 mod value;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -84,8 +88,13 @@ fn run(vector: &Map<String, Value>) -> Result<(), Wrong> {
         "retry_budget" => Box::new(retry_budget::Machine::new(&settings)?),
         "backoff" => Box::new(backoff::Machine::new(&settings)?),
         "deadline" => Box::new(deadline::Machine::new(&settings)?),
+        "rate_limit" => Box::new(rate::Machine::new(settings, start)?),
+        "concurrency_limit" => Box::new(concurrency::Machine::new(settings, &mut draws)?),
+        "balance" => Box::new(balance::Machine::new(settings, start)?),
+        "outlier" => Box::new(outlier::Machine::new(settings, start)?),
         other => return Err(format!("kind not known: {other}")),
     };
+    draws.checked()?;
     let mut last = start;
     for (index, step) in steps.iter().enumerate() {
         let fields = step.as_object().ok_or_else(|| format!("step {index} is no object"))?;
@@ -118,6 +127,7 @@ fn run_step(
         draws.load(fields.get("draws"))?;
     }
     let answer = machine.step(&step, now, draws)?;
+    draws.checked()?;
     if fields.contains_key("draws") {
         draws.load(None)?;
     }
@@ -187,13 +197,14 @@ impl<'a> Step<'a> {
 
 /// Uniform numbers: those of the vector, or any.
 pub(crate) struct Draws {
-    given: Option<std::collections::VecDeque<f64>>,
+    given: Option<VecDeque<f64>>,
+    wrong: Option<Wrong>,
     state: u64,
 }
 
 impl Draws {
     fn new() -> Self {
-        Self { given: None, state: 0x9e37_79b9_7f4a_7c15 }
+        Self { given: None, wrong: None, state: 0x9e37_79b9_7f4a_7c15 }
     }
 
     fn load(&mut self, draws: Option<&Value>) -> Result<(), Wrong> {
@@ -205,6 +216,19 @@ impl Draws {
             }
         };
         Ok(())
+    }
+
+    /// For engines that take a closure: the next one, with the error kept for [`Self::checked`].
+    pub(crate) fn lend(&mut self) -> f64 {
+        self.next().unwrap_or_else(|wrong| {
+            self.wrong = Some(wrong);
+            0.0
+        })
+    }
+
+    /// The error of a draw that was lent, if any.
+    pub(crate) fn checked(&mut self) -> Result<(), Wrong> {
+        self.wrong.take().map_or(Ok(()), Err)
     }
 
     /// The next one; `Err` when the vector gives no more.

@@ -1,5 +1,6 @@
 //! What engines answer, and whether it is what a vector expects.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::Value;
@@ -19,6 +20,10 @@ pub(crate) enum Got {
     Real(f64),
     /// A word.
     Text(String),
+    /// Words; an empty place is `null`.
+    List(Vec<Option<String>>),
+    /// Numbers by name.
+    Map(BTreeMap<String, f64>),
 }
 
 impl fmt::Display for Got {
@@ -28,6 +33,8 @@ impl fmt::Display for Got {
             Self::Bool(value) => write!(f, "{value}"),
             Self::Whole(value) => write!(f, "{value}"),
             Self::Real(value) => write!(f, "{value}"),
+            Self::List(list) => write!(f, "{:?}", list.iter().take(40).collect::<Vec<_>>()),
+            Self::Map(map) => write!(f, "{map:?}"),
             // The long answers of `calls` are cut.
             Self::Text(value) => write!(f, "{:?}", value.chars().take(160).collect::<String>()),
         }
@@ -118,6 +125,18 @@ impl Number {
 
 /// Whether a fact is as expected. `Err` for an expectation that is not understood.
 pub(crate) fn meets(key: &str, wanted: &Value, got: &Got) -> Result<bool, Wrong> {
+    if matches!(key, "rotation_of" | "never" | "endpoint_in") {
+        return among(key, wanted, got);
+    }
+    if let (Value::Object(fields), Got::Map(map)) = (wanted, got) {
+        for (name, wanted) in fields {
+            let Some(number) = map.get(name) else { return Ok(false) };
+            if !meets(key, wanted, &Got::Real(*number))? {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
+    }
     if let Value::Object(fields) = wanted {
         let field = |name: &str| match fields.get(name) {
             None => Ok(None),
@@ -143,10 +162,27 @@ pub(crate) fn meets(key: &str, wanted: &Value, got: &Got) -> Result<bool, Wrong>
         (Value::Null, Got::Null) => true,
         (Value::Bool(a), Got::Bool(b)) => a == b,
         (Value::String(a), Got::Text(b)) => a == b,
+        (Value::Array(a), Got::List(b)) => *a == b.iter().map(|id| Value::from(id.clone())).collect::<Vec<_>>(),
         (Value::Number(_), _) => match (Number::of_json(wanted), Number::of_got(got)) {
             (Some(a), Some(b)) => a.at_most(b) && b.at_most(a),
             _ => false,
         },
+        _ => false,
+    })
+}
+
+/// Expectations about picks that are lists without being equal to them.
+fn among(key: &str, wanted: &Value, got: &Got) -> Result<bool, Wrong> {
+    let wanted = wanted.as_array().ok_or_else(|| format!("{key}: must be a list"))?;
+    let same = |id: &Option<String>, wanted: &Value| *wanted == Value::from(id.clone());
+    Ok(match (key, got) {
+        ("endpoint_in", Got::Text(id)) => wanted.iter().any(|wanted| wanted == id),
+        ("endpoint_in", Got::Null) => wanted.iter().any(Value::is_null),
+        ("never", Got::List(list)) => !list.iter().any(|id| wanted.iter().any(|wanted| same(id, wanted))),
+        ("rotation_of", Got::List(list)) => (0..wanted.len()).any(|start| {
+            let turned = wanted.iter().cycle().skip(start);
+            list.iter().zip(turned).all(|(id, wanted)| same(id, wanted))
+        }),
         _ => false,
     })
 }
