@@ -234,7 +234,8 @@ mod tests {
 
     #[test]
     fn strangers_are_named_by_their_address() {
-        let facts = of(SpanKind::Client, "GET", &[text("server.address", "api.bank.example"), text("server.port", "8443")]);
+        let facts =
+            of(SpanKind::Client, "GET", &[text("server.address", "api.bank.example"), text("server.port", "8443")]);
         assert_eq!((facts.peer, facts.fallback.as_str()), (None, "api.bank.example:8443"));
         let facts = of(SpanKind::Client, "GET", &[text("http.url", "https://u:p@bank.example/x?y")]);
         assert_eq!(facts.fallback, "bank.example");

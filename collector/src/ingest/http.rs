@@ -222,7 +222,8 @@ fn accepted(signal: Signal, encoding: Encoding, partial: Partial) -> Response {
                 Signal::Metrics => "rejectedDataPoints",
                 Signal::Logs => "rejectedLogRecords",
             };
-            let json = serde_json::json!({"partialSuccess": {count: rejected.to_string(), "errorMessage": error_message}});
+            let json =
+                serde_json::json!({"partialSuccess": {count: rejected.to_string(), "errorMessage": error_message}});
             json.to_string().into_bytes()
         }
         Encoding::Json => b"{}".to_vec(),

@@ -65,10 +65,8 @@ fn cause(edge: &Edge) -> String {
     let key = &edge.key;
     let operation = key.operation.rsplit('/').next().filter(|o| !o.is_empty() && !key.operation.contains(' '));
     let operation = operation.unwrap_or(&key.operation);
-    let mut text = format!(
-        "{} → {}: {percent} % of {operation} fail ({} of {} calls)",
-        key.caller, key.callee, s.errors, s.calls
-    );
+    let mut text =
+        format!("{} → {}: {percent} % of {operation} fail ({} of {} calls)", key.caller, key.callee, s.errors, s.calls);
     if s.refused > 0 {
         text.push_str(&format!(", {} refused by its own rules", s.refused));
     }

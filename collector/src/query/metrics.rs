@@ -43,8 +43,7 @@ fn instruments(conn: &Connection, query: &MetricQuery, as_of: UnixNanos) -> Resu
          WHERE m.arrival <= ?3 AND (?4 IS NULL OR o.service = ?4) AND (?5 IS NULL OR m.name = ?5)
          ORDER BY m.id",
     )?;
-    let mut rows =
-        read.query(params![query.range.from.0, query.range.to.0, as_of.0, query.service, query.name])?;
+    let mut rows = read.query(params![query.range.from.0, query.range.to.0, as_of.0, query.service, query.name])?;
     let mut found: BTreeMap<(String, String, i64, String), (MetricInfo, BTreeSet<Vec<u8>>)> = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let points: i64 = row.get(6)?;
@@ -98,7 +97,8 @@ fn series(
             continue;
         }
         points.reverse();
-        let list: KeyValueList = proto::decode(row.get_ref(2)?.as_blob().map_err(|e| StoreError::Corrupt(e.to_string()))?)?;
+        let list: KeyValueList =
+            proto::decode(row.get_ref(2)?.as_blob().map_err(|e| StoreError::Corrupt(e.to_string()))?)?;
         out.push(MetricSeries { instance: row.get(1)?, attributes: proto::attributes(list.values), points });
         if out.len() == SERIES {
             break;

@@ -17,8 +17,7 @@ pub(super) fn names(conn: &Connection, as_of: UnixNanos) -> rusqlite::Result<Nam
     for series in rollups::series(conn, as_of)?.into_values().filter(|s| s.inbound) {
         services.entry(series.key.callee).or_default().insert(series.key.operation);
     }
-    let mut read =
-        conn.prepare_cached("SELECT key FROM attribute_keys WHERE arrival <= ?1 ORDER BY key LIMIT ?2")?;
+    let mut read = conn.prepare_cached("SELECT key FROM attribute_keys WHERE arrival <= ?1 ORDER BY key LIMIT ?2")?;
     Ok(Names {
         services: services.into_iter().map(|(s, operations)| (s, operations.into_iter().collect())).collect(),
         attribute_keys: read.query_map(params![as_of.0, KEYS], |r| r.get(0))?.collect::<Result<_, _>>()?,

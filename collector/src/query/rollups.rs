@@ -73,9 +73,8 @@ fn pieces(from: i64, to: i64, folded: Folded, step: i64) -> Vec<Piece> {
     let mut out: Vec<Piece> = Vec::new();
     let mut at = from;
     while at < to {
-        let fits = |width: i64, until: i64| {
-            step % width == 0 && at % width == 0 && at + width <= to && at + width <= until
-        };
+        let fits =
+            |width: i64, until: i64| step % width == 0 && at % width == 0 && at + width <= to && at + width <= until;
         let width = if fits(60, folded.minutes) {
             60
         } else if fits(10, folded.tens) {
@@ -126,8 +125,9 @@ fn scan(
             visit(row.get(0)?, row.get(1)?, row)?;
         }
         if piece.width > 1 {
-            let folds =
-                format!("SELECT series, second, {columns} FROM folds WHERE width = ?1 AND second >= ?2 AND second < ?3");
+            let folds = format!(
+                "SELECT series, second, {columns} FROM folds WHERE width = ?1 AND second >= ?2 AND second < ?3"
+            );
             let mut read = conn.prepare_cached(&folds)?;
             let mut rows = read.query(params![piece.width, piece.from, piece.to])?;
             while let Some(row) = rows.next()? {
@@ -158,7 +158,8 @@ pub(crate) fn steps(
     let step = step.max(1);
     let (from, to) = seconds(range);
     let from = from.div_euclid(step) * step;
-    let count = usize::try_from((to - from).max(0).div_euclid(step) + i64::from((to - from).rem_euclid(step) > 0)).unwrap_or(0);
+    let count =
+        usize::try_from((to - from).max(0).div_euclid(step) + i64::from((to - from).rem_euclid(step) > 0)).unwrap_or(0);
     let mut out: HashMap<i64, Vec<Delta>> = HashMap::new();
     scan(conn, (from, to), step, as_of, WHOLE, |series, second, row| {
         let steps = out.entry(series).or_insert_with(|| vec![Delta::default(); count]);

@@ -14,12 +14,7 @@ const STEPS: [i64; 12] = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600];
 /// Columns at most, whoever asks.
 const COLUMNS: i64 = 10_000;
 
-pub(super) fn strip(
-    conn: &Connection,
-    range: TimeRange,
-    columns: u32,
-    as_of: UnixNanos,
-) -> rusqlite::Result<Strip> {
+pub(super) fn strip(conn: &Connection, range: TimeRange, columns: u32, as_of: UnixNanos) -> rusqlite::Result<Strip> {
     let (from, to) = rollups::seconds(range);
     let columns = i64::from(columns).clamp(1, COLUMNS);
     let length = (to - from).max(0);

@@ -9,8 +9,8 @@ use fuseboard_api::{TimeRange, UnixNanos};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::rollups;
-use crate::store::rollup::{Delta, unpack_into};
 use crate::store::Store;
+use crate::store::rollup::{Delta, unpack_into};
 
 /// Rates are taken over this stretch before the instant asked for.
 const RECENT: i64 = 10_000_000_000;
@@ -65,21 +65,22 @@ pub(super) fn add_vitals(totals: &mut Totals, store: &Store) {
 
 /// Every `service.name`, sorted.
 pub(super) fn services(conn: &Connection, as_of: UnixNanos) -> rusqlite::Result<Vec<String>> {
-    let mut read =
-        conn.prepare_cached("SELECT DISTINCT service FROM origins WHERE arrival <= ?1 ORDER BY service")?;
+    let mut read = conn.prepare_cached("SELECT DISTINCT service FROM origins WHERE arrival <= ?1 ORDER BY service")?;
     read.query_map([as_of.0], |r| r.get(0))?.collect()
 }
 
 /// The stretch for which anything is stored.
 pub(super) fn stored(conn: &Connection, as_of: UnixNanos) -> rusqlite::Result<TimeRange> {
-    conn.prepare_cached("SELECT min(oldest), max(newest) FROM commits WHERE stamp <= ?1 AND newest > 0")?
-        .query_row([as_of.0], |r| {
+    conn.prepare_cached("SELECT min(oldest), max(newest) FROM commits WHERE stamp <= ?1 AND newest > 0")?.query_row(
+        [as_of.0],
+        |r| {
             let (from, to): (Option<i64>, Option<i64>) = (r.get(0)?, r.get(1)?);
             Ok(match (from, to) {
                 (Some(from), Some(to)) => TimeRange { from: UnixNanos(from), to: UnixNanos(to.saturating_add(1)) },
                 _ => TimeRange::default(),
             })
-        })
+        },
+    )
 }
 
 /// Every instance that sent telemetry, by service and instance: the version it last sent, when it was first and last heard

@@ -35,7 +35,12 @@ pub(super) fn trace(conn: &Connection, id: TraceId, as_of: UnixNanos) -> Result<
     Ok(Some(out))
 }
 
-fn logs_of(conn: &Connection, id: TraceId, as_of: UnixNanos, origins: &mut Origins) -> Result<Vec<LogRecord>, StoreError> {
+fn logs_of(
+    conn: &Connection,
+    id: TraceId,
+    as_of: UnixNanos,
+    origins: &mut Origins,
+) -> Result<Vec<LogRecord>, StoreError> {
     let mut read = conn.prepare_cached(
         "SELECT time, arrival, origin, body FROM logs WHERE trace_id = ?1 AND arrival <= ?2 ORDER BY time, id LIMIT ?3",
     )?;
@@ -76,7 +81,8 @@ fn bands(conn: &Connection, trace: &Trace, as_of: UnixNanos) -> Result<Vec<Break
     let mut out = Vec::new();
     for ((key, instance), transitions) in changes {
         let mut end = to;
-        let mut band = |state, range| out.push(BreakerBand { key: key.clone(), instance: instance.clone(), range, state });
+        let mut band =
+            |state, range| out.push(BreakerBand { key: key.clone(), instance: instance.clone(), range, state });
         let mut first = None;
         for t in transitions {
             band(t.to, TimeRange { from: t.at.max(from), to: end });

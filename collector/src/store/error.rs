@@ -14,7 +14,9 @@ pub enum StoreError {
         found: String,
     },
     /// Made by a newer program.
-    #[error("{path} was written by a newer Fuseboard (schema {found}, this program knows {known}); use that version to open it")]
+    #[error(
+        "{path} was written by a newer Fuseboard (schema {found}, this program knows {known}); use that version to open it"
+    )]
     Newer {
         /// Which file.
         path: PathBuf,

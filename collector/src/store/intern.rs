@@ -70,10 +70,8 @@ impl Interned {
         if let Some(id) = self.names.get(text) {
             return Ok(*id);
         }
-        let found = conn
-            .prepare_cached("SELECT id FROM names WHERE text = ?1")?
-            .query_row([text], |r| r.get(0))
-            .optional()?;
+        let found =
+            conn.prepare_cached("SELECT id FROM names WHERE text = ?1")?.query_row([text], |r| r.get(0)).optional()?;
         let id = match found {
             Some(id) => id,
             None => conn.prepare_cached("INSERT INTO names (text) VALUES (?1)")?.insert([text])?,
@@ -139,10 +137,9 @@ impl Interned {
                 "SELECT id FROM series WHERE inbound = ?1 AND caller = ?2 AND callee = ?3 AND operation = ?4
                  AND instance = ?5 AND version = ?6",
             )?
-            .query_row(
-                params![key.inbound, key.caller, key.callee, key.operation, key.instance, key.version],
-                |r| r.get(0),
-            )
+            .query_row(params![key.inbound, key.caller, key.callee, key.operation, key.instance, key.version], |r| {
+                r.get(0)
+            })
             .optional()?;
         let id = match found {
             Some(id) => id,

@@ -8,12 +8,14 @@
 //! see. [`Store::as_of_now`] gives an instant that later commits can no longer reach, so the same question asked again
 //! as of that instant has the same answer.
 
+mod calls;
 mod clock;
 mod error;
 mod insert;
 mod intern;
 mod open;
 mod pairing;
+mod points;
 mod read;
 mod retention;
 pub(crate) mod rollup;
@@ -33,18 +35,18 @@ use fuseboard_api::{TimeRange, UnixNanos};
 use rusqlite::{Connection, Transaction};
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
-pub use self::error::StoreError;
-pub use self::open::OpenMode;
-pub use self::retention::Retention;
-pub use self::vitals::Vitals;
-pub(crate) use self::insert::MARK_REFUSED;
-pub(crate) use self::intern::kind_of;
 use self::clock::Clock;
+pub use self::error::StoreError;
+pub(crate) use self::insert::MARK_REFUSED;
 use self::insert::State;
+pub(crate) use self::intern::kind_of;
 use self::open::Guard;
+pub use self::open::OpenMode;
 use self::read::Readers;
+pub use self::retention::Retention;
 use self::rollup::Folded;
 use self::rows::{Appended, Batch};
+pub use self::vitals::Vitals;
 use self::writer::{Ack, Job, Undone, Writer};
 
 /// How the store works; the defaults suit one machine.

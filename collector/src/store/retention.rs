@@ -33,9 +33,8 @@ const PAGES: i64 = 512;
 
 /// One small step. True when more is left to do.
 pub(super) fn sweep(conn: &Connection, limits: &Retention, stamp: i64) -> rusqlite::Result<bool> {
-    let too_old = limits.max_age.map_or(i64::MIN, |age| {
-        stamp.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX))
-    });
+    let too_old =
+        limits.max_age.map_or(i64::MIN, |age| stamp.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)));
     let over = limits.max_bytes.is_some_and(|max| used_bytes(conn).is_ok_and(|used| used > max));
     // By size: what arrived in the oldest twentieth of the stretch that is stored.
     let limit = if over { oldest_part(conn, stamp)?.max(too_old) } else { too_old };
@@ -128,7 +127,9 @@ fn first_since(tx: &Connection, table: &str, limit: i64) -> rusqlite::Result<i64
 
 fn lower_totals(tx: &Connection, column: &str, by: usize) -> rusqlite::Result<()> {
     if by > 0 {
-        let sql = format!("UPDATE commits SET {column} = max(0, {column} - ?1) WHERE stamp = (SELECT max(stamp) FROM commits)");
+        let sql = format!(
+            "UPDATE commits SET {column} = max(0, {column} - ?1) WHERE stamp = (SELECT max(stamp) FROM commits)"
+        );
         tx.execute(&sql, [by as i64])?;
     }
     Ok(())

@@ -118,8 +118,7 @@ pub(crate) struct Folded {
 impl Folded {
     /// As it was at the instant `as_of`.
     pub(crate) fn load(conn: &Connection, as_of: i64) -> rusqlite::Result<Self> {
-        let mut read =
-            conn.prepare_cached("SELECT max(until) FROM folded WHERE width = ?1 AND arrival <= ?2")?;
+        let mut read = conn.prepare_cached("SELECT max(until) FROM folded WHERE width = ?1 AND arrival <= ?2")?;
         let mut of = |width: i64| -> rusqlite::Result<i64> {
             Ok(read.query_row(params![width, as_of], |r| r.get::<_, Option<i64>>(0))?.unwrap_or(i64::MIN))
         };

@@ -118,7 +118,10 @@ CREATE TABLE IF NOT EXISTS folded (
 
 /// All tables of the newest version, room by room.
 fn pieces() -> impl Iterator<Item = &'static str> {
-    [TELEMETRY, ROLLUPS].into_iter().chain(crate::control::SCHEMA).chain([crate::incident::SCHEMA, crate::analyze::SCHEMA])
+    [TELEMETRY, ROLLUPS]
+        .into_iter()
+        .chain(crate::control::SCHEMA)
+        .chain([crate::incident::SCHEMA, crate::analyze::SCHEMA])
 }
 
 /// Brings a database from version `from` (0: empty) to [`VERSION`]. Runs inside the caller's transaction.

@@ -251,7 +251,8 @@ fn run_job(tx: &Transaction<'_>, state: &mut State, vitals: &Vitals, group: &mut
     }
     let done = match job {
         Job::Append { batch, ack, _room } => {
-            group.rows += batch.spans.len() + batch.logs.len() + batch.metrics.iter().map(|m| m.points.len()).sum::<usize>();
+            group.rows +=
+                batch.spans.len() + batch.logs.len() + batch.metrics.iter().map(|m| m.points.len()).sum::<usize>();
             let mut tally = Tally::at(group.tally.stamp);
             match state.append(tx, &batch, &mut tally) {
                 Ok(appended) => {

@@ -16,12 +16,8 @@ pub(in crate::ingest) fn logs(request: ExportLogsServiceRequest) -> Decoded {
             if scope.log_records.is_empty() {
                 continue;
             }
-            let origin = out.origin(
-                resource.resource.as_ref(),
-                &resource.schema_url,
-                scope.scope.as_ref(),
-                &scope.schema_url,
-            );
+            let origin =
+                out.origin(resource.resource.as_ref(), &resource.schema_url, scope.scope.as_ref(), &scope.schema_url);
             for record in scope.log_records {
                 match decode(&record, origin) {
                     Ok(row) => {

@@ -23,12 +23,8 @@ pub(in crate::ingest) fn metrics(request: ExportMetricsServiceRequest) -> Decode
             if scope.metrics.is_empty() {
                 continue;
             }
-            let origin = out.origin(
-                resource.resource.as_ref(),
-                &resource.schema_url,
-                scope.scope.as_ref(),
-                &scope.schema_url,
-            );
+            let origin =
+                out.origin(resource.resource.as_ref(), &resource.schema_url, scope.scope.as_ref(), &scope.schema_url);
             for metric in scope.metrics {
                 let row = decode(metric, origin, &mut out.refused);
                 out.batch.bytes += row.points.iter().map(|p| p.body.len() + p.attributes.len() + 150).sum::<usize>();

@@ -80,8 +80,7 @@ fn reasonable(attributes: &[KeyValue]) -> bool {
         match value {
             Some(Value::ArrayValue(a)) => left > 0 && a.values.iter().all(|v| deep(v.value.as_ref(), left - 1)),
             Some(Value::KvlistValue(l)) => {
-                left > 0
-                    && l.values.iter().all(|kv| deep(kv.value.as_ref().and_then(|v| v.value.as_ref()), left - 1))
+                left > 0 && l.values.iter().all(|kv| deep(kv.value.as_ref().and_then(|v| v.value.as_ref()), left - 1))
             }
             _ => true,
         }

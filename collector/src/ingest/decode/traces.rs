@@ -21,12 +21,8 @@ pub(in crate::ingest) fn traces(request: ExportTraceServiceRequest) -> Decoded {
             if scope.spans.is_empty() {
                 continue;
             }
-            let origin = out.origin(
-                resource.resource.as_ref(),
-                &resource.schema_url,
-                scope.scope.as_ref(),
-                &scope.schema_url,
-            );
+            let origin =
+                out.origin(resource.resource.as_ref(), &resource.schema_url, scope.scope.as_ref(), &scope.schema_url);
             for span in scope.spans {
                 let name = span.name.clone();
                 match decode(span, origin, &mut keys) {

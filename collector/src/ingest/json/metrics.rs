@@ -11,11 +11,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
 
 use super::reader::{Object, Read, attributes, resource, scope, whole};
 
-const TEMPORALITIES: [&str; 3] = [
-    "AGGREGATION_TEMPORALITY_UNSPECIFIED",
-    "AGGREGATION_TEMPORALITY_DELTA",
-    "AGGREGATION_TEMPORALITY_CUMULATIVE",
-];
+const TEMPORALITIES: [&str; 3] =
+    ["AGGREGATION_TEMPORALITY_UNSPECIFIED", "AGGREGATION_TEMPORALITY_DELTA", "AGGREGATION_TEMPORALITY_CUMULATIVE"];
 
 /// Reads a request.
 pub(in crate::ingest) fn metrics(body: &[u8]) -> Read<ExportMetricsServiceRequest> {

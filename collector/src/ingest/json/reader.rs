@@ -82,9 +82,8 @@ impl<'a> Object<'a> {
         match self.get(field) {
             Some(Value::String(name)) if name.parse::<i32>().is_err() => {
                 let at = names.iter().position(|n| n.eq_ignore_ascii_case(name));
-                at.and_then(|i| i32::try_from(i).ok()).ok_or_else(|| {
-                    bad(field, "a number or one of OTLP's names", &Value::String(name.clone()))
-                })
+                at.and_then(|i| i32::try_from(i).ok())
+                    .ok_or_else(|| bad(field, "a number or one of OTLP's names", &Value::String(name.clone())))
             }
             _ => self.i32(field),
         }
@@ -183,8 +182,7 @@ pub(super) fn any(o: Object<'_>) -> Read<AnyValue> {
     } else if let Some(values) = o.object("arrayValue", |a| a.each("values", any))? {
         Some(Any::ArrayValue(ArrayValue { values }))
     } else {
-        o.object("kvlistValue", |l| attributes(l, "values"))?
-            .map(|values| Any::KvlistValue(KeyValueList { values }))
+        o.object("kvlistValue", |l| attributes(l, "values"))?.map(|values| Any::KvlistValue(KeyValueList { values }))
     };
     Ok(AnyValue { value })
 }

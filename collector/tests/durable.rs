@@ -1,0 +1,130 @@
+//! What was acknowledged stays; what was sent twice counts once; files that are not ours are refused politely.
+
+use std::io::BufRead as _;
+use std::process::{Command, Stdio};
+
+use fuseboard_api::trace::TraceQuery;
+use fuseboard_collector::store::{OpenMode, Store};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+
+use crate::common::{EVER, SERVER, Stage, edge, lately, request, span};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sent_twice_counts_once() {
+    let stage = Stage::start().await;
+    let batch = request("shop", vec![span(1, 1, 0, SERVER, "GET /"), span(2, 1, 0, SERVER, "GET /")]);
+    for _ in 0..3 {
+        assert_eq!(stage.send(batch.clone()).await.partial_success, None);
+    }
+    assert_eq!(stage.totals().await.spans, 2);
+    assert_eq!(edge(&stage.board(lately()).await, "clients", "shop").stats.calls, 2);
+    // Also by another process of the collector.
+    let stage = Stage::over(stage.stop().await).await;
+    stage.send(batch).await;
+    assert_eq!(stage.totals().await.spans, 2);
+    assert_eq!(edge(&stage.board(lately()).await, "clients", "shop").stats.calls, 2);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn halves_that_wait_survive_a_restart() {
+    let stage = Stage::start().await;
+    stage.send(request("b", vec![span(1, 3, 2, SERVER, "work")])).await;
+    let stage = Stage::over(stage.stop().await).await;
+    stage.send(request("a", vec![span(1, 2, 1, crate::common::CLIENT, "call")])).await;
+    let board = stage.board(lately()).await;
+    assert_eq!(edge(&board, "a", "b").stats.calls, 1);
+    stage.stop().await;
+}
+
+/// A collector in a process of its own is killed while senders are busy. Everything that was acknowledged is in the file,
+/// once, and the file opens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_collector_loses_nothing_it_acknowledged() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("data.fuseboard");
+    let mut process = Command::new(env!("CARGO_BIN_EXE_fuseboard-collector"))
+        .arg("--data")
+        .arg(&file)
+        .args(["--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", "--control", "127.0.0.1:0", "--metrics", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the collector starts");
+    let mut line = String::new();
+    let stdout = process.stdout.take().expect("its output");
+    std::io::BufReader::new(stdout).read_line(&mut line).expect("a line");
+    let said: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    let address = format!("http://{}", said["otlp_grpc"].as_str().expect("an address"));
+    // Four senders until the line breaks; the first kills the collector after its fortieth acknowledgement.
+    let (acknowledged, mut enough) = tokio::sync::mpsc::channel(1000);
+    let mut senders = Vec::new();
+    for sender in 0..4u8 {
+        let (address, acknowledged) = (address.clone(), acknowledged.clone());
+        senders.push(tokio::spawn(async move {
+            let mut client = TraceServiceClient::connect(address).await.expect("connects");
+            for trace in 1..=200u8 {
+                let mut spans = vec![span(trace, 1, 0, SERVER, "root"), span(trace, 2, 1, 1, "inside")];
+                for span in &mut spans {
+                    span.trace_id[0] = sender + 1;
+                }
+                if client.export(request("shop", spans)).await.is_err() {
+                    return;
+                }
+                acknowledged.send((sender, trace)).await.expect("heard");
+            }
+        }));
+    }
+    drop(acknowledged);
+    let mut kept = Vec::new();
+    while let Some(ack) = enough.recv().await {
+        kept.push(ack);
+        if kept.len() == 40 {
+            process.kill().expect("killed");
+        }
+    }
+    process.wait().expect("gone");
+    assert!(kept.len() >= 40, "senders were busy");
+    let stage = Stage::over(dir).await;
+    let list = stage.traces(TraceQuery { range: EVER, limit: 10_000, ..TraceQuery::default() }).await;
+    for (sender, trace) in &kept {
+        let found = list.rows.iter().filter(|r| r.trace_id.0[0] == sender + 1 && r.trace_id.0[1] == *trace);
+        assert_eq!(found.map(|r| r.spans).collect::<Vec<_>>(), [2], "trace {trace} of sender {sender}");
+    }
+    // Rollups agree with rows: neither lost nor doubled.
+    assert_eq!(edge(&stage.board(lately()).await, "clients", "shop").stats.calls, list.rows.len() as u64);
+    assert_eq!(stage.totals().await.spans, list.rows.len() as u64 * 2);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_cannot_be_used_are_named_with_the_reason() {
+    let stage = Stage::start().await;
+    let refused = |path: &std::path::Path, mode| Store::open(path, mode).expect_err("refused").to_string();
+    let said = refused(&stage.file(), OpenMode::ReadWrite);
+    assert!(said.contains("is in use by another process"), "{said}");
+    let dir = stage.stop().await;
+    let text = dir.path().join("notes.txt");
+    std::fs::write(&text, "dear diary").expect("written");
+    for mode in [OpenMode::ReadWrite, OpenMode::ReadOnly] {
+        let said = refused(&text, mode);
+        assert!(said.contains("is not a Fuseboard file (it begins with \"dear diary\")"), "{said}");
+    }
+    let other = dir.path().join("other.db");
+    rusqlite::Connection::open(&other).expect("made").execute_batch("CREATE TABLE t (x)").expect("made");
+    assert!(refused(&other, OpenMode::ReadWrite).contains("a SQLite database of another program"));
+    let newer = dir.path().join("data.fuseboard");
+    rusqlite::Connection::open(&newer).expect("opened").pragma_update(None, "user_version", 99).expect("marked");
+    let said = refused(&newer, OpenMode::ReadOnly);
+    assert!(said.contains("newer Fuseboard (schema 99, this program knows 1)"), "{said}");
+    let said = refused(&dir.path().join("missing.fuseboard"), OpenMode::ReadOnly);
+    assert!(said.contains("cannot open") && said.contains("missing.fuseboard"), "{said}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = dir.path().join("new/dir/data.fuseboard");
+        drop(Store::open(&path, OpenMode::ReadWrite).expect("made"));
+        let mode = |p: &std::path::Path| std::fs::metadata(p).expect("there").permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().expect("a parent"))), (0o600, 0o700));
+    }
+}

@@ -1,0 +1,108 @@
+//! Input that makes no sense gets a sentence that helps, and stops nothing.
+
+use std::io::Write as _;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message as _;
+
+use crate::common::{SERVER, Stage, encoded, request, span};
+
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_spans_are_refused_by_name_and_the_rest_is_stored() {
+    let stage = Stage::start().await;
+    let mut no_trace = span(1, 1, 0, SERVER, "no trace");
+    no_trace.trace_id = vec![0; 16];
+    let mut no_end = span(1, 2, 0, SERVER, "no end");
+    no_end.end_time_unix_nano = 0;
+    let mut short = span(1, 3, 0, SERVER, "short");
+    short.span_id = vec![1, 2, 3];
+    let spans = vec![no_trace, no_end, short, span(1, 4, 0, SERVER, "good")];
+    let said = stage.send(request("shop", spans.clone())).await.partial_success.expect("something was refused");
+    assert_eq!(said.rejected_spans, 3);
+    for words in ["3 spans refused", "1 without an end time", "trace id is not 16 bytes, or all zeros", "\"no trace\""] {
+        assert!(said.error_message.contains(words), "{words:?} in {:?}", said.error_message);
+    }
+    let totals = stage.totals().await;
+    assert_eq!((totals.spans, totals.rejected), (1, 3));
+    // The same over HTTP, in both encodings.
+    let response = stage.post("/v1/traces", PROTOBUF, encoded(&request("shop", spans))).await;
+    assert_eq!(response.status(), 200);
+    let said = ExportTraceServiceResponse::decode(response.bytes().await.expect("a body")).expect("protobuf");
+    assert_eq!(said.partial_success.expect("refused").rejected_spans, 3);
+    let body = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00","spanId":"","name":"x"}]}]}]}"#;
+    let response = stage.post("/v1/traces", JSON, body).await;
+    let said: serde_json::Value = response.json().await.expect("JSON");
+    assert_eq!(said["partialSuccess"]["rejectedSpans"], "1");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_errors_have_a_status_and_a_sentence_in_the_requests_encoding() {
+    let stage = Stage::start().await;
+    let response = stage.post("/v1/traces", PROTOBUF, "not protobuf").await;
+    assert_eq!((response.status().as_u16(), &response.headers()["content-type"]), (400, &PROTOBUF.parse().expect("a value")));
+    let response = stage.post("/v1/logs", JSON, "{\"resourceLogs\": 3}").await;
+    assert_eq!(response.status(), 400);
+    let said: serde_json::Value = response.json().await.expect("JSON");
+    assert_eq!(said["code"], 3);
+    assert_eq!(said["message"], "field \"resourceLogs\" is 3; expected a list");
+    assert_eq!(stage.post("/v1/metrics", JSON, "{").await.status(), 400);
+    assert_eq!(stage.post("/v1/traces", "text/plain", "x").await.status(), 415);
+    let get = stage.http.get(stage.url("/v1/traces")).send().await.expect("an answer");
+    assert_eq!((get.status().as_u16(), &get.headers()["allow"]), (405, &"POST, OPTIONS".parse().expect("a value")));
+    assert_eq!(stage.post("/v2/traces", JSON, "{}").await.status(), 404);
+    let packed = stage.http.post(stage.url("/v1/traces")).header("content-type", JSON).header("content-encoding", "zstd");
+    assert_eq!(packed.body("x").send().await.expect("an answer").status(), 415);
+    // Empty requests are well.
+    for (kind, body) in [(PROTOBUF, ""), (JSON, "{}")] {
+        assert_eq!(stage.post("/v1/traces", kind, body).await.status(), 200);
+    }
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn packed_bodies_are_limited_after_unpacking() {
+    let stage = Stage::start().await;
+    let packed = |level, body: &[u8]| {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), level);
+        out.write_all(body).expect("packed");
+        out.finish().expect("packed")
+    };
+    let send = async |encoding: &str, body: Vec<u8>| {
+        let request = stage.http.post(stage.url("/v1/traces")).header("content-type", JSON);
+        request.header("content-encoding", encoding).body(body).send().await.expect("an answer")
+    };
+    let bomb = packed(flate2::Compression::best(), &vec![b' '; 65 * 1024 * 1024]);
+    assert!(bomb.len() < 100_000);
+    assert_eq!(send("gzip", bomb).await.status(), 413);
+    assert_eq!(send("gzip", b"no gzip".to_vec()).await.status(), 400);
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    zlib.write_all(b"{}").expect("packed");
+    assert_eq!(send("deflate", zlib.finish().expect("packed")).await.status(), 200);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn browsers_on_this_machine_may_send() {
+    let stage = Stage::start().await;
+    let preflight = async |origin: &str| {
+        stage
+            .http
+            .request(reqwest::Method::OPTIONS, stage.url("/v1/traces"))
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "content-type")
+            .send()
+            .await
+            .expect("an answer")
+    };
+    let local = preflight("http://localhost:5173").await;
+    assert_eq!(local.headers()["access-control-allow-origin"], "http://localhost:5173");
+    assert_eq!(local.headers()["access-control-allow-headers"], "content-type");
+    assert!(preflight("https://evil.example").await.headers().get("access-control-allow-origin").is_none());
+    assert!(preflight("http://localhost.evil.example").await.headers().get("access-control-allow-origin").is_none());
+    stage.stop().await;
+}
