@@ -1,0 +1,253 @@
+//! Where the words on the links stand: near their own link, never over a card, a switch or another label, and over other
+//! links only when there is no other place. Worse links choose first.
+
+use std::collections::HashMap;
+
+use egui::{Pos2, Rect, Vec2, vec2};
+
+use super::wires::Wire;
+
+/// Edge of a cell of the grid, in points.
+const CELL: f32 = 72.0;
+/// Beyond this many links other links no longer count as obstacles, and only so many get labels.
+const DENSE: usize = 500;
+
+/// What wants a label.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Wish {
+    /// Index of the wire.
+    pub(crate) wire: usize,
+    /// Size with both lines.
+    pub(crate) full: Vec2,
+    /// Size with the first line only.
+    pub(crate) short: Vec2,
+    /// Larger chooses first.
+    pub(crate) weight: f32,
+}
+
+/// A place for a label.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Label {
+    /// Where.
+    pub(crate) rect: Rect,
+    /// Whether there is room for the first line only.
+    pub(crate) short: bool,
+}
+
+/// Gives every wish a place, or none; in the order of the wires. No label stands over what is `solid`.
+pub(crate) fn place(wishes: &[Wish], wires: &[Wire], solid: &[Rect]) -> Vec<Option<Label>> {
+    let mut grid = Grid::default();
+    for rect in solid {
+        grid.block(rect.expand(2.0));
+    }
+    if wires.len() <= DENSE {
+        for (i, wire) in wires.iter().enumerate() {
+            for pair in wire.points.windows(2) {
+                grid.run(i, pair[0], pair[1]);
+            }
+        }
+    }
+    let mut order: Vec<&Wish> = wishes.iter().collect();
+    order.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.wire.cmp(&b.wire)));
+    let mut labels = vec![None; wires.len()];
+    for wish in order.into_iter().take(DENSE) {
+        let Some(wire) = wires.get(wish.wire) else { continue };
+        let full = best(wish.wire, wire, wish.full, &grid);
+        let short = || best(wish.wire, wire, wish.short, &grid);
+        // Crossing another link costs 10: rather one line in the clear than two across.
+        let chosen = match full {
+            Some((rect, cost)) if cost < 10.0 => Some(Label { rect, short: false }),
+            Some((rect, cost)) => match short() {
+                Some((small, less)) if less + 6.0 < cost => Some(Label { rect: small, short: true }),
+                _ => Some(Label { rect, short: false }),
+            },
+            None => short().map(|(rect, _)| Label { rect, short: true }),
+        };
+        if let Some(label) = chosen {
+            grid.block(label.rect.expand2(vec2(3.0, 1.0)));
+            labels[wish.wire] = Some(label);
+        }
+    }
+    labels
+}
+
+/// The cheapest free place along a wire.
+fn best(me: usize, wire: &Wire, size: Vec2, grid: &Grid) -> Option<(Rect, f32)> {
+    let mut best: Option<(Rect, f32)> = None;
+    for (anchor, share) in anchors(wire) {
+        let above = size.y / 2.0 + 5.0;
+        let aside = size.x / 2.0 + 8.0;
+        let offsets = [
+            (Vec2::ZERO, 0.0),
+            (vec2(0.0, -above), 1.5),
+            (vec2(0.0, above), 2.0),
+            (vec2(aside, 0.0), 3.0),
+            (vec2(-aside, 0.0), 3.5),
+            (vec2(aside, -above), 5.0),
+            (vec2(aside, above), 5.0),
+            (vec2(-aside, -above), 5.5),
+            (vec2(-aside, above), 5.5),
+        ];
+        for (offset, cost) in offsets {
+            let cost = cost + (share - 0.5).abs() * 6.0;
+            if best.is_some_and(|(_, b)| b <= cost) {
+                continue;
+            }
+            let rect = Rect::from_center_size(anchor + offset, size);
+            let rect = Rect::from_min_size(rect.min.round(), size);
+            if let Some(crossed) = grid.cost(me, rect) {
+                let cost = cost + crossed;
+                if best.is_none_or(|(_, b)| cost < b) {
+                    best = Some((rect, cost));
+                }
+            }
+        }
+    }
+    best
+}
+
+/// Points along the free part of a wire, with the share of its length that lies before them.
+fn anchors(wire: &Wire) -> Vec<(Pos2, f32)> {
+    let free = wire.points.get(wire.free_from..).unwrap_or_default();
+    let total: f32 = free.windows(2).map(|p| p[0].distance(p[1])).sum();
+    let mut anchors = Vec::with_capacity(16);
+    let steps = (total / 16.0).clamp(6.0, 24.0);
+    let (mut run, mut next) = (0.0, 1.0);
+    for pair in free.windows(2) {
+        let length = pair[0].distance(pair[1]);
+        while length > 0.0 && next < steps && run + length >= total * next / steps {
+            let t = (total * next / steps - run) / length;
+            anchors.push((pair[0].lerp(pair[1], t), next / steps));
+            next += 1.0;
+        }
+        run += length;
+    }
+    anchors
+}
+
+/// What is where, by cell.
+#[derive(Default)]
+struct Grid {
+    blocks: HashMap<(i32, i32), Vec<Rect>>,
+    runs: HashMap<(i32, i32), Vec<(usize, Pos2, Pos2)>>,
+}
+
+fn cells(rect: Rect) -> impl Iterator<Item = (i32, i32)> {
+    let cell = |v: f32| (v / CELL).floor() as i32;
+    let (x, y) = (cell(rect.left())..=cell(rect.right()), cell(rect.top())..=cell(rect.bottom()));
+    x.flat_map(move |x| y.clone().map(move |y| (x, y)))
+}
+
+impl Grid {
+    fn block(&mut self, rect: Rect) {
+        for cell in cells(rect) {
+            self.blocks.entry(cell).or_default().push(rect);
+        }
+    }
+
+    fn run(&mut self, wire: usize, a: Pos2, b: Pos2) {
+        for cell in cells(Rect::from_two_pos(a, b)) {
+            self.runs.entry(cell).or_default().push((wire, a, b));
+        }
+    }
+
+    /// What a label there would cost: `None` over something solid, else 10 for each other link it hides.
+    fn cost(&self, me: usize, rect: Rect) -> Option<f32> {
+        let mut hidden: Vec<usize> = Vec::new();
+        let around = rect.expand(2.0);
+        for cell in cells(around) {
+            if self.blocks.get(&cell).is_some_and(|b| b.iter().any(|b| b.intersects(rect))) {
+                return None;
+            }
+            for (wire, a, b) in self.runs.get(&cell).into_iter().flatten() {
+                if *wire != me && !hidden.contains(wire) && crosses(around, *a, *b) {
+                    hidden.push(*wire);
+                }
+            }
+        }
+        Some(hidden.len() as f32 * 10.0)
+    }
+}
+
+/// Whether a line from `a` to `b` touches `rect` (Liang and Barsky 1984).
+fn crosses(rect: Rect, a: Pos2, b: Pos2) -> bool {
+    let d = b - a;
+    let (mut from, mut to) = (0.0_f32, 1.0_f32);
+    for (p, q) in [(-d.x, a.x - rect.left()), (d.x, rect.right() - a.x), (-d.y, a.y - rect.top()), (d.y, rect.bottom() - a.y)] {
+        if p == 0.0 {
+            if q < 0.0 {
+                return false;
+            }
+        } else if p < 0.0 {
+            from = from.max(q / p);
+        } else {
+            to = to.min(q / p);
+        }
+    }
+    from <= to
+}
+
+#[cfg(test)]
+mod tests {
+    use egui::pos2;
+
+    use super::*;
+
+    fn line(from: (f32, f32), to: (f32, f32)) -> Wire {
+        let (a, b) = (pos2(from.0, from.1), pos2(to.0, to.1));
+        Wire { points: (0..=10).map(|i| a.lerp(b, i as f32 / 10.0)).collect(), switch: None, free_from: 0 }
+    }
+
+    fn wish(wire: usize, weight: f32) -> Wish {
+        Wish { wire, full: vec2(90.0, 26.0), short: vec2(60.0, 13.0), weight }
+    }
+
+    #[test]
+    fn alone_a_label_stands_in_the_middle() {
+        let labels = place(&[wish(0, 1.0)], &[line((0.0, 0.0), (200.0, 0.0))], &[]);
+        assert_eq!(labels[0].unwrap().rect.center(), pos2(100.0, 0.0));
+    }
+
+    #[test]
+    fn labels_overlap_nothing() {
+        let cards: Vec<Rect> = (0..6)
+            .flat_map(|r| [0.0, 260.0].map(|x| Rect::from_min_size(pos2(x, r as f32 * 84.0), vec2(132.0, 54.0))))
+            .collect();
+        let wires: Vec<Wire> =
+            (0..6).flat_map(|a| (0..3).map(move |b| line((132.0, a as f32 * 84.0 + 27.0), (260.0, ((a * b + 1) % 6) as f32 * 84.0 + 27.0)))).collect();
+        let wishes: Vec<Wish> = (0..wires.len()).map(|i| wish(i, i as f32)).collect();
+        let labels = place(&wishes, &wires, &cards);
+        let placed: Vec<Rect> = labels.iter().flatten().map(|l| l.rect).collect();
+        assert!(placed.len() >= 6, "only {} of {} found a place", placed.len(), wires.len());
+        for (i, a) in placed.iter().enumerate() {
+            assert!(cards.iter().all(|c| !c.intersects(*a)), "{a:?} over a card");
+            assert!(placed[i + 1..].iter().all(|b| !b.intersects(*a)), "{a:?} over another label");
+        }
+    }
+
+    #[test]
+    fn a_label_avoids_another_link_where_it_can() {
+        let wires = [line((0.0, 0.0), (200.0, 0.0)), line((100.0, -80.0), (100.0, 80.0))];
+        let labels = place(&[wish(0, 1.0)], &wires, &[]);
+        let rect = labels[0].unwrap().rect;
+        assert!(!rect.expand(1.0).x_range().contains(100.0), "{rect:?} hides the other link");
+    }
+
+    #[test]
+    fn where_there_is_no_room_for_two_lines_there_is_one() {
+        let cards = [Rect::from_min_max(pos2(-50.0, -60.0), pos2(250.0, -9.0)), Rect::from_min_max(pos2(-50.0, 9.0), pos2(250.0, 60.0))];
+        let wire = line((0.0, 0.0), (200.0, 0.0));
+        let label = place(&[wish(0, 1.0)], std::slice::from_ref(&wire), &cards.map(|c| c.shrink2(vec2(0.0, 4.0))))[0].unwrap();
+        assert!(label.short);
+        assert_eq!(place(&[wish(0, 1.0)], &[wire], &cards.map(|c| c.expand2(vec2(0.0, 8.0))))[0], None, "or none");
+    }
+
+    #[test]
+    fn a_line_crosses_a_box_or_not() {
+        let rect = Rect::from_min_max(pos2(0.0, 0.0), pos2(10.0, 10.0));
+        assert!(crosses(rect, pos2(-5.0, 5.0), pos2(15.0, 5.0)));
+        assert!(crosses(rect, pos2(-5.0, -5.0), pos2(15.0, 15.0)));
+        assert!(!crosses(rect, pos2(-5.0, 5.0), pos2(5.0, -7.0)));
+        assert!(!crosses(rect, pos2(11.0, 0.0), pos2(11.0, 10.0)));
+    }
+}

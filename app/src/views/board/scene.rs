@@ -1,0 +1,341 @@
+//! Everything about a board that does not depend on the pointer: what is shown, where it stands, what is written on it. Made
+//! once for each picture and room; painting only looks it up.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use egui::{Rect, Vec2, vec2};
+use fuseboard_api::graph::Board;
+
+use super::compare;
+use super::labels::{self, Label, Wish};
+use super::layout::{Graph, Layout};
+use super::merge::{Grouping, Link, Merged, merge, rank};
+use super::wires::{Course, Spread, course};
+use crate::widgets::{Tone, format};
+
+/// Around what the board is narrowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Focus {
+    /// Names of services in its middle.
+    pub(crate) middle: Vec<String>,
+    /// How many calls away something may be.
+    pub(crate) hops: u32,
+}
+
+/// What a scene was made from; an equal one needs no new scene.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Key {
+    /// The picture.
+    pub(crate) version: u64,
+    /// The earlier picture that it is compared with.
+    pub(crate) before: Option<u64>,
+    /// How edges are merged.
+    pub(crate) grouping: Grouping,
+    /// Text in a service's or operation's name, lower case.
+    pub(crate) text: String,
+    /// Only edges that changed.
+    pub(crate) only_changed: bool,
+    /// Only what is near.
+    pub(crate) focus: Option<Focus>,
+    /// The room that it should fill; `None` keeps the spread of the scene before.
+    pub(crate) room: Option<Vec2>,
+    /// Counts up when a new layout is asked for.
+    pub(crate) laid_out: u32,
+}
+
+impl Key {
+    fn shows_all(&self) -> bool {
+        self.text.is_empty() && !self.only_changed && self.focus.is_none()
+    }
+}
+
+/// The words on a link.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Words {
+    /// Its operation, where links are operations.
+    pub(crate) operation: String,
+    /// `131/s`.
+    pub(crate) rate: String,
+    /// `38%`; empty without errors.
+    pub(crate) errors: String,
+    /// `p95 800`, or what changed; empty for queues.
+    pub(crate) p95: String,
+    /// `800 ms`: the timeout that limits it.
+    pub(crate) limit: String,
+    /// Whether the p95 comes near its limit.
+    pub(crate) near: bool,
+}
+
+/// A board ready for painting.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Scene {
+    /// What it was made from.
+    pub(crate) key: Key,
+    /// The picture.
+    pub(crate) board: Arc<Board>,
+    /// Boxes and links.
+    pub(crate) merged: Merged,
+    /// The spread over the room.
+    pub(crate) spread: Spread,
+    /// The zoom at which everything is seen.
+    pub(crate) zoom: f32,
+    /// Rectangles and curves.
+    pub(crate) course: Course,
+    /// One for each link.
+    pub(crate) words: Vec<Words>,
+    /// One for each link.
+    pub(crate) labels: Vec<Option<Label>>,
+    /// The layout of everything, to begin the next one with.
+    pub(crate) places: (Graph, Layout),
+    /// Edges that the filters hide.
+    pub(crate) hidden: usize,
+}
+
+/// What a scene is made from.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// What identifies it.
+    pub(crate) key: Key,
+    /// The picture.
+    pub(crate) board: Arc<Board>,
+    /// The earlier picture.
+    pub(crate) before: Option<Arc<Board>>,
+}
+
+impl Source {
+    /// Makes the scene; everything keeps its place in `old`.
+    pub(crate) fn make(self, old: Option<&Scene>) -> Scene {
+        let Self { key, board, before } = self;
+        let changes = before.as_ref().map(|b| compare::changes(&board, b));
+        let shown = shown(&key, &board, changes.as_deref());
+        let hidden = shown.iter().filter(|s| !**s).count();
+        let all = merge(&board, key.grouping, &|_| true);
+        let places = layout_all(&key, &all, old);
+        let (merged, graph, layout) = if key.shows_all() || hidden == 0 {
+            (all, places.0.clone(), places.1.clone())
+        } else {
+            let merged = merge(&board, key.grouping, &|i| shown[i]);
+            let graph = merged.graph();
+            let at: HashMap<&str, f32> =
+                places.0.nodes.iter().zip(&places.1.places).map(|(n, p)| (n.name.as_str(), p.y)).collect();
+            let layout = Layout::full(&graph, &|i| at.get(graph.nodes[i].name.as_str()).copied());
+            (merged, graph, layout)
+        };
+        let words: Vec<Words> = merged.links.iter().map(|l| words(l, &board, key.grouping, changes.as_deref())).collect();
+        let (spread, zoom) = match (key.room, old) {
+            (None, Some(old)) if old.spread.left.len() >= layout.columns as usize => (old.spread.clone(), old.zoom),
+            (room, _) => Spread::fit(&layout, &gaps(&merged, &layout, &words), room.unwrap_or(vec2(960.0, 600.0))),
+        };
+        let course = course(&merged, &graph, &layout, &spread);
+        let labels = place_labels(&merged, &course, &words);
+        Scene { key, board, merged, spread, zoom, course, words, labels, places, hidden }
+    }
+}
+
+fn layout_all(key: &Key, all: &Merged, old: Option<&Scene>) -> (Graph, Layout) {
+    let graph = all.graph();
+    let layout = match old {
+        Some(old) if old.key.laid_out == key.laid_out => {
+            if old.places.0 == graph {
+                old.places.1.clone()
+            } else {
+                Layout::follow(&graph, &old.places.0, &old.places.1)
+            }
+        }
+        _ => Layout::full(&graph, &|_| None),
+    };
+    (graph, layout)
+}
+
+/// For each edge whether the filters let it through.
+fn shown(key: &Key, board: &Board, changes: Option<&[Option<String>]>) -> Vec<bool> {
+    let near = key.focus.as_ref().map(|f| within(board, f));
+    board
+        .edges
+        .iter()
+        .enumerate()
+        .map(|(i, edge)| {
+            let k = &edge.key;
+            let has = |s: &str| s.to_lowercase().contains(&key.text);
+            let text = key.text.is_empty() || has(&k.caller) || has(&k.callee) || has(&k.operation);
+            let close = near.as_ref().is_none_or(|n| n.contains(k.caller.as_str()) && n.contains(k.callee.as_str()));
+            let changed = !key.only_changed || changes.is_none_or(|c| c.get(i).is_some_and(Option::is_some));
+            text && close && changed
+        })
+        .collect()
+}
+
+/// Names within so many calls of the middle, upward and downward.
+fn within<'a>(board: &'a Board, focus: &'a Focus) -> HashSet<&'a str> {
+    let mut near: HashSet<&str> = focus.middle.iter().map(String::as_str).collect();
+    for _ in 0..focus.hops {
+        let more: Vec<&str> = board
+            .edges
+            .iter()
+            .flat_map(|e| {
+                let (a, b) = (e.key.caller.as_str(), e.key.callee.as_str());
+                [near.contains(a).then_some(b), near.contains(b).then_some(a)]
+            })
+            .flatten()
+            .collect();
+        near.extend(more);
+    }
+    near
+}
+
+fn words(link: &Link, board: &Board, grouping: Grouping, changes: Option<&[Option<String>]>) -> Words {
+    let first = link.edges.first().and_then(|e| board.edges.get(*e as usize));
+    let operation = match (grouping, first) {
+        (Grouping::Operations, Some(edge)) => short_operation(&edge.key.operation),
+        _ => String::new(),
+    };
+    let ratio = link.stats.error_ratio();
+    let errors = if ratio >= 0.001 { format::percent(ratio) } else { String::new() };
+    let mut words = Words { operation, rate: format::rate(link.stats.rate()), errors, near: link.near_timeout(), ..Words::default() };
+    if let Some(changes) = changes {
+        let told = link.edges.iter().find_map(|e| changes.get(*e as usize).and_then(Option::as_ref));
+        words.p95 = told.cloned().unwrap_or_default();
+        return words;
+    }
+    let Some(p95) = link.stats.quantile(0.95).filter(|_| !link.asynchronous) else { return words };
+    let p95 = p95.as_secs_f64() * 1000.0;
+    match link.timeout_ms {
+        Some(limit) => {
+            words.p95 = format!("p95 {}", compare::short_ms(p95));
+            words.limit = limit_words(limit);
+        }
+        None => words.p95 = format!("p95 {}", format::millis(p95)),
+    }
+    words
+}
+
+/// A limit in the shortest exact words: `800 ms`, `2 s`.
+pub(crate) fn limit_words(ms: u64) -> String {
+    if ms >= 1000 && ms % 1000 == 0 { format!("{} s", format::count(ms / 1000)) } else { format!("{} ms", format::count(ms)) }
+}
+
+/// The last part of an operation's name, at most 16 letters.
+pub(crate) fn short_operation(name: &str) -> String {
+    let last = name.rsplit(['/', '.']).find(|p| !p.is_empty()).unwrap_or(name);
+    let words = if name.contains(' ') { name } else { last };
+    if words.chars().count() <= 16 { words.to_owned() } else { words.chars().take(15).chain(['…']).collect() }
+}
+
+/// Size of a label with both lines and with the first only. Mono letters are 0.6 of their size wide.
+fn sizes(words: &Words) -> (Vec2, Vec2) {
+    let letters = |s: &str| s.chars().count() as f32;
+    let apart = |s: &str| if s.is_empty() { 0.0 } else { letters(s) + 1.0 };
+    let first = (letters(&words.rate) + apart(&words.errors) + apart(&words.operation)) * 6.3 + 8.0;
+    let limit = if words.limit.is_empty() { 0.0 } else { letters(&words.limit) * 6.0 + 9.0 };
+    let second = if words.p95.is_empty() { 0.0 } else { letters(&words.p95) * 6.0 + limit + 8.0 };
+    let full = if second > 0.0 { vec2(first.max(second), 28.0) } else { vec2(first, 15.0) };
+    (full.ceil(), vec2(first.ceil(), 15.0))
+}
+
+/// The gap that each column would like after it: room for the switch and the widest label.
+fn gaps(merged: &Merged, layout: &Layout, words: &[Words]) -> Vec<f32> {
+    let mut gaps = vec![0.0_f32; layout.columns as usize];
+    for (link, words) in merged.links.iter().zip(words).filter(|(l, _)| l.from != l.to) {
+        let column = |i: u32| layout.places.get(i as usize).map_or(0, |p| p.column);
+        let left = column(link.from).min(column(link.to)) as usize;
+        let switch = if link.switch.is_some() { 34.0 } else { 0.0 };
+        if let Some(gap) = gaps.get_mut(left) {
+            *gap = gap.max((sizes(words).0.x + 16.0 + switch).min(170.0));
+        }
+    }
+    gaps
+}
+
+fn place_labels(merged: &Merged, course: &Course, words: &[Words]) -> Vec<Option<Label>> {
+    let mut solid: Vec<Rect> = course.cards.clone();
+    for (link, wire) in merged.links.iter().zip(&course.wires) {
+        let Some(switch) = wire.switch else { continue };
+        let share = link.switch.as_ref().and_then(super::merge::Switch::share).is_some();
+        solid.push(if share { switch.with_max_x(switch.right() + 22.0) } else { switch });
+    }
+    let wishes: Vec<Wish> = merged
+        .links
+        .iter()
+        .zip(words)
+        .enumerate()
+        .filter(|(_, (link, _))| link.stats.calls > 0)
+        .map(|(wire, (link, words))| {
+            let (full, short) = sizes(words);
+            let bad = f32::from(rank(link.tone()));
+            let weight = if link.tone() == Tone::Well { 0.0 } else { bad * 1e6 } + link.stats.rate() as f32;
+            Wish { wire, full, short, weight }
+        })
+        .collect();
+    labels::place(&wishes, &course.wires, &solid)
+}
+
+#[cfg(test)]
+mod tests {
+    use fuseboard_api::graph::{Edge, EdgeKey};
+    use fuseboard_api::stats::Stats;
+
+    use super::*;
+
+    fn board(edges: &[(&str, &str)]) -> Arc<Board> {
+        let edge = |(a, b): &(&str, &str)| {
+            let mut stats = Stats { seconds: 10.0, calls: 100, ..Stats::default() };
+            stats.latency.record(7_000_000);
+            Edge { key: EdgeKey::new(*a, *b, "shop.v1.Shop/Do"), stats, attempt_timeout_ms: Some(2000), ..Edge::default() }
+        };
+        Arc::new(Board { edges: edges.iter().map(edge).collect(), ..Board::default() })
+    }
+
+    fn key(version: u64) -> Key {
+        Key {
+            version,
+            before: None,
+            grouping: Grouping::Services,
+            text: String::new(),
+            only_changed: false,
+            focus: None,
+            room: Some(vec2(900.0, 500.0)),
+            laid_out: 0,
+        }
+    }
+
+    const CHAIN: &[(&str, &str)] = &[("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"), ("x", "y"), ("b", "y"), ("c", "z")];
+
+    #[test]
+    fn focus_shows_what_is_near_on_both_sides() {
+        let focus = Some(Focus { middle: vec!["c".to_owned()], hops: 1 });
+        let scene = Source { key: Key { focus, ..key(1) }, board: board(CHAIN), before: None }.make(None);
+        let names: Vec<&str> = scene.merged.boxes.iter().map(|b| b.name.as_str()).collect();
+        assert_eq!((names, scene.hidden), (vec!["b", "c", "d", "z"], 4));
+    }
+
+    #[test]
+    fn filters_come_and_go_without_moving_anything() {
+        let first = Source { key: key(1), board: board(CHAIN), before: None }.make(None);
+        let narrowed = Source { key: Key { text: "x".to_owned(), ..key(1) }, board: board(CHAIN), before: None }.make(Some(&first));
+        assert_eq!(narrowed.merged.boxes.len(), 2);
+        let again = Source { key: key(2), board: board(CHAIN), before: None }.make(Some(&narrowed));
+        assert_eq!(again.course.cards, first.course.cards);
+    }
+
+    #[test]
+    fn a_picture_with_one_more_service_moves_nobody_while_the_spread_is_kept() {
+        let first = Source { key: key(1), board: board(CHAIN), before: None }.make(None);
+        let mut more = CHAIN.to_vec();
+        more.push(("c", "zz"));
+        let second = Source { key: Key { room: None, ..key(2) }, board: board(&more), before: None }.make(Some(&first));
+        for (card, b) in first.course.cards.iter().zip(&first.merged.boxes) {
+            let now = second.merged.boxes.iter().position(|n| n.name == b.name).unwrap();
+            assert_eq!(second.course.cards[now], *card, "{}", b.name);
+        }
+    }
+
+    #[test]
+    fn words_are_short_and_exact() {
+        let scene = Source { key: key(1), board: board(&[("a", "b")]), before: None }.make(None);
+        let words = &scene.words[0];
+        assert_eq!((words.rate.as_str(), words.p95.as_str(), words.limit.as_str()), ("10/s", "p95 7.1", "2 s"));
+        assert_eq!([limit_words(800), limit_words(1500), limit_words(60_000)], ["800 ms", "1,500 ms", "60 s"]);
+        assert_eq!(["shop.v1.Shop/Place", "POST /authorize", "publish"].map(short_operation), ["Place", "POST /authorize", "publish"]);
+    }
+}
