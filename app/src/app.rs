@@ -16,12 +16,13 @@ mod top;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fuseboard_api::UnixNanos;
+use fuseboard_api::graph::EdgeKey;
+use fuseboard_api::{TraceId, UnixNanos};
 
 use crate::command::Commands;
 use crate::link::Door;
 use crate::model::{Model, Overlay, SourceKind, ThemeChoice, View, Want};
-use crate::time::Zone;
+use crate::time::{Cursor, Zone};
 use crate::views::{self, States};
 use crate::widgets::{self, tokens};
 
@@ -65,6 +66,12 @@ pub struct Settings {
     pub read_only: bool,
     /// Marks the source as production: the top bar says so.
     pub production: bool,
+    /// The instant shown; without one the newest is followed.
+    pub at: Option<UnixNanos>,
+    /// The edge that is chosen.
+    pub edge: Option<EdgeKey>,
+    /// The trace that is open.
+    pub trace: Option<TraceId>,
 }
 
 /// Narrower than this, the inspector lies over the view.
@@ -91,7 +98,7 @@ pub struct App {
 impl App {
     /// A console in front of `door`.
     pub(crate) fn new(door: Box<dyn Door>, settings: Settings, clock: Clock) -> Self {
-        let model = Model {
+        let mut model = Model {
             view: settings.view,
             source: settings.source,
             source_kind: settings.kind,
@@ -102,6 +109,11 @@ impl App {
             production: settings.production,
             ..Model::default()
         };
+        model.selection.edge = settings.edge;
+        model.selection.trace = settings.trace;
+        if let Some(at) = settings.at {
+            model.time.cursor = Cursor::Paused { at };
+        }
         Self {
             model,
             states: States::default(),

@@ -1,3 +1,6 @@
 //! All end-to-end tests and tidy checks, in one binary.
 
+mod control;
+mod replay;
 mod tidy;
+mod traces;

@@ -1,3 +1,4 @@
 //! End-to-end tests, the shared stage, tidy checks.
 
 pub mod codegen;
+pub mod stage;

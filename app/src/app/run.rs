@@ -36,7 +36,7 @@ pub enum NoWindow {
     Link(#[source] std::io::Error),
     /// The system refused a window.
     #[error("the system gives no window: {0}. The console needs OpenGL 2.1 or later (libgl1 or libegl1 with libgl1-mesa-dri)")]
-    Window(#[source] eframe::Error),
+    Window(String),
 }
 
 /// Opens the window onto `source` and returns when it is closed. Must be called on the main thread.
@@ -85,7 +85,7 @@ pub fn run(source: Source, options: Options) -> Result<(), NoWindow> {
     );
     match (failed, result) {
         (Some(error), _) => Err(NoWindow::Link(error)),
-        (None, Err(error)) => Err(NoWindow::Window(error)),
+        (None, Err(error)) => Err(NoWindow::Window(error.to_string())),
         (None, Ok(())) => Ok(()),
     }
 }

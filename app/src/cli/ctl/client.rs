@@ -25,9 +25,19 @@ impl Client {
         Ok(Self { runtime, http: reqwest::Client::new(), url })
     }
 
+    /// The collector's address as it is asked.
+    pub(in crate::cli) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Asks as of now.
     pub(in crate::cli) fn ask(&self, question: Question) -> Result<Answer> {
-        let answered: Answered = self.json(self.http.post(self.at("/v1/ask")).json(&Ask { question, as_of: None }))?;
+        self.ask_as_of(question, None)
+    }
+
+    /// Asks as of an instant.
+    pub(in crate::cli) fn ask_as_of(&self, question: Question, as_of: Option<UnixNanos>) -> Result<Answer> {
+        let answered: Answered = self.json(self.http.post(self.at("/v1/ask")).json(&Ask { question, as_of }))?;
         Ok(answered.answer)
     }
 
