@@ -17,7 +17,7 @@ mod sql;
 mod write;
 
 pub(crate) use audit::Entry;
-pub(crate) use fleet::{ControlService, MAX_MESSAGE};
+pub(crate) use fleet::{ControlService, MAX_MESSAGE, keep_breakers_whole};
 pub(crate) use overrides::{lasting, short};
 pub(crate) use revisions::Author;
 pub(crate) use sql::{signed, unsigned};

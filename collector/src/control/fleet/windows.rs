@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
+use fuseboard_api::UnixNanos;
 use fuseboard_policy::wire::v1::{BreakerStatus, WindowCall};
 use prost::Message;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Transaction, params};
 
 /// So many breakers are remembered; beyond, all are forgotten and the next reports store whole windows.
 const REMEMBERED: usize = 5_000;
@@ -53,9 +54,13 @@ pub(crate) fn stored_window(bytes: &[u8]) -> Vec<WindowCall> {
 /// # Errors
 /// Only the database's own.
 pub(crate) fn last_calls(conn: &Connection, breaker: i64, report: i64, n: usize) -> rusqlite::Result<Vec<WindowCall>> {
-    let mut select = conn.prepare_cached(
-        "SELECT calls FROM breaker_reports WHERE breaker = ?1 AND id <= ?2 AND new_calls > 0 ORDER BY id DESC",
-    )?;
+    calls_up_to(conn, "breaker_reports", breaker, report, n)
+}
+
+fn calls_up_to(conn: &Connection, table: &str, breaker: i64, report: i64, n: usize) -> rusqlite::Result<Vec<WindowCall>> {
+    let mut select = conn.prepare_cached(&format!(
+        "SELECT calls FROM {table} WHERE breaker = ?1 AND id <= ?2 AND new_calls > 0 ORDER BY id DESC",
+    ))?;
     let mut rows = select.query(params![breaker, report])?;
     let mut newest_first = Vec::with_capacity(n);
     while newest_first.len() < n
@@ -67,6 +72,27 @@ pub(crate) fn last_calls(conn: &Connection, breaker: i64, report: i64, n: usize)
     newest_first.truncate(n);
     newest_first.reverse();
     Ok(newest_first)
+}
+
+/// In a file that begins at `from`, where `source` is the one it was cut from: the newest report of each breaker before
+/// that gets its whole window, since the reports that held the rest of it are left behind.
+///
+/// # Errors
+/// Only the database's own.
+pub(crate) fn keep_breakers_whole(tx: &Transaction<'_>, from: UnixNanos) -> rusqlite::Result<()> {
+    let mut select = tx.prepare("SELECT id, breaker, window_calls FROM main.breaker_reports WHERE arrival <= ?1")?;
+    let first: Vec<(i64, i64, i64)> = select
+        .query_map([from.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (id, breaker, calls) in first {
+        let window = calls_up_to(tx, "source.breaker_reports", breaker, id, usize::try_from(calls).unwrap_or(0))?;
+        tx.prepare_cached("UPDATE main.breaker_reports SET new_calls = ?2, calls = ?3 WHERE id = ?1")?.execute(params![
+            id,
+            i64::try_from(window.len()).unwrap_or(i64::MAX),
+            encode(window)
+        ])?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::breakers::transitions;
 use super::changes::changes;
 use super::fleet::presence;
 use crate::control::short;
-use crate::{analyze, incident};
+use crate::{analyze, incident, query};
 
 /// Instances whose breakers change alike within this time make one mark.
 const TOGETHER: Duration = Duration::from_secs(2);
@@ -27,6 +27,7 @@ pub(crate) fn marks(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> ru
     marks.extend(lost(conn, range, as_of)?);
     marks.extend(analyze::marks(conn, range, as_of)?);
     marks.extend(incident::marks(conn, range, as_of)?);
+    marks.extend(query::deployments(conn, range, as_of)?);
     marks.sort_by(|a, b| (a.at, a.kind, &a.text).cmp(&(b.at, b.kind, &b.text)));
     Ok(marks)
 }
