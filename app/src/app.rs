@@ -1,6 +1,5 @@
 //! The window: it takes what came, runs commands, moves the cursor, and paints the frame around the view in front.
 
-mod flip;
 mod help;
 mod host;
 mod keys;
@@ -92,7 +91,7 @@ pub struct App {
     dressed: bool,
     palette: palette::Palette,
     strip: strip::State,
-    flip: Option<flip::Flip>,
+    flip: Option<views::Flip>,
 }
 
 impl App {
@@ -154,6 +153,16 @@ impl App {
         self.set_clock();
         self.ask();
         self.plan_repaint(ctx);
+    }
+
+    /// The view in front.
+    pub fn view(&self) -> View {
+        self.model.view
+    }
+
+    /// What the cursor does and where it stands: `paused at 14:02:36.2`.
+    pub fn time_words(&self) -> String {
+        format!("{} at {}", self.model.time.cursor.word(), self.model.zone.tenth(self.model.time.position()))
     }
 
     /// Light or dark, before the first frame.
@@ -218,7 +227,7 @@ impl App {
             egui::Frame::NONE.inner_margin(egui::Margin::symmetric(20, 14)).show(ui, |ui| {
                 ui.set_width(ui.available_width());
                 if let Some(flip) = &mut self.flip {
-                    flip::show(ui, &self.model, flip, &mut self.commands);
+                    views::show_flip(ui, &self.model, flip, &mut self.commands);
                 } else {
                     views::inspector(ui, &self.model, &mut self.states, &mut self.commands);
                 }

@@ -50,7 +50,7 @@ pub(crate) enum Command {
     FilterAudit(Option<String>),
     /// Compare the board with so long before; `None` ends it.
     CompareBoard(Option<Duration>),
-    /// Ask for reason and expiry, then set a breaker's mode. `Auto` ends the overrides on it.
+    /// Ask for reason and expiry, then set a breaker's mode. `Auto` asks, then ends the overrides on it.
     Flip {
         /// Which.
         edge: EdgeKey,

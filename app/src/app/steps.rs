@@ -8,11 +8,12 @@ use fuseboard_api::command::{Action, Command as Order, Receipt};
 use fuseboard_api::graph::{EdgeKey, Severity};
 use fuseboard_api::{TimeRange, UnixNanos};
 
-use super::{App, flip, toasts};
+use super::{App, toasts};
 use crate::command::Command;
 use crate::link::Inbox;
 use crate::model::{Connection, Overlay, Pending, PendingState, Toast, Undo, View};
 use crate::time::Cursor;
+use crate::views;
 
 /// Commands on their way that are remembered at most, and steps that can be undone.
 const REMEMBERED: usize = 32;
@@ -244,17 +245,13 @@ impl App {
         self.model.selection.edge = Some(edge.clone());
         self.model.selection.service = None;
         self.model.selection.instance.clone_from(&instance);
-        if mode != BreakerMode::Auto {
-            self.flip = Some(flip::Flip::new(edge, instance, mode));
-            return;
-        }
-        self.flip = None;
-        let ids: Vec<u64> = self.model.overrides_of(&edge).map(|c| c.id).collect();
-        if ids.is_empty() {
+        let breakers = self.model.slots.breakers.get().map(|b| b.breakers.as_slice()).unwrap_or_default();
+        let by_policy = breakers.iter().any(|b| b.key == edge && b.mode != BreakerMode::Auto);
+        if mode == BreakerMode::Auto && !by_policy && self.model.overrides_of(&edge).next().is_none() {
+            self.flip = None;
             self.tell("No override holds this breaker: it follows its policy already.", Severity::Well);
-        }
-        for id in ids {
-            self.act(Action::EndOverride { id }, "back to auto by hand".to_owned(), None);
+        } else {
+            self.flip = Some(views::Flip::new(edge, instance, mode));
         }
     }
 
@@ -327,7 +324,7 @@ fn words(action: &Action) -> String {
             let to = spec.selector.service.as_deref().unwrap_or("every callee");
             let from = spec.selector.caller.as_deref().unwrap_or("every caller");
             match &spec.action {
-                OverrideAction::Mode(mode) => format!("{from} → {to} {}", flip::mode_words(*mode)),
+                OverrideAction::Mode(mode) => format!("{from} → {to} {}", views::mode_word(*mode)),
                 OverrideAction::Timeout { .. } => format!("{from} → {to} another timeout"),
                 OverrideAction::Fault(_) => format!("{from} → {to} a fault"),
             }

@@ -7,7 +7,7 @@ pub(crate) mod flip_panel;
 mod impact;
 mod recent;
 mod switches;
-mod words;
+pub(crate) mod words;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -5,12 +5,13 @@ mod chart;
 mod list;
 mod rows;
 
-use egui::{Ui, vec2};
+use egui::Ui;
 use fuseboard_api::forecast::{Forecast, Forecasts, Quantity};
 use fuseboard_api::graph::EdgeKey;
 
 use crate::command::Commands;
 use crate::model::Model;
+use crate::views::halves::halves;
 use crate::widgets::{self, banner, format};
 
 /// What this view keeps between two frames.
@@ -47,23 +48,12 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
             );
             return;
         }
-        let size = ui.available_size();
-        let list_width = if size.x > 820.0 { 330.0 } else { (size.x * 0.36).max(180.0) };
-        let chosen = chosen(model, state, all).cloned();
-        ui.allocate_ui_with_layout(size, egui::Layout::left_to_right(egui::Align::Min), |ui| {
-            ui.spacing_mut().item_spacing.x = 20.0;
-            ui.allocate_ui(vec2(list_width, size.y), |ui| {
-                ui.set_min_size(vec2(list_width, size.y));
-                list::show(ui, model, state, commands, all, chosen.as_ref());
-            });
-            let rest = vec2(ui.available_width(), size.y);
-            ui.allocate_ui(rest, |ui| {
-                ui.set_min_size(rest);
-                if let Some(f) = &chosen {
-                    chart::show(ui, model, state, commands, f);
-                }
-            });
-        });
+        let chosen = chosen(model, state, all);
+        let (mut left, mut right) = halves(ui, 330.0);
+        list::show(&mut left, model, state, commands, all, chosen);
+        if let Some(f) = chosen {
+            chart::show(&mut right, model, state, commands, f);
+        }
     });
 }
 

@@ -13,6 +13,7 @@ use fuseboard_api::incident::{Incident, Incidents};
 
 use crate::command::{Command, Commands};
 use crate::model::{Model, PendingState};
+use crate::views::halves::halves;
 use crate::views::progress;
 use crate::widgets::button::{Button, Kind};
 use crate::widgets::{self, Tone, banner, field, format, pill, space, text, tokens};
@@ -93,22 +94,11 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
             );
             return;
         }
-        let size = ui.available_size();
-        let list_width = if size.x > 820.0 { 300.0 } else { (size.x * 0.36).max(180.0) };
-        ui.allocate_ui_with_layout(size, egui::Layout::left_to_right(egui::Align::Min), |ui| {
-            ui.spacing_mut().item_spacing.x = 20.0;
-            ui.allocate_ui(vec2(list_width, size.y), |ui| {
-                ui.set_min_size(vec2(list_width, size.y));
-                list(ui, model, state, commands, all);
-            });
-            let rest = vec2(ui.available_width(), size.y);
-            ui.allocate_ui(rest, |ui| {
-                ui.set_min_size(rest);
-                if let Some(incident) = chosen(model, state, all) {
-                    detail::show(ui, model, state, commands, incident);
-                }
-            });
-        });
+        let (mut left, mut right) = halves(ui, 300.0);
+        list(&mut left, model, state, commands, all);
+        if let Some(incident) = chosen(model, state, all) {
+            detail::show(&mut right, model, state, commands, incident);
+        }
     });
 }
 

@@ -7,6 +7,7 @@ use fuseboard_api::UnixNanos;
 
 use crate::command::{Command, Commands};
 use crate::model::Model;
+use crate::views::halves::halves;
 use crate::widgets::chart::{Line, LineChart};
 use crate::widgets::table::{Column, Table};
 use crate::widgets::{self, banner, button, card, field, format, space, text, tokens};
@@ -56,20 +57,9 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
             );
             return;
         }
-        let size = ui.available_size();
-        let list_width = if size.x > 820.0 { 312.0 } else { (size.x * 0.36).max(180.0) };
-        ui.allocate_ui_with_layout(size, egui::Layout::left_to_right(egui::Align::Min), |ui| {
-            ui.spacing_mut().item_spacing.x = 20.0;
-            ui.allocate_ui(vec2(list_width, size.y), |ui| {
-                ui.set_min_size(vec2(list_width, size.y));
-                list(ui, model, state, commands);
-            });
-            let rest = vec2(ui.available_width(), size.y);
-            ui.allocate_ui(rest, |ui| {
-                ui.set_min_size(rest);
-                detail(ui, model, state, metrics);
-            });
-        });
+        let (mut left, mut right) = halves(ui, 312.0);
+        list(&mut left, model, state, commands);
+        detail(&mut right, model, state, metrics);
     });
 }
 

@@ -13,13 +13,19 @@ mod trace;
 mod breakers;
 mod policies;
 mod forecasts;
+mod gallery;
 mod incidents;
 mod logs;
 mod metrics;
 mod fleet;
 mod audit;
+mod halves;
 mod names;
 mod progress;
+
+pub(crate) use breakers::flip::Flip;
+pub(crate) use breakers::flip_panel::show as show_flip;
+pub(crate) use breakers::words::mode_word;
 
 macro_rules! views {
     ($($view:ident = $module:ident),+ $(,)?) => {
@@ -31,7 +37,6 @@ macro_rules! views {
         pub(crate) fn show(ui: &mut egui::Ui, model: &Model, states: &mut States, commands: &mut Commands) {
             match model.view {
                 $(View::$view => $module::show(ui, model, &mut states.$module, commands),)+
-                View::Gallery => {}
             }
         }
 
@@ -39,7 +44,6 @@ macro_rules! views {
         pub(crate) fn inspector(ui: &mut egui::Ui, model: &Model, states: &mut States, commands: &mut Commands) {
             match model.view {
                 $(View::$view => $module::inspector(ui, model, &mut states.$module, commands),)+
-                View::Gallery => {}
             }
         }
 
@@ -47,7 +51,6 @@ macro_rules! views {
         pub(crate) fn has_inspector(model: &Model, states: &States) -> bool {
             match model.view {
                 $(View::$view => $module::has_inspector(model, &states.$module),)+
-                View::Gallery => false,
             }
         }
     };
@@ -65,4 +68,5 @@ views! {
     Metrics = metrics,
     Fleet = fleet,
     Audit = audit,
+    Gallery = gallery,
 }

@@ -21,6 +21,7 @@ use fuseboard_api::policy::{EffectiveEdge, Policies};
 use self::draft::Draft;
 use crate::command::Commands;
 use crate::model::Model;
+use crate::views::halves::halves;
 use crate::views::progress::{self, Progress};
 use crate::widgets::{self, banner, button, format, space};
 
@@ -142,23 +143,11 @@ fn edges(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands,
         );
         return;
     }
-    let width = ui.available_width();
-    let list_width = if width > 820.0 { 312.0 } else { (width * 0.36).max(180.0) };
-    let size = ui.available_size();
-    ui.allocate_ui_with_layout(size, egui::Layout::left_to_right(egui::Align::Min), |ui| {
-        ui.spacing_mut().item_spacing.x = 20.0;
-        ui.allocate_ui(egui::vec2(list_width, size.y), |ui| {
-            ui.set_min_size(egui::vec2(list_width, size.y));
-            list::show(ui, model, &mut state.search, commands, policies);
-        });
-        let rest = egui::vec2(ui.available_width(), size.y);
-        ui.allocate_ui(rest, |ui| {
-            ui.set_min_size(rest);
-            if let Some(edge) = chosen(model, policies) {
-                detail::show(ui, model, state, policies, edge);
-            }
-        });
-    });
+    let (mut left, mut right) = halves(ui, 312.0);
+    list::show(&mut left, model, &mut state.search, commands, policies);
+    if let Some(edge) = chosen(model, policies) {
+        detail::show(&mut right, model, state, policies, edge);
+    }
 }
 
 /// The chosen edge, else the one whose timeout cuts most, so that the view never opens on nothing.

@@ -39,8 +39,8 @@ pub(crate) struct Flip {
     pub(crate) typed: String,
     /// Whether the service's name has to be typed.
     pub(crate) confirm: bool,
-    /// The override that "auto" ends.
-    pub(crate) ends: Option<u64>,
+    /// The overrides that "auto" ends.
+    pub(crate) ends: Vec<u64>,
     /// Whether reason, confirmation and the override to end have been filled in.
     filled: bool,
 }
@@ -56,20 +56,20 @@ impl Flip {
             instance,
             typed: String::new(),
             confirm: false,
-            ends: None,
+            ends: Vec::new(),
             filled: false,
         }
     }
 
     /// Fills in what is known of the switch; `true` the first time.
-    pub(crate) fn fill(&mut self, switch: &Switch<'_>) -> bool {
+    pub(crate) fn fill(&mut self, switch: &Switch<'_>, overrides: impl Iterator<Item = u64>) -> bool {
         if self.filled {
             return false;
         }
         self.filled = true;
         self.reason = impact::default_reason(switch, self.mode);
         self.confirm = switch.criticality() == Criticality::High && is_forced(self.mode);
-        self.ends = switch.change.map(|c| c.id).or(switch.lead.override_id);
+        self.ends = overrides.collect();
         true
     }
 
@@ -87,16 +87,20 @@ impl Flip {
         Ok(())
     }
 
+    /// Whether it ends what somebody set, rather than setting something.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.mode == BreakerMode::Auto && !self.ends.is_empty()
+    }
+
     /// What the collector is asked to do.
-    #[must_use]
-    pub(crate) fn action(&self) -> Action {
-        match (self.mode, self.ends) {
-            (BreakerMode::Auto, Some(id)) => Action::EndOverride { id },
-            _ => Action::SetOverride {
-                spec: OverrideSpec { selector: self.selector(), action: OverrideAction::Mode(self.mode) },
-                ttl_ms: u64::try_from(self.expiry.min(LONGEST_EXPIRY).as_millis()).unwrap_or(u64::MAX),
-            },
+    pub(crate) fn actions(&self) -> Vec<Action> {
+        if self.is_ending() {
+            return self.ends.iter().map(|id| Action::EndOverride { id: *id }).collect();
         }
+        vec![Action::SetOverride {
+            spec: OverrideSpec { selector: self.selector(), action: OverrideAction::Mode(self.mode) },
+            ttl_ms: u64::try_from(self.expiry.min(LONGEST_EXPIRY).as_millis()).unwrap_or(u64::MAX),
+        }]
     }
 
     fn selector(&self) -> Selector {
@@ -124,7 +128,8 @@ impl Flip {
     #[must_use]
     pub(crate) fn button(&self) -> String {
         let what = match self.mode {
-            BreakerMode::Auto if self.ends.is_some() => return "End the override now".to_owned(),
+            BreakerMode::Auto if self.ends.len() == 1 => return "End the override now".to_owned(),
+            BreakerMode::Auto if !self.ends.is_empty() => return format!("End {} overrides now", self.ends.len()),
             BreakerMode::Auto => "Set to auto",
             BreakerMode::ForcedOpen => "Force open",
             BreakerMode::ForcedClosed => "Force closed",
@@ -186,7 +191,7 @@ mod tests {
 
     fn flip(mode: BreakerMode, criticality: Option<Criticality>, override_id: Option<u64>) -> Flip {
         let key = EdgeKey::new("orders", "payments", "payments.v1.Payments/Charge");
-        let breaker = Breaker { key: key.clone(), instance: "orders-1".into(), override_id, ..Breaker::default() };
+        let breaker = Breaker { key: key.clone(), instance: "orders-1".into(), ..Breaker::default() };
         let all = Breakers { breakers: vec![breaker], transitions: Vec::new() };
         let mut policy = EffectiveEdge { key, ..EffectiveEdge::default() };
         policy.settings.criticality = criticality;
@@ -194,7 +199,8 @@ mod tests {
         let from = Sources { breakers: Some(&all), policies: Some(&policies), ..Sources::default() };
         let switches = gather(&from, Order::Risk);
         let mut flip = Flip::new(switches[0].key.clone(), None, mode);
-        assert!(flip.fill(&switches[0]) && !flip.fill(&switches[0]), "filled in once");
+        let ends = || override_id.into_iter();
+        assert!(flip.fill(&switches[0], ends()) && !flip.fill(&switches[0], ends()), "filled in once");
         flip
     }
 
@@ -216,8 +222,9 @@ mod tests {
         f.next_expiry();
         assert_eq!(f.button(), "Force open for 15 min");
         assert_eq!(f.place(2), "all 2 instances of orders");
-        let Action::SetOverride { spec, ttl_ms } = f.action() else { panic!("an override") };
-        assert_eq!(ttl_ms, 900_000);
+        let actions = f.actions();
+        let [Action::SetOverride { spec, ttl_ms }] = actions.as_slice() else { panic!("one override") };
+        assert_eq!(*ttl_ms, 900_000);
         assert_eq!(spec.action, OverrideAction::Mode(BreakerMode::ForcedOpen));
         assert!(spec.selector.matches("orders", "orders-9", "payments", "payments.v1.Payments/Charge"));
         assert!(!spec.selector.matches("gateway", "g-1", "payments", "payments.v1.Payments/Charge"));
@@ -226,6 +233,7 @@ mod tests {
     #[test]
     fn auto_ends_the_override_in_force() {
         let f = flip(BreakerMode::Auto, None, Some(7));
-        assert_eq!((f.action(), f.button()), (Action::EndOverride { id: 7 }, "End the override now".to_owned()));
+        assert_eq!(f.actions(), [Action::EndOverride { id: 7 }]);
+        assert_eq!(f.button(), "End the override now");
     }
 }

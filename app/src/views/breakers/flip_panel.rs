@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use egui::{Key, Ui};
 use fuseboard_api::breaker::BreakerMode;
+use fuseboard_api::command::Action;
 
 use super::flip::{EXPIRIES, Flip, LONGEST_EXPIRY};
 use super::switches::{self, Order, Switch};
@@ -27,7 +28,9 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, flip: &mut Flip, commands: &mut C
         }
         return;
     };
-    let mut focus = if flip.fill(switch) && flip.confirm { Focus::Confirm } else { Focus::Stay };
+    let overrides = model.overrides_of(&flip.key).filter(|c| switches::mode_of(c).is_some()).map(|c| c.id).collect::<Vec<_>>();
+    let first = flip.fill(switch, overrides.into_iter());
+    let mut focus = if first && flip.confirm { Focus::Confirm } else { Focus::Stay };
     // Enter means "do it" unless it is meant for a button; a text field keeps it only to lose the focus.
     let focused = ui.memory(|m| m.focused());
     let typing = ui.text_edit_focused();
@@ -49,7 +52,7 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, flip: &mut Flip, commands: &mut C
     effect(ui, model, flip, switch);
     ui.add_space(16.0);
     reason(ui, flip, focus);
-    if !(flip.mode == BreakerMode::Auto && flip.ends.is_some()) {
+    if !flip.is_ending() {
         expiry(ui, flip);
         place(ui, flip, switch);
     }
@@ -57,7 +60,10 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, flip: &mut Flip, commands: &mut C
     let sent = buttons(ui, flip, &ready, enter);
     match (&sent, &ready) {
         (Pressed::Send, Ok(())) => {
-            commands.push(Command::Act { action: flip.action(), reason: flip.reason.trim().to_owned(), undo: undo(flip, switch) });
+            for action in flip.actions() {
+                let undo = undo(&action, switch);
+                commands.push(Command::Act { action, reason: flip.reason.trim().to_owned(), undo });
+            }
         }
         (Pressed::Cancel, _) => commands.push(Command::Close),
         _ => {}
@@ -78,11 +84,12 @@ enum Focus {
 }
 
 /// Ending an override is undone by setting it again for what it had left.
-fn undo(flip: &Flip, switch: &Switch<'_>) -> Option<fuseboard_api::command::Action> {
-    let change = switch.change.filter(|c| Some(c.id) == flip.ends && flip.mode == BreakerMode::Auto)?;
+fn undo(action: &Action, switch: &Switch<'_>) -> Option<Action> {
+    let Action::EndOverride { id } = action else { return None };
+    let change = switch.change.filter(|c| c.id == *id)?;
     let left = change.expires?.since(switch.lead.reported.max(change.at));
     let spec = change.override_spec.clone()?;
-    Some(fuseboard_api::command::Action::SetOverride { spec, ttl_ms: u64::try_from(left.as_millis()).ok()? })
+    Some(Action::SetOverride { spec, ttl_ms: u64::try_from(left.as_millis()).ok()? })
 }
 
 fn effect(ui: &mut Ui, model: &Model, flip: &mut Flip, switch: &Switch<'_>) {

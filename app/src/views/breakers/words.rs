@@ -124,8 +124,10 @@ pub(crate) fn outlook(switch: &Switch<'_>, now: UnixNanos) -> String {
         (Look::Closed | Look::Shadow, Some(breach)) => trip_sentence(breach, now),
         (Look::Closed, None) => "no trip foreseen".to_owned(),
         (Look::Shadow, None) => format!("would have tripped {}", times(switch.lead.trips)),
-        (Look::Open | Look::HalfOpen, _) if !switch.lead.cause.is_empty() => switch.lead.cause.clone(),
-        _ => String::new(),
+        (Look::Open | Look::HalfOpen | Look::Disabled | Look::ForcedClosed, _) => match refused(switch) {
+            0 => String::new(),
+            n => format!("{} refused", format::plural(n, "call")),
+        },
     }
 }
 
