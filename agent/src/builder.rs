@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fuseboard_policy::document::PolicyDocument;
-use opentelemetry::KeyValue;
+use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;
 
 use crate::agent::{Agent, Setup};
@@ -157,14 +157,18 @@ impl Builder {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(AgentError::NoRuntime);
         }
-        let service = match (self.service.as_str(), env("OTEL_SERVICE_NAME")) {
-            ("", None) => return Err(AgentError::NoName),
-            ("", Some(name)) => name,
-            (name, _) => name.to_owned(),
-        };
-        let instance = self.instance.unwrap_or_else(|| format!("{service}-{:08x}", rand::random::<u32>()));
-        let version = self.version.unwrap_or_default();
-        let mut resource = Resource::builder().with_attributes(self.attributes).with_service_name(service.clone());
+        // With what the environment says: OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME.
+        let resource = Resource::builder().with_attributes(self.attributes);
+        let known = resource.build();
+        let said = |key: &'static str| known.get(&Key::new(key)).map(|value| value.to_string());
+        let named = || said("service.name").filter(|name| !name.starts_with("unknown_service"));
+        let service = Some(self.service).filter(|name| !name.is_empty()).or_else(named).ok_or(AgentError::NoName)?;
+        let instance = self.instance.or_else(|| said("service.instance.id"));
+        let instance = instance.unwrap_or_else(|| format!("{service}-{:08x}", rand::random::<u32>()));
+        let version = self.version.or_else(|| said("service.version")).unwrap_or_default();
+        let mut resource =
+            Resource::builder_empty().with_attributes(known.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())));
+        resource = resource.with_service_name(service.clone());
         resource = resource.with_attribute(KeyValue::new("service.instance.id", instance.clone()));
         if !version.is_empty() {
             resource = resource.with_attribute(KeyValue::new("service.version", version.clone()));

@@ -148,3 +148,52 @@ impl Edges {
         self.all.load().is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fuseboard_policy::document::PolicyDocument;
+    use fuseboard_policy::set::PolicySet;
+
+    fn rules(text: &str) -> Arc<Rules> {
+        let set = PolicySet::new(1, &PolicyDocument::parse(text).unwrap());
+        Arc::new(Rules { set, overrides: Vec::new() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn operations_beyond_the_cap_share_one_engine() {
+        let edges = Edges::new("a".into(), "a-1".into(), Clock::start(), 2, rules(""));
+        let service: Arc<str> = "b".into();
+        let get = |operation: &str| edges.get(&service, &operation.into());
+        assert_eq!((&*get("one").operation, &*get("two").operation), ("one", "two"));
+        assert_eq!((&*get("three").operation, &*get("four").operation), (OTHER, OTHER));
+        assert!(Arc::ptr_eq(&get("three"), &get("four")) && Arc::ptr_eq(&get("one"), &get("one")));
+        assert_eq!(edges.list().len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_keeps_what_it_began_with_and_a_breaker_its_counts() {
+        let text = |ms: u32| {
+            format!(
+                "[[edge]]\nservice = \"*\"\ntimeout = {{ attempt_ms = {ms} }}\nbreaker = {{ consecutive_failures = 2 }}\n"
+            )
+        };
+        let edges = Edges::new("a".into(), "a-1".into(), Clock::start(), 2, rules(&text(100)));
+        let edge = edges.get(&"b".into(), &"op".into());
+        let (_, call) = edge.begin(0, Inbound::default());
+        let mut call = call.unwrap();
+        let failed = fuseboard_policy::pipeline::AttemptKind::Failure { code: "internal" };
+        let failed = fuseboard_policy::pipeline::AttemptOutcome::plain(failed);
+        let attempt = call.attempt(0).unwrap();
+        call.finish(attempt, 0, failed, 0.5);
+        edges.change(rules(&text(200)));
+        assert_eq!(call.attempt_timeout(), Some(std::time::Duration::from_millis(100)));
+        let (in_force, next) = edge.begin(0, Inbound::default());
+        let mut next = next.unwrap();
+        assert_eq!(next.attempt_timeout(), Some(std::time::Duration::from_millis(200)));
+        assert_eq!(in_force.revision, 1);
+        let attempt = next.attempt(0).unwrap();
+        next.finish(attempt, 0, failed, 0.5);
+        assert_eq!(edge.engine().breaker().state_name(), "open", "the failure before the change counts");
+    }
+}

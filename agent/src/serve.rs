@@ -54,9 +54,6 @@ impl Served {
             let left = millis(at.saturating_duration_since(started));
             details.push(KeyValue::new(names::DEADLINE_LEFT_MS, left));
         }
-        if let Some(attempt) = inbound.attempt {
-            details.push(KeyValue::new(names::ATTEMPT, i64::from(attempt)));
-        }
         let tracer = &agent.telemetry.tracer;
         let span = tracer
             .span_builder(name)
@@ -114,7 +111,7 @@ impl Drop for Served {
         }
         // The handler's future was dropped: the caller hung up, or its time had run out.
         let late = self.deadline.is_some_and(|at| at <= Instant::now());
-        let error = if late { "deadline_exceeded" } else { "cancelled" };
-        self.close("cancelled", Some(error.to_owned()), Vec::new());
+        // A caller that hung up is no error of the one that was asked.
+        self.close("cancelled", late.then(|| "deadline_exceeded".to_owned()), Vec::new());
     }
 }

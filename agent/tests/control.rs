@@ -118,6 +118,32 @@ async fn an_override_acts_on_the_next_call_and_ends_with_the_collector_gone() {
 }
 
 #[tokio::test]
+async fn an_injected_fault_takes_the_callees_place() {
+    let mut collector = Collector::start().await;
+    let orders = steered(&collector, None).await;
+    let payer = agent("payments", &collector, "").await;
+    let charger = Charger::start(&payer, |_, _| Box::pin(async { Ok(()) })).await;
+    let (mut session, _) = collector.session().await;
+    let text = "[[edge]]\nservice = \"payments\"\n\
+        retry = { max_attempts = 2, non_idempotent = true, backoff = { base_ms = 1, max_ms = 1 } }\n";
+    session.policy(policy(2, text)).await;
+    session.status("revision 2 runs", |s| s.running == 2).await;
+    let abort = v1::Fault { abort_ratio: 1.0, abort_code: String::from("unavailable"), ..v1::Fault::default() };
+    let action = Some(v1::r#override::Action::Fault(abort));
+    session.overrides(1, vec![v1::Override { action, ..forced_open(3, 60_000) }]).await;
+    session.status("the fault is in force", |s| s.overrides == [3]).await;
+    let client = payments(&orders, &[&charger]);
+    let error = charge(&client).await.unwrap_err();
+    assert!(error.code() == Code::Unavailable && error.message().contains("injected"), "{error}");
+    assert_eq!(charger.calls(), 0);
+    let spans = collector.spans("call and attempts", |spans| spans.len() == 3).await;
+    assert_eq!(spans.iter().filter(|s| s.text("resilience.fault").as_deref() == Some("true")).count(), 2);
+    session.overrides(2, Vec::new()).await;
+    session.status("the fault is over", |s| s.overrides.is_empty()).await;
+    charge(&client).await.unwrap();
+}
+
+#[tokio::test]
 async fn the_last_good_policy_is_there_after_a_restart_without_a_collector() {
     let folder = tempfile::tempdir().unwrap();
     let mut collector = Collector::start().await;

@@ -142,6 +142,10 @@ async fn retries_stop_when_the_budget_is_spent() {
     }
     // Of four tokens each failure costs one, and retries need more than two: one retry, then never again.
     assert_eq!(charger.calls(), 10 + 1);
+    let ghost = |got: &&Got| is_attempt(got) && got.text(names::REFUSED_BY).as_deref() == Some("retry_budget");
+    let spans = collector.spans("ghosts", |spans| spans.iter().filter(ghost).count() == 9 + 1).await;
+    let call = |got: &&Got| is_call(got) && got.text("resilience.gave_up").as_deref() == Some("retry_budget");
+    assert_eq!(spans.iter().filter(call).count(), 9 + 1);
 }
 
 #[tokio::test]

@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use fuseboard_policy::codes::breaker_outcome;
 use fuseboard_policy::names;
-use fuseboard_policy::pipeline::{self, AttemptKind, AttemptOutcome, Call, Next, Refused};
+use fuseboard_policy::pipeline::{self, AttemptKind, AttemptOutcome, Call, GiveUp, Next, Refused};
+use fuseboard_policy::settings::Fault;
 use opentelemetry::context::FutureExt;
 use opentelemetry::trace::{SpanContext, SpanKind, SpanRef, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 
-use super::{Ended, Protocol, Pushback, Refusal, Target};
+use super::{Ended, Protocol, Pushback, Refusal, Sent, Target};
 use crate::agent::Inner;
 use crate::context;
 use crate::control::tell_transitions;
@@ -48,6 +49,7 @@ pub(crate) struct LiveAttempt {
     protocol: Protocol,
     started: Instant,
     until: Option<Instant>,
+    fault: Option<(Fault, Target)>,
     ended: bool,
 }
 
@@ -60,7 +62,8 @@ impl LiveCall {
         let deadline = [context::deadline_of(&parent), own].into_iter().flatten().min();
         let inbound = pipeline::Inbound {
             left: deadline.map(|at| at.saturating_duration_since(started)),
-            attempt: context::inbound_attempt_of(&parent),
+            // What cannot be sent again is treated as a retry: nothing is spent on another.
+            attempt: if target.replayable { context::inbound_attempt_of(&parent) } else { 2 },
             idempotent: target.idempotent,
         };
         let now = agent.clock.nanos(started);
@@ -94,7 +97,6 @@ impl LiveCall {
         if let Some(wait) = self.backoff {
             tokio::time::sleep(wait).await;
         }
-        self.inject_fault().await?;
         let started = Instant::now();
         let now = self.agent.clock.nanos(started);
         let asked = match &mut self.rules {
@@ -116,6 +118,9 @@ impl LiveCall {
         if let Some(limit) = permit.timeout {
             attributes.push(KeyValue::new(names::ATTEMPT_TIMEOUT_MS, whole_millis(limit)));
         }
+        if permit.number > 1 && self.target.protocol == Protocol::Http {
+            attributes.push(KeyValue::new("http.request.resend_count", i64::from(permit.number - 1)));
+        }
         if let Some(waited) = self.backoff.take() {
             attributes.push(KeyValue::new(names::BACKOFF_MS, millis(waited)));
         }
@@ -128,6 +133,7 @@ impl LiveCall {
             started,
             until: permit.timeout.map(|limit| started + limit),
             permit: Some(permit),
+            fault: self.in_force.fault.as_ref().map(|fault| (fault.clone(), self.target.clone())),
             ended: false,
         })
     }
@@ -135,11 +141,15 @@ impl LiveCall {
     /// An attempt ended. Whether there is to be another.
     pub(crate) fn settle(&mut self, attempt: LiveAttempt, ended: &Ended) -> bool {
         match self.report(attempt, ended) {
-            Next::Retry { after } if self.target.replayable => {
+            Next::Retry { after } => {
                 self.backoff = Some(after);
                 true
             }
-            _ => false,
+            Next::Done => false,
+            Next::GiveUp { why } => {
+                self.gave_up(why);
+                false
+            }
         }
     }
 
@@ -188,7 +198,7 @@ impl LiveCall {
     fn draw_refusal(&self, refused: &Refused) -> Refusal {
         let rule = refused.by.as_str();
         let code = if rule == "deadline" { "deadline_exceeded" } else { "unavailable" };
-        let refusal = self.refusal(rule, refused.cause.to_string(), code.to_owned());
+        let refusal = refusal(&self.target, rule, refused.cause.to_string(), code.to_owned());
         let mut attributes = span_attributes(&self.target, &self.in_force);
         attributes.push(KeyValue::new(names::BREAKER_STATE, refused.breaker_state));
         if let Some(waited) = self.backoff {
@@ -221,24 +231,18 @@ impl LiveCall {
         self.agent.telemetry.instruments.refusals.add(1, &labels);
     }
 
-    fn refusal(&self, rule: &'static str, cause: String, code: String) -> Refusal {
-        let (service, operation) = (self.target.service.clone(), self.target.operation.clone());
-        Refusal { service, operation, rule, cause, code: code.into() }
-    }
-
-    /// What an operator injected: a delay, an abort.
-    async fn inject_fault(&self) -> Result<(), Refusal> {
-        let Some(fault) = &self.in_force.fault else { return Ok(()) };
-        if fault.delay_ms > 0 && rand::random::<f64>() < fault.delay_ratio {
-            tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
+    /// Says on the span why there is no further attempt. One that the budget refused is drawn like any refusal.
+    fn gave_up(&self, why: GiveUp) {
+        if why == GiveUp::AlreadyRetry && !self.target.replayable {
+            self.cx.span().set_attribute(KeyValue::new(super::GAVE_UP, "not_replayable"));
+            return;
         }
-        if rand::random::<f64>() < fault.abort_ratio {
-            let cause = format!("an injected fault aborts {:.0} % of the calls", fault.abort_ratio * 100.0);
-            let refusal = self.refusal("fault", cause, fault.abort_code.clone());
+        self.cx.span().set_attribute(KeyValue::new(super::GAVE_UP, why.as_str()));
+        if why == GiveUp::Budget {
+            let cause = "the retry budget of the edge is spent".to_owned();
+            let refusal = refusal(&self.target, "retry_budget", cause, "unavailable".to_owned());
             self.draw(&refusal, span_attributes(&self.target, &self.in_force));
-            return Err(refusal);
         }
-        Ok(())
     }
 
     fn close(&mut self, outcome: &'static str, ended: Option<&Ended>) {
@@ -295,13 +299,40 @@ impl LiveAttempt {
         }
     }
 
-    /// Runs the sending in the attempt's context and cuts it at the attempt's limit: `None` when cut.
-    pub(crate) async fn run<F: Future>(&self, sending: F) -> Option<F::Output> {
+    /// Runs the sending in the attempt's context and cuts it at the attempt's limit.
+    pub(crate) async fn run<F: Future>(&self, sending: F) -> Sent<F::Output> {
+        let sending = async {
+            match self.inject_fault().await {
+                Some(abort) => Sent::Aborted(abort),
+                None => Sent::Got(sending.await),
+            }
+        };
         let sending = sending.with_context(self.cx.clone());
         match self.until {
-            Some(at) => tokio::time::timeout_at(at, sending).await.ok(),
-            None => Some(sending.await),
+            Some(at) => tokio::time::timeout_at(at, sending).await.unwrap_or(Sent::Cut),
+            None => sending.await,
         }
+    }
+
+    /// Whether its time is over.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.until.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// What an operator injected takes the callee's place: it fills the breaker's window and is tried again as the
+    /// callee's own delays and failures are.
+    async fn inject_fault(&self) -> Option<Refusal> {
+        let (fault, target) = self.fault.as_ref()?;
+        if fault.delay_ms > 0 && rand::random::<f64>() < fault.delay_ratio {
+            self.cx.span().set_attribute(KeyValue::new(super::FAULT, true));
+            tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
+        }
+        if rand::random::<f64>() >= fault.abort_ratio {
+            return None;
+        }
+        self.cx.span().set_attribute(KeyValue::new(super::FAULT, true));
+        let cause = format!("an injected fault aborts {:.0} % of the attempts", fault.abort_ratio * 100.0);
+        Some(refusal(target, "fault", cause, fault.abort_code.clone()))
     }
 
     fn close(&mut self, outcome: &'static str, ended: Option<&Ended>) {
@@ -325,6 +356,11 @@ impl Drop for LiveAttempt {
             self.close("cancelled", None);
         }
     }
+}
+
+fn refusal(target: &Target, rule: &'static str, cause: String, code: String) -> Refusal {
+    let (service, operation) = (target.service.clone(), target.operation.clone());
+    Refusal { service, operation, rule, cause, code: code.into() }
 }
 
 fn open_span(agent: &Inner, parent: &Context, target: &Target, attributes: Vec<KeyValue>) -> Context {

@@ -14,6 +14,10 @@ pub(crate) use self::live::{LiveAttempt, LiveCall, millis};
 
 /// How many attempts a call took (int). On logical spans.
 pub(crate) const ATTEMPTS: &str = "resilience.attempts";
+/// Why a failed call was not tried again: `not_listed`, `attempts`, `retry_budget`…. On logical spans.
+pub(crate) const GAVE_UP: &str = "resilience.gave_up";
+/// Whether an operator's fault delayed or aborted the attempt. On attempt spans.
+pub(crate) const FAULT: &str = "resilience.fault";
 
 /// How a call travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,12 +60,23 @@ pub struct Refusal {
     pub service: Arc<str>,
     /// The operation.
     pub operation: Arc<str>,
-    /// The rule: `breaker`, `deadline` or `fault`.
+    /// The rule: `breaker`, `deadline`, or `fault` for one that an operator injected.
     pub rule: &'static str,
     /// Why, in words.
     pub cause: String,
     /// The gRPC status that fits it, lower case.
     pub code: Cow<'static, str>,
+}
+
+/// What came of sending an attempt.
+#[derive(Debug)]
+pub(crate) enum Sent<T> {
+    /// An answer, or the transport's word that there is none.
+    Got(T),
+    /// It was cut by its limit.
+    Cut,
+    /// A fault that an operator injected took the callee's place.
+    Aborted(Refusal),
 }
 
 /// How an attempt ended.
@@ -71,8 +86,6 @@ pub(crate) struct Ended {
     pub(crate) code: Cow<'static, str>,
     /// Whether the attempt was cut by its timeout.
     pub(crate) timed_out: bool,
-    /// Whether the callee never saw it, so that another try cannot do anything twice.
-    pub(crate) never_sent: bool,
     /// What a gRPC reply says about another try.
     pub(crate) pushback: Pushback,
     /// What an HTTP reply says about another try.
@@ -97,7 +110,7 @@ impl Ended {
     /// An end with a code.
     pub(crate) fn with(code: impl Into<Cow<'static, str>>) -> Self {
         let (code, attributes) = (code.into(), Vec::new());
-        Self { code, timed_out: false, never_sent: false, pushback: Pushback::None, retry_after: None, attributes }
+        Self { code, timed_out: false, pushback: Pushback::None, retry_after: None, attributes }
     }
 
     /// An attempt cut by its timeout or the deadline.

@@ -95,7 +95,14 @@ fn stamp<'a>(agent: &Inner, edge: &'a Edge) -> Stamp<'a> {
 /// Which breakers the collector has seen, and in which version.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    versions: HashMap<(Arc<str>, Arc<str>), u64>,
+    told: HashMap<(Arc<str>, Arc<str>), Told>,
+}
+
+/// What was told of a breaker last.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    version: u64,
+    calls: u64,
 }
 
 impl Seen {
@@ -104,9 +111,16 @@ impl Seen {
         let now = agent.clock.now();
         let edges = agent.edges.list();
         let changed = edges.iter().filter_map(|edge| {
-            let version = edge.engine().breaker().version();
-            let seen = self.versions.insert((edge.service.clone(), edge.operation.clone()), version);
-            (seen != Some(version)).then(|| self::status(agent, edge, now))
+            let key = (edge.service.clone(), edge.operation.clone());
+            let (version, told) = (edge.engine().breaker().version(), self.told.get(&key).copied());
+            // Calls leave a window as time passes, without an event that would count as a change.
+            if told.is_some_and(|told| told.version == version && told.calls == 0) {
+                return None;
+            }
+            let status = status(agent, edge, now);
+            let same = told.is_some_and(|told| told.version == version && told.calls == status.calls);
+            self.told.insert(key, Told { version, calls: status.calls });
+            (!same).then_some(status)
         });
         changed.collect()
     }
@@ -115,8 +129,10 @@ impl Seen {
     pub(crate) fn one(&mut self, agent: &Inner, service: &str, operation: &str) -> Option<v1::BreakerStatus> {
         let edge = agent.edges.list().into_iter().find(|e| *e.service == *service && *e.operation == *operation)?;
         let version = edge.engine().breaker().version();
-        self.versions.insert((edge.service.clone(), edge.operation.clone()), version);
-        Some(status(agent, &edge, agent.clock.now()))
+        let status = status(agent, &edge, agent.clock.now());
+        let told = Told { version, calls: status.calls };
+        self.told.insert((edge.service.clone(), edge.operation.clone()), told);
+        Some(status)
     }
 }
 

@@ -15,7 +15,7 @@ use super::peers::Peers;
 use super::response::ReplyBody;
 use crate::agent::Inner;
 use crate::body::Outgoing;
-use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Refusal, Target};
+use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Refusal, Sent, Target};
 use crate::error::AgentError;
 use crate::propagation::inject;
 use crate::timeout::{self, GRPC_ATTEMPTS, GRPC_TIMEOUT};
@@ -74,19 +74,20 @@ impl GrpcClient {
             let mut request = Request::from_parts(parts.clone(), Body::new(body.next()));
             write_headers(&attempt, &mut request);
             let (ended, result) = match attempt.run(peer.channel.clone().oneshot(request)).await {
-                None => (Ended::timed_out(), Err(too_late())),
-                Some(Err(error)) if chain(&error).any(|e| e.is::<tonic::TimeoutExpired>()) => {
+                Sent::Cut => (Ended::timed_out(), Err(too_late())),
+                Sent::Aborted(fault) => (Ended::with(fault.code.clone()), Err(refused(fault))),
+                Sent::Got(Err(error)) if chain(&error).any(|e| e.is::<tonic::TimeoutExpired>()) => {
                     (Ended::timed_out(), Err(too_late()))
                 }
-                Some(Ok(response)) if timer_went_off(&response) => (Ended::timed_out(), Err(too_late())),
-                Some(Err(error)) => {
+                Sent::Got(Ok(response)) if timer_went_off(&response, &attempt) => (Ended::timed_out(), Err(too_late())),
+                Sent::Got(Err(error)) => {
                     let (ended, status) = broken(error);
-                    if ended.never_sent {
+                    if ended.code == "connect" {
                         self.peers.shun(peer);
                     }
                     (ended, Err(status))
                 }
-                Some(Ok(response)) => match early_status(&response) {
+                Sent::Got(Ok(response)) => match early_status(&response) {
                     Some(code) => (super::ended(response.headers(), code), Ok(response.map(ReplyBody::settled))),
                     None => return Ok(response.map(|body| ReplyBody::open(body, call, attempt))),
                 },
@@ -156,9 +157,9 @@ fn early_status(response: &Response<Body>) -> Option<Code> {
 
 /// Whether an answer only says that the server's timer went off. tonic's own timer, here and there, runs for what
 /// `grpc-timeout` says and answers `CANCELLED`; left so, an overdue callee would count for nothing.
-fn timer_went_off(response: &Response<Body>) -> bool {
+fn timer_went_off(response: &Response<Body>, attempt: &LiveAttempt) -> bool {
     let is = |name: &str, value: &str| response.headers().get(name).is_some_and(|v| v.as_bytes() == value.as_bytes());
-    is("grpc-status", "1") && is("grpc-message", "Timeout%20expired")
+    is("grpc-status", "1") && (attempt.is_overdue() || is("grpc-message", "Timeout%20expired"))
 }
 
 /// The attempt ended without an answer.
@@ -171,7 +172,7 @@ fn broken(error: tonic::transport::Error) -> (Ended, Status) {
     };
     let mut ended = super::ended_by(&status);
     if connect {
-        (ended.code, ended.never_sent) = ("connect".into(), true);
+        ended.code = "connect".into();
     } else if status.code() == Code::Unavailable {
         ended.code = "reset".into();
     }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{answered, is_idempotent, method_attribute, write_headers};
 use crate::agent::Inner;
-use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Refusal, Target};
+use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Refusal, Sent, Target};
 use crate::error::AgentError;
 
 /// Largest answer that is read, in bytes.
@@ -197,9 +197,10 @@ impl HttpRequest {
             };
             attempt.peer(&self.client.host, self.client.port);
             let (ended, result) = match attempt.run(self.once(&attempt, &url, body.clone())).await {
-                None => (Ended::timed_out(), Err(self.timed_out())),
-                Some(Ok(answer)) => (answered(answer.status, &answer.headers), Ok(answer)),
-                Some(Err(error)) => (broken(&error), Err(error)),
+                Sent::Cut => (Ended::timed_out(), Err(self.timed_out())),
+                Sent::Aborted(fault) => (Ended::with(fault.code.clone()), Err(fault.into())),
+                Sent::Got(Ok(answer)) => (answered(answer.status, &answer.headers), Ok(answer)),
+                Sent::Got(Err(error)) => (broken(&error), Err(error)),
             };
             if !call.settle(attempt, &ended) {
                 call.finish(&ended);
@@ -243,7 +244,7 @@ impl HttpRequest {
 
 fn broken(error: &HttpError) -> Ended {
     match error {
-        HttpError::Broken(e) if e.is_connect() => Ended { never_sent: true, ..Ended::with("connect") },
+        HttpError::Broken(e) if e.is_connect() => Ended::with("connect"),
         HttpError::Broken(e) if e.is_builder() => Ended::with("invalid_argument"),
         HttpError::TooLong => Ended::with("out_of_range"),
         _ => Ended::with("reset"),

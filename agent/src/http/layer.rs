@@ -13,7 +13,7 @@ use tower::{Layer, Service, ServiceExt as _};
 use super::{answered, is_idempotent, method_attribute, write_headers};
 use crate::agent::Inner;
 use crate::body::{Outgoing, ReplayBody};
-use crate::call::{Ended, LiveCall, Protocol, Refusal, Target};
+use crate::call::{Ended, LiveCall, Protocol, Refusal, Sent, Target};
 
 /// Names the route of a request for policies and pictures (`/orders/{id}`): put it into the request's extensions. Without it
 /// the operation is the method alone.
@@ -122,9 +122,10 @@ impl<S> HttpClientService<S> {
             let mut request = Request::from_parts(parts.clone(), body.next());
             write_headers(&attempt, request.headers_mut());
             let (ended, result) = match attempt.run(self.inner.clone().oneshot(request)).await {
-                None => (Ended::timed_out(), Err(LayerError::TimedOut(self.service.clone()))),
-                Some(Ok(answer)) => (answered(answer.status(), answer.headers()), Ok(answer)),
-                Some(Err(error)) => (Ended::with("reset"), Err(LayerError::Broken(error.into()))),
+                Sent::Cut => (Ended::timed_out(), Err(LayerError::TimedOut(self.service.clone()))),
+                Sent::Aborted(fault) => (Ended::with(fault.code.clone()), Err(fault.into())),
+                Sent::Got(Ok(answer)) => (answered(answer.status(), answer.headers()), Ok(answer)),
+                Sent::Got(Err(error)) => (Ended::with("reset"), Err(LayerError::Broken(error.into()))),
             };
             if !call.settle(attempt, &ended) {
                 call.finish(&ended);

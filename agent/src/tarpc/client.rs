@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::carry::{Carried, ClientCarry};
 use super::{Socket, operation};
 use crate::agent::Inner;
-use crate::call::{Ended, LiveCall, Protocol, Refusal, Target};
+use crate::call::{Ended, LiveCall, Protocol, Refusal, Sent, Target};
 
 const CONNECT: Duration = Duration::from_secs(1);
 
@@ -141,10 +141,14 @@ where
             }
             let carried = Carried { trace: ids(&attempt.span_context()), message: request.clone() };
             let answer = attempt.run(async { peer.connect().await?.call(ctx, carried).await }).await;
-            let ended = shared.judge(&answer);
+            let (ended, answer) = match answer {
+                Sent::Cut => (Ended::timed_out(), Err(RpcError::DeadlineExceeded)),
+                Sent::Aborted(fault) => (Ended::with(fault.code.clone()), Err(refused(fault))),
+                Sent::Got(answer) => (shared.judge(&answer), answer),
+            };
             if !call.settle(attempt, &ended) {
                 call.finish(&ended);
-                return answer.unwrap_or(Err(RpcError::DeadlineExceeded));
+                return answer;
             }
         }
     }
@@ -170,15 +174,13 @@ impl<Req, Resp> Shared<Req, Resp> {
         self.peers.get(turn.checked_rem(self.peers.len())?)
     }
 
-    fn judge(&self, answer: &Option<Result<Resp, RpcError>>) -> Ended {
+    fn judge(&self, answer: &Result<Resp, RpcError>) -> Ended {
         match answer {
-            None | Some(Err(RpcError::DeadlineExceeded)) => Ended::timed_out(),
-            Some(Ok(answer)) => Ended::with(self.judge.and_then(|judge| judge(answer)).unwrap_or("ok")),
-            Some(Err(RpcError::Send(error))) if error.is::<Unreachable>() => {
-                Ended { never_sent: true, ..Ended::with("connect") }
-            }
-            Some(Err(RpcError::Server(_))) => Ended::with("internal"),
-            Some(Err(_)) => Ended::with("reset"),
+            Err(RpcError::DeadlineExceeded) => Ended::timed_out(),
+            Ok(answer) => Ended::with(self.judge.and_then(|judge| judge(answer)).unwrap_or("ok")),
+            Err(RpcError::Send(error)) if error.is::<Unreachable>() => Ended::with("connect"),
+            Err(RpcError::Server(_)) => Ended::with("internal"),
+            Err(_) => Ended::with("reset"),
         }
     }
 }

@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Longest wait of a record for company.
 const LINGER: Duration = Duration::from_millis(250);
+/// Longest time that is given to a last batch once the agent is gone.
+const LAST: Duration = Duration::from_secs(30);
 /// Most records in one request.
 const BATCH: usize = 512;
 
@@ -121,7 +123,14 @@ impl<T: Send + 'static> Drain<T> {
                 flush = flushes.recv() => asked = flush,
                 () = closing.cancelled() => {}
             }
-            self.send_all(&mut batch, &exporter).await;
+            let last = async {
+                closing.cancelled().await;
+                tokio::time::sleep(LAST).await;
+            };
+            tokio::select! {
+                () = self.send_all(&mut batch, &exporter) => {}
+                () = last => return,
+            }
             if let Some(done) = asked {
                 // Nobody may be waiting any more.
                 let _ = done.send(());
