@@ -184,7 +184,7 @@ impl Inner {
                 if (in_flight as f64) < *limit / 2.0 {
                     return;
                 }
-                let gradient = (tolerance * seen / rtt).min(1.0).max(0.5);
+                let gradient = (tolerance * seen / rtt).clamp(0.5, 1.0);
                 let next = *limit * (1.0 - smoothing) + (*limit * gradient + queue as f64) * smoothing;
                 *limit = next.min(max as f64).max(min as f64);
             }

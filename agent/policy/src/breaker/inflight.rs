@@ -6,6 +6,8 @@ use super::window::Mark;
 
 /// Most calls that are watched; more than these are looked at only when they end.
 const MOST: usize = 1 << 14;
+/// Places that are set aside where calls are watched; more are added as they are needed.
+const RESERVED: usize = 1 << 10;
 
 #[derive(Debug, Clone, Copy)]
 struct Young {
@@ -33,6 +35,12 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
+    /// Sets room aside, so that starting a call does not allocate.
+    pub(super) fn reserve(&mut self) {
+        self.young.reserve(RESERVED);
+        self.counted.reserve(RESERVED);
+    }
+
     pub(super) fn clear(&mut self) {
         self.young.clear();
         self.counted.clear();

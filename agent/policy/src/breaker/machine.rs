@@ -64,6 +64,10 @@ impl Machine {
     pub(super) fn new(settings: &settings::Breaker, now: u64) -> Self {
         let rules = Rules::new(settings);
         let room = usize::try_from(rules.permits.min(RESERVED_PROBES)).unwrap_or(0);
+        let mut inflight = InFlight::default();
+        if rules.inflight_slow {
+            inflight.reserve();
+        }
         Self {
             rule: words::rule(settings).into(),
             window: Window::new(rules.window.as_ref()),
@@ -80,7 +84,7 @@ impl Machine {
             run: 0,
             good_probes: 0,
             probes: VecDeque::with_capacity(room),
-            inflight: InFlight::default(),
+            inflight,
             samples: Samples::new(),
             trip: None,
             cause: "".into(),

@@ -1,6 +1,6 @@
 //! What no single setting tells: whether the settings of a merged result make sense together.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use toml::{Table, Value};
 
@@ -218,21 +218,15 @@ fn check_breaker(breaker: &Breaker, found: &mut Vec<Finding>) {
 }
 
 fn without_window(breaker: &Breaker, found: &mut Vec<Finding>) {
-    let lacking: BTreeMap<&'static str, bool> = BTreeMap::from([
-        ("breaker.failure_ratio", breaker.failure_ratio.is_some()),
-        ("breaker.failure_count", breaker.failure_count.is_some()),
-        ("breaker.slow_ratio", breaker.slow_ratio.is_some()),
-        ("breaker.min_calls", breaker.min_calls.is_some()),
-    ]);
-    for path in lacking.into_iter().filter_map(|(path, given)| given.then_some(path)) {
+    let given: [(bool, &'static [&'static str]); 4] = [
+        (breaker.failure_ratio.is_some(), &["breaker.failure_ratio"]),
+        (breaker.failure_count.is_some(), &["breaker.failure_count"]),
+        (breaker.slow_ratio.is_some(), &["breaker.slow_ratio"]),
+        (breaker.min_calls.is_some(), &["breaker.min_calls"]),
+    ];
+    for path in given.into_iter().filter_map(|(given, path)| given.then_some(path)) {
         let message = "never acts without a window; add `window = { kind = \"time\", ms = 10000, buckets = 10 }`";
-        let with: &'static [&'static str] = match path {
-            "breaker.failure_ratio" => &["breaker.failure_ratio"],
-            "breaker.failure_count" => &["breaker.failure_count"],
-            "breaker.slow_ratio" => &["breaker.slow_ratio"],
-            _ => &["breaker.min_calls"],
-        };
-        found.push(finding(path, with, message));
+        found.extend(path.first().map(|name| finding(name, path, message)));
     }
 }
 

@@ -93,7 +93,7 @@ pub struct Breaker {
     /// Trips at this share of failures, 0…1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_ratio: Option<f64>,
-    /// Trips at so many failures in the window.
+    /// Trips at so many failures in the window, whatever `min_calls`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_count: Option<u64>,
     /// Trips at so many failures in a row.
@@ -108,7 +108,7 @@ pub struct Breaker {
     /// Whether calls still in flight count as slow once they pass `slow_ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inflight_slow: Option<bool>,
-    /// Time open before a probe, in milliseconds.
+    /// Time open before a probe, in milliseconds; [`crate::breaker::DEFAULT_OPEN_MS`] when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_ms: Option<u64>,
     /// Longer open times for repeated trips.
@@ -149,16 +149,16 @@ pub enum Jitter {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Backoff {
-    /// First delay, in milliseconds.
+    /// First delay, in milliseconds; [`crate::backoff::DEFAULT_BASE_MS`] when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_ms: Option<u64>,
-    /// Longest delay, in milliseconds.
+    /// Longest delay, in milliseconds; [`crate::backoff::DEFAULT_MAX_MS`] when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_ms: Option<u64>,
-    /// Growth from delay to delay.
+    /// Growth from delay to delay; [`crate::backoff::DEFAULT_MULTIPLIER`] when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub multiplier: Option<f64>,
-    /// Spread.
+    /// Spread; `full` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Jitter>,
 }
@@ -195,7 +195,8 @@ pub struct Retry {
     /// Attempts a call, the first included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
-    /// Outcomes worth another attempt: gRPC status names in lower case, `reset`, or HTTP codes as text (`503`).
+    /// Outcomes worth another attempt: gRPC status names in lower case, `reset`, or HTTP codes as text (`503`);
+    /// [`crate::pipeline::DEFAULT_RETRY_ON`] when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on: Option<Vec<String>>,
     /// Whether operations that are not known to be idempotent are retried too.
