@@ -31,7 +31,7 @@ fn icon_of(view: View) -> Icon {
 pub(super) fn show(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
     let t = tokens(ui);
     let area = ui.max_rect();
-    let named = area.width() >= WIDTH;
+    let named = area.width() > NARROW + 4.0;
     let logo = Rect::from_center_size(pos2(area.center().x, area.top() + 22.0), vec2(26.0, 26.0));
     icon::paint(ui.painter(), logo, Icon::Switch, t.accent);
     let room = area.height() - 52.0;

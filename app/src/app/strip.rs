@@ -90,11 +90,7 @@ pub(super) fn show(ui: &mut egui::Ui, model: &Model, state: &mut State, commands
 
 /// What the strip says to those who cannot see it.
 fn describe(model: &Model) -> String {
-    let state = match model.time.cursor {
-        Cursor::Following => "following".to_owned(),
-        Cursor::Paused { .. } => "paused".to_owned(),
-        Cursor::Playing { speed, .. } => format!("playing times {}", speed.label()),
-    };
+    let state = model.time.cursor.word();
     let marks = model.slots.strip.get().map_or(0, |s| s.marks.len());
     format!("{state} at {}, {marks} marks", model.zone.tenth(model.time.position()))
 }
@@ -104,11 +100,7 @@ fn controls(ui: &mut egui::Ui, area: Rect, model: &Model, commands: &mut Command
     let cursor = model.time.cursor;
     let left = area.left() + 12.0;
     let small = |x: f32| Rect::from_min_size(pos2(left + x, area.top() + 12.0), vec2(26.0, 26.0));
-    let word = match cursor {
-        Cursor::Following => "following",
-        Cursor::Paused { .. } => "paused",
-        Cursor::Playing { .. } => "playing",
-    };
+    let word = cursor.word();
     let (picture, name) = match cursor {
         Cursor::Following | Cursor::Playing { .. } => (Icon::Pause, "Pause"),
         Cursor::Paused { .. } => (Icon::Play, "Play"),
@@ -335,11 +327,15 @@ fn flags(ui: &egui::Ui, scale: Scale, marks: &[Mark], model: &Model, commands: &
         let tone = tone_of(mark);
         let galley = ui.painter().layout_no_wrap(mark.label.clone(), font.clone(), t.tone(tone));
         let width = (galley.size().x + 10.0).ceil();
-        let x = scale.x(mark.at).min(scale.rect.right() - width);
-        let rect = Rect::from_min_size(pos2(x.round(), scale.rect.top() + 1.0), vec2(width, 15.0));
-        if taken.iter().any(|r| r.expand2(vec2(3.0, 0.0)).intersects(rect)) {
-            continue;
-        }
+        let x = scale.x(mark.at);
+        let place = |x: f32| Rect::from_min_size(pos2(x.round(), scale.rect.top() + 1.0), vec2(width, 15.0));
+        let free = |r: &Rect| {
+            r.left() >= scale.rect.left() && r.right() <= scale.rect.right() + 2.0
+                && !taken.iter().any(|t: &Rect| t.expand2(vec2(2.0, 0.0)).intersects(*r))
+        };
+        // To the right of its stem, or to the left, or around it.
+        let places = [place(x - 2.0), place(x - width + 2.0), place(x - width / 2.0)];
+        let Some(rect) = places.into_iter().find(free) else { continue };
         taken.push(rect);
         let response = ui.interact(rect, ui.scope_id().with(("mark", i)), Sense::click());
         response.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("mark {}", mark.text)));

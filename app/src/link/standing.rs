@@ -243,3 +243,125 @@ fn touches(what: Touched, question: &Question) -> bool {
         Question::Audit { .. } => matches!(what, Audit | Changes),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fuseboard_api::TimeRange;
+
+    use super::*;
+
+    fn wall(seconds: i64) -> UnixNanos {
+        UnixNanos(seconds * 1_000_000_000)
+    }
+
+    fn want(slot: SlotId, question: Question, standing: Standing) -> Want {
+        let as_of = (standing == Standing::Once).then(|| wall(50));
+        Want { slot, ask: Ask { question, as_of }, standing }
+    }
+
+    fn board(standing: Standing) -> Want {
+        want(SlotId::Board, Question::Board { range: TimeRange { from: wall(0), to: wall(60) } }, standing)
+    }
+
+    fn spans(at: i64) -> LiveEvent {
+        LiveEvent {
+            generation: 1,
+            as_of: wall(at),
+            range: TimeRange { from: wall(at - 1), to: wall(at) },
+            touched: vec![Touched::Spans],
+        }
+    }
+
+    /// Takes what is due and has it answered at once.
+    fn turn(desk: &mut Desk, now: Instant, at: i64) -> Vec<Due> {
+        let due = desk.take_due(now, wall(at));
+        for d in &due {
+            assert!(desk.answered(d.slot, d.number, Duration::from_millis(1), now).is_some());
+        }
+        due
+    }
+
+    #[test]
+    fn nothing_is_asked_before_somebody_is_there_and_everything_after() {
+        let now = Instant::now();
+        let mut desk = Desk::default();
+        desk.want(vec![board(Standing::Moving)], now);
+        assert_eq!(desk.next_due(now), None);
+        desk.connected(now);
+        assert_eq!(desk.next_due(now), Some(now));
+        let due = turn(&mut desk, now, 1000);
+        assert_eq!(due.len(), 1);
+        let range = TimeRange { from: wall(940), to: wall(1000) };
+        assert_eq!(due[0].ask.question, Question::Board { range }, "a moving range ends at the present");
+    }
+
+    #[test]
+    fn an_idle_source_is_left_alone() {
+        let now = Instant::now();
+        let mut desk = Desk::default();
+        desk.want(vec![board(Standing::Moving)], now);
+        desk.connected(now);
+        turn(&mut desk, now, 1000);
+        assert_eq!(desk.next_due(now + Duration::from_secs(5)), None);
+    }
+
+    #[test]
+    fn a_touched_question_is_asked_again_after_its_pause_and_others_are_not() {
+        let now = Instant::now();
+        let mut desk = Desk::default();
+        desk.want(vec![board(Standing::Fixed), want(SlotId::Forecasts, Question::Forecasts, Standing::Fixed)], now);
+        desk.connected(now);
+        assert_eq!(turn(&mut desk, now, 1000).len(), 2);
+        assert!(desk.touched(&spans(1000), now, wall(1000)));
+        assert_eq!(desk.next_due(now), Some(now + GRID * 3));
+        assert!(turn(&mut desk, now, 1000).is_empty());
+        let due = turn(&mut desk, now + GRID * 3, 1000);
+        assert_eq!(due.iter().map(|d| d.slot).collect::<Vec<_>>(), [SlotId::Board]);
+    }
+
+    #[test]
+    fn an_expensive_question_rests_longer() {
+        let now = Instant::now();
+        let mut desk = Desk::default();
+        desk.want(vec![board(Standing::Fixed)], now);
+        desk.connected(now);
+        let due = desk.take_due(now, wall(1000));
+        let later = now + Duration::from_secs(2);
+        assert!(desk.answered(SlotId::Board, due[0].number, Duration::from_secs(2), later).is_some());
+        desk.touched(&spans(1000), later, wall(1000));
+        assert_eq!(desk.next_due(later), Some(now + Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn another_question_supersedes_and_another_instant_does_not() {
+        let now = Instant::now();
+        let mut desk = Desk::default();
+        desk.want(vec![board(Standing::Once)], now);
+        desk.connected(now);
+        let due = desk.take_due(now, wall(1000));
+        let mut later = board(Standing::Once);
+        later.ask.as_of = Some(wall(51));
+        desk.want(vec![later], now);
+        assert!(desk.answered(SlotId::Board, due[0].number, GRID, now).is_some(), "it is shown on the way");
+        assert_eq!(desk.next_due(now), Some(now), "and the newer instant is asked for");
+        let due = desk.take_due(now, wall(1000));
+        let other = want(SlotId::Board, Question::Board { range: TimeRange { from: wall(0), to: wall(600) } }, Standing::Once);
+        desk.want(vec![other], now);
+        assert!(desk.answered(SlotId::Board, due[0].number, GRID, now).is_none(), "nobody waits for it any more");
+    }
+
+    #[test]
+    fn rates_decay_once_a_second_while_data_is_inside() {
+        let now = Instant::now();
+        let mut desk = Desk::default();
+        desk.want(vec![board(Standing::Moving)], now);
+        desk.connected(now);
+        let present = UnixNanos::now();
+        desk.touched(&LiveEvent { as_of: present, range: TimeRange { from: present, to: present }, ..Default::default() }, now, present);
+        let due = desk.take_due(now, present);
+        assert!(desk.answered(SlotId::Board, due[0].number, Duration::ZERO, now).is_some());
+        assert_eq!(desk.next_due(now), Some(now + DECAY));
+        assert_eq!(desk.take_due(now + DECAY, present + DECAY).len(), 1);
+        assert!(desk.take_due(now + DECAY, present + Duration::from_secs(120)).is_empty(), "all has left the range");
+    }
+}

@@ -166,3 +166,116 @@ impl Model {
         Want { slot, ask: Ask { question, as_of }, standing }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fuseboard_api::graph::EdgeKey;
+
+    use super::*;
+
+    fn s(seconds: i64) -> UnixNanos {
+        UnixNanos(seconds * 1_000_000_000)
+    }
+
+    fn model(view: View) -> Model {
+        let mut model = Model { view, ..Default::default() };
+        model.time.now = s(1000);
+        model.time.edge = s(1000);
+        model
+    }
+
+    fn slots(model: &Model) -> Vec<SlotId> {
+        model.questions().iter().map(|w| w.slot).collect()
+    }
+
+    fn want(model: &Model, slot: SlotId) -> Want {
+        model.questions().into_iter().find(|w| w.slot == slot).unwrap()
+    }
+
+    #[test]
+    fn every_view_asks_for_the_strip_and_for_itself() {
+        for (view, slot) in [
+            (View::Board, SlotId::Board),
+            (View::Traces, SlotId::Traces),
+            (View::Breakers, SlotId::Breakers),
+            (View::Policies, SlotId::Policies),
+            (View::Forecasts, SlotId::Forecasts),
+            (View::Incidents, SlotId::Incidents),
+            (View::Logs, SlotId::Logs),
+            (View::Metrics, SlotId::Metrics),
+            (View::Fleet, SlotId::Fleet),
+            (View::Audit, SlotId::Audit),
+        ] {
+            let slots = slots(&model(view));
+            assert!(slots.contains(&SlotId::Strip) && slots.contains(&slot), "{view:?}: {slots:?}");
+        }
+    }
+
+    #[test]
+    fn following_counts_the_last_minute_and_moves() {
+        let want = want(&model(View::Board), SlotId::Board);
+        assert_eq!(want.standing, Standing::Moving);
+        assert_eq!(want.ask.as_of, None);
+        assert_eq!(want.ask.question, Question::Board { range: TimeRange { from: s(940), to: s(1000) } });
+    }
+
+    #[test]
+    fn a_paused_cursor_asks_as_of_its_instant_and_once() {
+        let mut model = model(View::Board);
+        model.time.cursor = Cursor::Paused { at: s(500) };
+        let want = want(&model, SlotId::Board);
+        assert_eq!((want.standing, want.ask.as_of), (Standing::Once, Some(s(500))));
+        assert_eq!(want.ask.question, Question::Board { range: TimeRange { from: s(440), to: s(500) } });
+        let totals = super::tests::want(&model, SlotId::Totals);
+        assert_eq!(totals.ask.as_of, None, "totals tell of the source, not of the instant");
+    }
+
+    #[test]
+    fn a_chosen_range_filters_every_view_and_stays() {
+        let range = TimeRange { from: s(100), to: s(200) };
+        for (view, slot) in [(View::Board, SlotId::Board), (View::Logs, SlotId::Logs), (View::Fleet, SlotId::Fleet)] {
+            let mut model = model(view);
+            model.time.chosen = Some(range);
+            let first = want(&model, slot);
+            assert_eq!(first.standing, Standing::Fixed);
+            model.time.edge = s(1010);
+            assert!(first.same(&want(&model, slot)), "time alone changes nothing");
+            model.time.chosen = Some(TimeRange { from: s(100), to: s(210) });
+            assert!(!first.same(&want(&model, slot)));
+        }
+    }
+
+    #[test]
+    fn a_filter_is_another_question_and_time_is_not() {
+        let mut model = model(View::Traces);
+        let first = want(&model, SlotId::Traces);
+        model.time.edge = s(1010);
+        assert!(first.same(&want(&model, SlotId::Traces)));
+        model.filters.traces.errors_only = true;
+        assert!(!first.same(&want(&model, SlotId::Traces)));
+    }
+
+    #[test]
+    fn what_is_chosen_is_asked_for() {
+        let mut model = model(View::Board);
+        assert!(!slots(&model).contains(&SlotId::Policies));
+        model.selection.edge = Some(EdgeKey::new("a", "b", "c"));
+        model.filters.board_before = Some(Duration::from_secs(3600));
+        let slots = slots(&model);
+        assert!(slots.contains(&SlotId::Policies) && slots.contains(&SlotId::BoardBefore), "{slots:?}");
+    }
+
+    #[test]
+    fn playing_asks_ten_times_a_second_of_real_time() {
+        let mut model = model(View::Board);
+        model.time.cursor = Cursor::Playing { at: s(500), speed: crate::time::Speed(64), since: s(900) };
+        let mut asked = std::collections::BTreeSet::new();
+        for tick in 0..100 {
+            model.time.now = s(900) + Duration::from_millis(tick * 10);
+            asked.insert(want(&model, SlotId::Board).ask.as_of);
+        }
+        assert!((10..=11).contains(&asked.len()), "{}", asked.len());
+    }
+}

@@ -1,13 +1,13 @@
 //! A canned shop for tests, pictures and benches: the same ten services in the same trouble every time, at one fixed
 //! instant. No collector, no clock, no network.
 
+mod crowd;
 mod people;
 mod shop;
 mod traces;
 
-use std::time::Duration;
-
-use fuseboard_api::UnixNanos;
+use fuseboard_api::graph::EdgeKey;
+use fuseboard_api::{TraceId, UnixNanos};
 use fuseboard_api::ask::{Answer, Question};
 use fuseboard_api::command::Receipt;
 
@@ -18,9 +18,9 @@ use crate::model::{Connection, SourceKind, View, Want};
 /// The instant at which the canned shop stands still: 2026-11-20 14:04:36.2 UTC.
 pub const NOW: UnixNanos = UnixNanos(1_795_183_476_200_000_000);
 
-/// So many seconds before [`NOW`].
+/// So many seconds before [`NOW`]; after it when negative.
 pub(crate) fn ago(seconds: f64) -> UnixNanos {
-    NOW - Duration::from_secs_f64(seconds)
+    UnixNanos(NOW.0 - (seconds * 1e9) as i64)
 }
 
 /// A number in 0…1 that depends on `seed` alone (splitmix64's finisher).
@@ -43,11 +43,20 @@ pub enum Scene {
     Gone,
     /// Nothing has been answered yet.
     Waiting,
+    /// As in trouble, but the board shows so many services, and a trace has so many spans.
+    Crowd(u32),
 }
 
 /// What the canned collector answers.
 pub fn answer(scene: Scene, question: &Question) -> Answer {
-    let full = scene == Scene::Trouble;
+    let full = matches!(scene, Scene::Trouble | Scene::Crowd(_));
+    if let Scene::Crowd(n) = scene {
+        match question {
+            Question::Board { range } => return Answer::Board(crowd::board(*range, n)),
+            Question::Trace(id) => return Answer::Trace(Some(crowd::trace(*id, n))),
+            _ => {}
+        }
+    }
     match question {
         Question::Totals => Answer::Totals(people::totals(full)),
         Question::Strip { range, .. } => Answer::Strip(shop::strip(*range, full)),
@@ -96,13 +105,13 @@ impl Door for Canned {
         let mut inbox = Inbox { receipts: std::mem::take(&mut self.receipts), ..Default::default() };
         if !std::mem::replace(&mut self.told, true) {
             inbox.connection = Some(match self.scene {
-                Scene::Trouble | Scene::Empty => Connection::Up,
+                Scene::Trouble | Scene::Empty | Scene::Crowd(_) => Connection::Up,
                 Scene::Waiting => Connection::Connecting,
                 Scene::Gone => Connection::Lost { why: "connection refused by 127.0.0.1:4380".to_owned(), tries: 3 },
             });
             inbox.newest = Some(NOW);
         }
-        if matches!(self.scene, Scene::Trouble | Scene::Empty) {
+        if matches!(self.scene, Scene::Trouble | Scene::Empty | Scene::Crowd(_)) {
             inbox.answers = std::mem::take(&mut self.open)
                 .into_iter()
                 .map(|want| Delivery {
@@ -132,4 +141,13 @@ pub fn scene(scene: Scene, view: View) -> App {
         ..Default::default()
     };
     App::new(Box::new(Canned { scene, ..Default::default() }), settings, Clock::Fixed(NOW))
+}
+
+/// The same with something chosen: an edge, or a service, and a trace.
+pub fn chosen(scene: Scene, view: View, edge: Option<EdgeKey>, service: Option<&str>, trace: Option<TraceId>) -> App {
+    let mut app = self::scene(scene, view);
+    app.model.selection.edge = edge;
+    app.model.selection.service = service.map(str::to_owned);
+    app.model.selection.trace = trace;
+    app
 }

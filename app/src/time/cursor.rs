@@ -47,6 +47,15 @@ pub(crate) enum Cursor {
 }
 
 impl Cursor {
+    /// What it does, in a word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Following => "following",
+            Self::Paused { .. } => "paused",
+            Self::Playing { .. } => "playing",
+        }
+    }
+
     /// Whether the newest is shown.
     pub(crate) fn is_following(self) -> bool {
         self == Self::Following
@@ -121,5 +130,74 @@ impl Cursor {
             marks.iter().copied().rev().find(|m| *m < here)
         };
         target.map_or(self, |at| Self::Paused { at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s(seconds: i64) -> UnixNanos {
+        UnixNanos(seconds * 1_000_000_000)
+    }
+
+    const X16: Speed = Speed(64);
+
+    #[test]
+    fn following_shows_the_newest_and_pausing_stays_there() {
+        let cursor = Cursor::Following;
+        assert_eq!(cursor.position(s(100), s(100)), s(100));
+        let paused = cursor.toggle_follow(s(100), s(100));
+        assert_eq!(paused, Cursor::Paused { at: s(100) });
+        assert_eq!(paused.position(s(500), s(500)), s(100));
+        assert_eq!(paused.toggle_follow(s(500), s(500)), Cursor::Following);
+    }
+
+    #[test]
+    fn playing_goes_on_from_where_it_stood_at_its_speed() {
+        let playing = Cursor::Paused { at: s(100) }.play(X16, s(1000), s(2000));
+        assert_eq!(playing.position(s(1010), s(2000)), s(260));
+        let slower = playing.play(Speed(1), s(1010), s(2000));
+        assert_eq!(slower.position(s(1014), s(2000)), s(261), "a change of speed does not jump");
+        assert_eq!(slower.pause(s(1014), s(2000)), Cursor::Paused { at: s(261) });
+        assert_eq!(playing.position(s(900), s(2000)), s(100), "a clock that goes back does not rewind");
+    }
+
+    #[test]
+    fn seeking_keeps_playing_and_stops_following() {
+        let playing = Cursor::Playing { at: s(0), speed: X16, since: s(10) };
+        assert_eq!(playing.seek(s(50), s(20)), Cursor::Playing { at: s(50), speed: X16, since: s(20) });
+        assert_eq!(Cursor::Following.seek(s(50), s(20)), Cursor::Paused { at: s(50) });
+    }
+
+    #[test]
+    fn the_end_of_the_source_ends_playing() {
+        let playing = Cursor::Playing { at: s(90), speed: Speed::NORMAL, since: s(0) };
+        assert_eq!(playing.tick(s(5), s(100), None, true), playing);
+        assert_eq!(playing.tick(s(10), s(100), None, true), Cursor::Following);
+        assert_eq!(playing.tick(s(10), s(100), None, false), Cursor::Paused { at: s(100) });
+        assert_eq!(Cursor::Paused { at: s(90) }.tick(s(10), s(100), None, true), Cursor::Paused { at: s(90) });
+    }
+
+    #[test]
+    fn a_lap_goes_round() {
+        let lap = Some(TimeRange { from: s(80), to: s(95) });
+        let playing = Cursor::Playing { at: s(90), speed: Speed::NORMAL, since: s(0) };
+        assert_eq!(playing.tick(s(4), s(100), lap, true), playing);
+        let wrapped = Cursor::Playing { at: s(80), speed: Speed::NORMAL, since: s(5) };
+        assert_eq!(playing.tick(s(5), s(100), lap, true), wrapped);
+        let nothing = Some(TimeRange { from: s(80), to: s(80) });
+        assert_eq!(playing.tick(s(4), s(100), nothing, true), playing, "an empty lap is none");
+    }
+
+    #[test]
+    fn steps_go_to_the_next_mark_and_stay_at_the_last() {
+        let marks = [s(10), s(20), s(30)];
+        let at = |n| Cursor::Paused { at: s(n) };
+        assert_eq!(at(20).step(&marks, true, s(0), s(100)), at(30));
+        assert_eq!(at(20).step(&marks, false, s(0), s(100)), at(10));
+        assert_eq!(at(30).step(&marks, true, s(0), s(100)), at(30));
+        assert_eq!(Cursor::Following.step(&marks, true, s(0), s(100)), Cursor::Following);
+        assert_eq!(Cursor::Following.step(&marks, false, s(0), s(100)), at(30));
     }
 }

@@ -59,9 +59,11 @@ impl Glyph {
     pub(crate) fn paint(self, painter: &Painter, rect: Rect, t: &Tokens) {
         let color = t.tone(self.tone());
         let unit = (rect.width() / 26.0).min(rect.height() / 12.0);
+        let wide = (rect.width() / 26.0).min(unit * 1.6);
         let middle = rect.center() + vec2(0.0, unit * 1.5);
-        let at = |x: f32, y: f32| middle + vec2(x, y) * unit;
-        let stroke = Stroke::new((1.8 * unit).max(1.2), color);
+        let at = |x: f32, y: f32| middle + vec2(x * wide, y * unit);
+        let stroke = Stroke::new((1.6 * unit).clamp(1.2, 3.0), color);
+        let contact = (1.9 * unit).clamp(1.5, 4.0);
         let lever = |to: egui::Pos2| vec![at(-5.0, 0.0), to];
         painter.line(vec![at(-12.0, 0.0), at(-5.0, 0.0)], stroke);
         painter.line(vec![at(5.0, 0.0), at(12.0, 0.0)], stroke);
@@ -81,8 +83,8 @@ impl Glyph {
                 painter.line(lever(at(3.6, -5.6)), stroke);
             }
         }
-        painter.circle_filled(at(-5.0, 0.0), 2.0 * unit, color);
-        painter.circle_filled(at(5.0, 0.0), 2.0 * unit, color);
+        painter.circle_filled(at(-5.0, 0.0), contact, color);
+        painter.circle_filled(at(5.0, 0.0), contact, color);
     }
 }
 

@@ -81,16 +81,21 @@ pub(crate) fn paint_bars(painter: &Painter, rect: Rect, bars: &[(f32, f32)], bod
     let mut mesh = egui::Mesh::default();
     for (i, (all, some)) in bars.iter().enumerate() {
         let (x0, x1) = (rect.left() + i as f32 * step, rect.left() + (i + 1) as f32 * step - gap);
-        let mut bar = |value: f32, color| {
-            let height = (value / top * rect.height()).max(1.0);
+        let mut bar = |value: f32, least: f32, color| {
+            let height = value / top * rect.height();
+            // A part too thin to see would become a line under everything.
+            if height < 0.75 && least == 0.0 {
+                return;
+            }
+            let height = height.max(1.0);
             let bar = Rect::from_min_max(pos2(x0, rect.bottom() - height), pos2(x1, rect.bottom()));
             mesh.add_colored_rect(bar, color);
         };
         if *all > 0.0 {
-            bar(*all, body);
+            bar(*all, 1.0, body);
         }
         if *some > 0.0 {
-            bar(*some, part);
+            bar(*some, 0.0, part);
         }
     }
     painter.add(Shape::mesh(mesh));

@@ -100,6 +100,10 @@ impl<'a> Table<'a> {
         }
         ui.push_id(self.id, |ui| {
             ui.spacing_mut().item_spacing = egui::vec2(12.0, 0.0);
+            // Calm at rest: no lines between columns until one is resized, the chosen row as a raised one.
+            let visuals = ui.visuals_mut();
+            visuals.widgets.noninteractive.bg_stroke = egui::Stroke::NONE;
+            visuals.selection.bg_fill = t.pressed;
             let mut builder = TableBuilder::new(ui)
                 .sense(Sense::click())
                 .auto_shrink([false, false])

@@ -138,7 +138,7 @@ impl Tokens {
     pub(crate) fn tint(&self, tone: Tone) -> Color32 {
         match tone {
             Tone::Neutral => self.raised,
-            _ => mix(self.panel, self.tone(tone), if self.dark { 0.14 } else { 0.08 }),
+            _ => mix(self.panel, self.tone(tone), if self.dark { 0.11 } else { 0.08 }),
         }
     }
 
@@ -146,7 +146,7 @@ impl Tokens {
     pub(crate) fn edge(&self, tone: Tone) -> Color32 {
         match tone {
             Tone::Neutral => self.line_strong,
-            _ => mix(self.panel, self.tone(tone), 0.45),
+            _ => mix(self.panel, self.tone(tone), if self.dark { 0.38 } else { 0.45 }),
         }
     }
 }

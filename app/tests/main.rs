@@ -1,0 +1,3 @@
+//! The console as a person meets it: by what it says to those who cannot see it, and by its pictures.
+
+mod frame;
