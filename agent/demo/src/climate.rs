@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::weather::{Sky, Step};
+use crate::weather::{Effect, Sky, Step};
 
 /// The step of the weather in force.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ impl Climate {
         self.0.load_full()
     }
 
-    /// What is wrong with an instance now: how much later it answers, and the share of requests that fail.
-    pub(crate) fn over(&self, service: &str, instance: &str) -> (Duration, f64) {
+    /// What is wrong with an instance now.
+    pub(crate) fn over(&self, service: &str, instance: &str) -> Effect {
         self.0.load().sky.over(service, instance)
     }
 

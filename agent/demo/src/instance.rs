@@ -10,13 +10,17 @@ use crate::chance::Dice;
 use crate::climate::Climate;
 use crate::report::Counters;
 use crate::shop::ShopConfig;
+use crate::weather::Failing;
 
 /// Errors of the simulated work: what the weather or bad luck did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Mishap {
     /// The weather's doing.
-    #[error("internal error: worker crashed")]
+    #[error("the worker crashed")]
     Crashed,
+    /// A bad release's doing.
+    #[error("internal error: unknown field `amount_minor`")]
+    Bug,
     /// The small share that always fails.
     #[error("internal error: connection to a shard was lost")]
     BadLuck,
@@ -47,11 +51,14 @@ impl Instance {
     pub(crate) async fn work(&self, median_ms: f64, usual_errors: f64) -> Result<(), Mishap> {
         /// Spread of service times: nine of ten within about a factor of two of the median.
         const SIGMA: f64 = 0.38;
-        let (slower, errors) = self.climate.over(self.agent.service(), self.agent.instance());
-        let slower = if slower.is_zero() { slower } else { slower.mul_f64(0.9 + 0.2 * self.dice.share()) };
+        let effect = self.climate.over(self.agent.service(), self.agent.instance());
+        let slower = effect.slower.mul_f64(0.9 + 0.2 * self.dice.share());
         sleep(self.dice.takes(median_ms, SIGMA) + slower).await;
-        if self.dice.happens(errors) {
-            return Err(Mishap::Crashed);
+        if self.dice.happens(effect.errors) {
+            return Err(match effect.failing {
+                Failing::Unavailable => Mishap::Crashed,
+                Failing::Bug => Mishap::Bug,
+            });
         }
         if self.dice.happens(usual_errors * self.mishaps) {
             return Err(Mishap::BadLuck);

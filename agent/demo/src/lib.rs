@@ -48,7 +48,7 @@ mod wire;
 
 pub use report::ShopReport;
 pub use shop::{Shop, ShopConfig, ShopError};
-pub use weather::{Place, Script, Sky, Step, Trouble, UnknownWeather, Weather};
+pub use weather::{Effect, Failing, Place, Script, Sky, Step, Trouble, UnknownWeather, Weather};
 
 /// The shop's policy document, as TOML: what `fuseboard demo` gives its collector as revision 1, and what every instance obeys
 /// until a collector says otherwise.

@@ -18,7 +18,7 @@ impl From<Mishap> for Status {
     fn from(mishap: Mishap) -> Self {
         match mishap {
             Mishap::Crashed => Self::unavailable(mishap.to_string()),
-            Mishap::BadLuck => Self::internal(mishap.to_string()),
+            Mishap::Bug | Mishap::BadLuck => Self::internal(mishap.to_string()),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::shop::{Shop, ShopConfig};
-use crate::weather::{Place, Sky, Step, Trouble};
+use crate::weather::{Failing, Place, Sky, Step, Trouble};
 
 const TEA: &str = "tea-oolong-100";
 
@@ -74,7 +74,7 @@ async fn a_bank_that_is_down_fails_the_order_and_gives_the_stock_back() {
     let shop = shop(|_| {}).await;
     let before = tea_left(&shop);
     let place = Place { service: "bank", instance: None };
-    let trouble = Trouble { place, slower: Duration::ZERO, errors: 1.0 };
+    let trouble = Trouble { place, slower: Duration::ZERO, errors: 1.0, failing: Failing::Unavailable };
     let sky = Sky { troubles: vec![trouble], ..Sky::default() };
     shop.climate().set(Step { at: Duration::ZERO, sky, says: "the bank is down".to_owned() });
     let (status, body) = checkout(shop.gateways()[0], false).await;
@@ -98,7 +98,7 @@ async fn a_checkout_whose_visitor_hangs_up_leaves_nothing_behind() {
     let shop = shop(|_| {}).await;
     let before = tea_left(&shop);
     let place = Place { service: "payments", instance: None };
-    let trouble = Trouble { place, slower: Duration::from_secs(60), errors: 0.0 };
+    let trouble = Trouble { place, slower: Duration::from_secs(60), errors: 0.0, failing: Failing::Unavailable };
     let sky = Sky { troubles: vec![trouble], ..Sky::default() };
     shop.climate().set(Step { at: Duration::ZERO, sky, says: "payments hangs".to_owned() });
     let hanging = tokio::spawn(checkout(shop.gateways()[0], false));
