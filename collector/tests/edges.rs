@@ -19,7 +19,8 @@ async fn an_agents_call_counts_once_with_its_attempts() {
     let call = client(2, 1).with("resilience.call", true).with("resilience.deadline.left_ms", 750.0);
     let cut = client(3, 2).with("resilience.attempt", 1).with("resilience.outcome", "timeout").failed("cut");
     let good = client(4, 2).with("resilience.attempt", 2).with("resilience.outcome", "success");
-    let mut refused = client(5, 1).with("resilience.call", true).with("resilience.refused_by", "breaker").failed("open");
+    let mut refused =
+        client(5, 1).with("resilience.call", true).with("resilience.refused_by", "breaker").failed("open");
     refused.trace_id = vec![9; 16];
     // The callee's word comes first.
     stage.send(request("payments", vec![span(1, 6, 4, SERVER, operation)])).await;
@@ -81,6 +82,17 @@ async fn databases_and_queues_are_nodes_of_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_only_works_by_itself_is_on_the_board() {
+    let stage = Stage::start().await;
+    let range = lately();
+    stage.send(request("batch", vec![span(1, 1, 0, INTERNAL, "nightly")])).await;
+    let board = stage.board(range).await;
+    let names: Vec<(&str, NodeKind)> = board.nodes.iter().map(|n| (n.name.as_str(), n.kind)).collect();
+    assert_eq!(names, [("batch", NodeKind::Service)]);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_headline_names_the_cause_and_its_echo() {
     let stage = Stage::start().await;
     let mut gateway = Vec::new();
@@ -106,7 +118,8 @@ async fn the_headline_names_the_cause_and_its_echo() {
 async fn lists_of_traces_obey_their_conditions_and_page_without_gaps() {
     let stage = Stage::start().await;
     for i in 1..=30u8 {
-        let mut root = span(i, 1, 0, SERVER, if i % 2 == 0 { "GET /even" } else { "GET /odd" }).with("customer", i64::from(i));
+        let mut root =
+            span(i, 1, 0, SERVER, if i % 2 == 0 { "GET /even" } else { "GET /odd" }).with("customer", i64::from(i));
         let shift = u64::from(i) * 1_000_000_000;
         root.start_time_unix_nano -= shift;
         root.end_time_unix_nano = root.start_time_unix_nano + u64::from(i) * 1_000_000;

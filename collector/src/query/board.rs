@@ -43,6 +43,9 @@ pub(super) fn board(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> ru
             });
         }
     }
+    for service in totals::heard(conn, range, as_of)? {
+        nodes.node(&service, NodeKind::Service, "");
+    }
     edges.sort_by(|a, b| a.key.cmp(&b.key));
     let mut breakers = picture::edge_breakers(conn, as_of)?;
     let steering = picture::steering(conn, as_of)?;

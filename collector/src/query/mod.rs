@@ -1,6 +1,7 @@
 //! Answers questions from the store, as of an instant: only rows that had arrived by then count.
 
 mod board;
+mod deployments;
 mod headline;
 mod logs;
 mod metrics;
@@ -21,6 +22,7 @@ use rusqlite::Connection;
 use crate::control::picture;
 use crate::store::{Store, StoreError};
 
+pub(crate) use self::deployments::deployments;
 pub use self::totals::instances;
 
 /// Answers a question as of the instant it names, or as of now.

@@ -69,6 +69,17 @@ pub(super) fn services(conn: &Connection, as_of: UnixNanos) -> rusqlite::Result<
     read.query_map([as_of.0], |r| r.get(0))?.collect()
 }
 
+/// Services that sent anything while the range went on, be it only work of their own.
+pub(super) fn heard(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> rusqlite::Result<Vec<String>> {
+    let mut read = conn.prepare_cached(
+        "SELECT DISTINCT o.service FROM (SELECT DISTINCT service, instance FROM origins WHERE arrival <= ?1) o
+         WHERE EXISTS (SELECT 1 FROM seen s WHERE s.service = o.service AND s.instance = o.instance
+                       AND s.arrival >= ?2 AND s.arrival <= ?3)",
+    )?;
+    let until = range.to.min(as_of);
+    read.query_map(params![as_of.0, range.from.0, until.0], |r| r.get(0))?.collect()
+}
+
 /// The stretch for which anything is stored.
 pub(super) fn stored(conn: &Connection, as_of: UnixNanos) -> rusqlite::Result<TimeRange> {
     conn.prepare_cached("SELECT min(oldest), max(newest) FROM commits WHERE stamp <= ?1 AND newest > 0")?.query_row(

@@ -18,8 +18,7 @@ const MAX_LIMIT: u32 = 10_000;
 
 pub(super) fn traces(conn: &Connection, query: &TraceQuery, as_of: UnixNanos) -> Result<TraceList, StoreError> {
     let limit = if query.limit == 0 { DEFAULT_LIMIT } else { query.limit.min(MAX_LIMIT) } as usize;
-    let mut list =
-        Listing { conn, query, as_of, seen: HashSet::new(), heap: BinaryHeap::new() };
+    let mut list = Listing { conn, query, as_of, seen: HashSet::new(), heap: BinaryHeap::new() };
     let mut out = TraceList::default();
     let (from, to) = (query.range.from.0, query.range.to.0);
     let first = query.before.map_or(to, |before| before.0.min(to));

@@ -358,10 +358,9 @@ mod tests {
         schema::migrate(&conn, 0).expect("tables");
         let mut state = State::load(&conn).expect("empty");
         let mut tally = Tally::at(5_000_000_000);
-        for batch in [
-            from("a", span(SpanKind::Client, 1, 9, "bank.example")),
-            from("b", span(SpanKind::Server, 2, 8, "")),
-        ] {
+        for batch in
+            [from("a", span(SpanKind::Client, 1, 9, "bank.example")), from("b", span(SpanKind::Server, 2, 8, ""))]
+        {
             state.append(&conn, &batch, &mut tally).expect("stored");
         }
         state.expire(&conn, &mut tally).expect("nothing yet");

@@ -134,3 +134,81 @@ fn lower_totals(tx: &Connection, column: &str, by: usize) -> rusqlite::Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use fuseboard_api::span::SpanKind;
+    use fuseboard_api::{SpanId, TraceId};
+
+    use super::*;
+    use crate::store::insert::{State, Tally};
+    use crate::store::rows::{Batch, CallFacts, NewOrigin, NewSpan};
+    use crate::store::{rollup, schema, writer};
+
+    const HOUR: i64 = 3_600_000_000_000;
+
+    /// A database with one root span an hour, from hour 1 to 10.
+    fn ten_hours() -> Connection {
+        let conn = Connection::open_in_memory().expect("a database");
+        schema::migrate(&conn, 0).expect("tables");
+        let mut state = State::load(&conn).expect("empty");
+        for hour in 1..=10 {
+            let span = NewSpan {
+                origin: 0,
+                trace_id: TraceId([hour as u8; 16]),
+                span_id: SpanId([1; 8]),
+                parent: None,
+                name: "work".into(),
+                kind: SpanKind::Server,
+                start: hour * HOUR - 1_000,
+                end: hour * HOUR,
+                status: 0,
+                facts: CallFacts { operation: "work".into(), ..CallFacts::default() },
+                body: Vec::new(),
+                keys: Vec::new(),
+            };
+            let origins = vec![NewOrigin { service: "shop".into(), ..NewOrigin::default() }];
+            let batch = Batch { origins, spans: vec![span], ..Batch::default() };
+            let mut tally = Tally::at(hour * HOUR + 1);
+            state.append(&conn, &batch, &mut tally).expect("stored");
+            let nothing = rollup::Folded { tens: i64::MIN, minutes: i64::MIN };
+            rollup::write(&conn, &tally.deltas, tally.stamp, nothing).expect("written");
+            writer::write_commit(&conn, &tally).expect("written");
+        }
+        conn
+    }
+
+    fn hours(conn: &Connection, table: &str, time: &str) -> Vec<i64> {
+        let mut read = conn.prepare(&format!("SELECT DISTINCT {time} FROM {table} ORDER BY 1")).expect("a query");
+        read.query_map([], |r| r.get(0)).expect("rows").map(|h| h.expect("a row")).collect()
+    }
+
+    #[test]
+    fn the_oldest_goes_and_what_is_pinned_stays() {
+        let conn = ten_hours();
+        conn.execute("INSERT INTO pins (oldest, newest) VALUES (?1, ?2)", [2 * HOUR - HOUR / 2, 2 * HOUR + HOUR / 2])
+            .expect("pinned");
+        let limits = Retention { max_age: Some(Duration::from_secs(5 * 3600)), max_bytes: None, every: Duration::ZERO };
+        while sweep(&conn, &limits, 10 * HOUR + 1).expect("swept") {}
+        assert_eq!(hours(&conn, "spans", "end / 3600000000000"), [2, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(hours(&conn, "rollup", "second / 3600"), [2, 5, 6, 7, 8, 9, 10]);
+        let totals: i64 = conn
+            .query_row("SELECT all_spans FROM commits ORDER BY stamp DESC LIMIT 1", [], |r| r.get(0))
+            .expect("totals");
+        assert_eq!(totals, 7);
+    }
+
+    #[test]
+    fn a_file_above_its_size_loses_its_oldest_part() {
+        let conn = ten_hours();
+        let limits = Retention { max_age: None, max_bytes: Some(1), every: Duration::ZERO };
+        sweep(&conn, &limits, 10 * HOUR + 2).expect("swept");
+        assert_eq!(
+            hours(&conn, "spans", "end / 3600000000000").first(),
+            Some(&2),
+            "the first twentieth of the stretch"
+        );
+        let limits = Retention { max_bytes: Some(u64::MAX), ..limits };
+        assert!(!sweep(&conn, &limits, 10 * HOUR + 2).expect("swept"), "small enough");
+    }
+}

@@ -193,7 +193,12 @@ pub(super) fn record(histogram: &mut LatencyHistogram, nanos: u64) {
 
 #[cfg(test)]
 mod tests {
+    use fuseboard_api::{TimeRange, UnixNanos};
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::query::rollups;
+    use crate::store::schema;
 
     #[test]
     fn packed_histograms_come_back_and_add_up() {
@@ -218,5 +223,77 @@ mod tests {
         assert!(sum.is_empty());
         unpack_into(&[5, 2, 0x80], &mut sum);
         assert_eq!(sum, BTreeMap::from([(5, 2)]));
+    }
+
+    /// One commit or fold of the generated history.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Add { series: i64, second: i64, nanos: u64, failed: bool },
+        Fold { until: i64 },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let add = (1..4i64, 0..300i64, 1..5_000_000_000u64, any::<bool>())
+            .prop_map(|(series, second, nanos, failed)| Step::Add { series, second, nanos, failed });
+        let fold = (0..310i64).prop_map(|until| Step::Fold { until });
+        prop::collection::vec(prop_oneof![8 => add, 1 => fold], 1..80)
+    }
+
+    /// Plays a history; the position of a step is its stamp.
+    fn play(steps: &[Step]) -> Connection {
+        let conn = Connection::open_in_memory().expect("a database");
+        schema::migrate(&conn, 0).expect("tables");
+        let mut folded = Folded { tens: i64::MIN, minutes: i64::MIN };
+        for (stamp, step) in (1..).zip(steps) {
+            match step {
+                Step::Add { series, second, nanos, failed } => {
+                    let mut delta = Delta { calls: 1, errors: u64::from(*failed), ..Delta::default() };
+                    delta.latency.record(*nanos);
+                    let deltas = Deltas::from([((*series, *second), delta)]);
+                    write(&conn, &deltas, stamp, folded).expect("written");
+                }
+                Step::Fold { until } => {
+                    for (width, from) in [(10, &mut folded.tens), (60, &mut folded.minutes)] {
+                        let end = until / width * width;
+                        if end > *from {
+                            fold(&conn, width, *from, end, stamp).expect("folded");
+                            *from = end;
+                        }
+                    }
+                }
+            }
+        }
+        conn
+    }
+
+    proptest! {
+        /// However stretches were folded and whatever came late: sums over any range as of any instant are those of the
+        /// single calls that had arrived.
+        #[test]
+        fn folds_change_no_answer(history in steps(), at in 0..90i64, from in 0..300i64, length in 0..300i64) {
+            let conn = play(&history);
+            let at = UnixNanos(at);
+            let range = TimeRange { from: UnixNanos(from * 1_000_000_000), to: UnixNanos((from + length) * 1_000_000_000) };
+            let mut expected: HashMap<i64, Delta> = HashMap::new();
+            for (stamp, step) in (1..).zip(&history) {
+                if let Step::Add { series, second, nanos, failed } = step
+                    && stamp <= at.0
+                    && (from..from + length).contains(second)
+                {
+                    let sum = expected.entry(*series).or_default();
+                    sum.calls += 1;
+                    sum.errors += u64::from(*failed);
+                    sum.latency.record(*nanos);
+                }
+            }
+            prop_assert_eq!(&rollups::sums(&conn, range, at).expect("sums"), &expected);
+            for step in [1, 10, 15, 60] {
+                let steps = rollups::steps(&conn, range, step, at).expect("steps");
+                let calls: u64 = steps.values().flatten().map(|d| d.calls).sum();
+                if from % step == 0 {
+                    prop_assert_eq!(calls, expected.values().map(|d| d.calls).sum::<u64>());
+                }
+            }
+        }
     }
 }

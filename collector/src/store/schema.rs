@@ -125,7 +125,7 @@ fn pieces() -> impl Iterator<Item = &'static str> {
 }
 
 /// Brings a database from version `from` (0: empty) to [`VERSION`]. Runs inside the caller's transaction.
-pub(super) fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
+pub(crate) fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
     if from < 1 {
         conn.pragma_update(None, "application_id", APPLICATION_ID)?;
     }

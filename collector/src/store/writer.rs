@@ -68,6 +68,10 @@ struct Group {
     touched: Vec<Touched>,
     rows: usize,
     urgent: bool,
+    /// Telemetry was taken.
+    appended: bool,
+    /// Telemetry could not be taken.
+    failed: bool,
 }
 
 impl Group {
@@ -109,13 +113,22 @@ impl Writer {
     fn group(&mut self, first: Option<Job>) -> bool {
         let stamp = self.clock.begin();
         let mut stop = false;
-        let mut group =
-            Group { tally: Tally::at(stamp.0), acks: Vec::new(), touched: Vec::new(), rows: 0, urgent: false };
+        let mut group = Group {
+            tally: Tally::at(stamp.0),
+            acks: Vec::new(),
+            touched: Vec::new(),
+            rows: 0,
+            urgent: false,
+            appended: false,
+            failed: false,
+        };
         let outcome = self.fill(first, &mut group, &mut stop);
         self.clock.end();
         match &outcome {
             Ok(()) => {
-                self.vitals.set_trouble("");
+                if group.appended && !group.failed {
+                    self.vitals.set_trouble("");
+                }
                 self.announce(&group, stamp);
             }
             Err(e) => {
@@ -256,6 +269,7 @@ fn run_job(tx: &Transaction<'_>, state: &mut State, vitals: &Vitals, group: &mut
             let mut tally = Tally::at(group.tally.stamp);
             match state.append(tx, &batch, &mut tally) {
                 Ok(appended) => {
+                    group.appended = true;
                     group.tally.merge(tally);
                     vitals.count_duplicates(appended.duplicates);
                     group.acks.push(Box::new(move |outcome| {
@@ -266,6 +280,7 @@ fn run_job(tx: &Transaction<'_>, state: &mut State, vitals: &Vitals, group: &mut
                 }
                 Err(e) => {
                     let error = StoreError::from(e);
+                    group.failed = true;
                     vitals.set_trouble(&error.to_string());
                     let _ = ack.send(Err(error));
                     false
@@ -330,7 +345,7 @@ fn again(error: &StoreError) -> StoreError {
 }
 
 /// Adds the commit's line: counters of everything so far, so that totals as of any instant are one look-up.
-fn write_commit(conn: &Connection, t: &Tally) -> rusqlite::Result<()> {
+pub(super) fn write_commit(conn: &Connection, t: &Tally) -> rusqlite::Result<()> {
     let (oldest, newest) = if t.newest >= t.oldest { (t.oldest, t.newest) } else { (0, 0) };
     conn.prepare_cached(
         "INSERT INTO commits (stamp, spans, logs, points, all_spans, all_traces, all_logs, all_points, oldest, newest, lag)
