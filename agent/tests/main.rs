@@ -1,5 +1,7 @@
 //! The agent over real sockets, against a collector that only listens.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what these tests lean on may fail them")]
+
 mod collector;
 mod control;
 mod deadline;

@@ -2,7 +2,9 @@
 //!
 //! The protocols' layers only know how to send one attempt and how to read its outcome; everything else is here.
 
+mod attempt;
 mod live;
+mod spans;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,7 +12,9 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 
-pub(crate) use self::live::{LiveAttempt, LiveCall, millis};
+pub(crate) use self::attempt::LiveAttempt;
+pub(crate) use self::live::LiveCall;
+pub(crate) use self::spans::millis;
 
 /// How many attempts a call took (int). On logical spans.
 pub(crate) const ATTEMPTS: &str = "resilience.attempts";
@@ -49,6 +53,14 @@ pub(crate) struct Target {
     pub(crate) attributes: Vec<KeyValue>,
     /// Attributes for spans only.
     pub(crate) details: Vec<KeyValue>,
+}
+
+impl Target {
+    /// A refusal of a call to it.
+    fn refusal(&self, rule: &'static str, cause: String, code: String) -> Refusal {
+        let (service, operation) = (self.service.clone(), self.operation.clone());
+        Refusal { service, operation, rule, cause, code: code.into() }
+    }
 }
 
 /// A call or an attempt that a local rule refused: nothing went on the wire.
@@ -116,5 +128,16 @@ impl Ended {
     /// An attempt cut by its timeout or the deadline.
     pub(crate) fn timed_out() -> Self {
         Self { timed_out: true, ..Self::with("deadline_exceeded") }
+    }
+}
+
+impl Pushback {
+    /// As gRPC's header has it.
+    pub(super) fn as_header(self) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::After(wait) => Some(wait.as_millis().to_string()),
+            Self::Never => Some("-1".to_owned()),
+        }
     }
 }

@@ -1,0 +1,123 @@
+//! One attempt: its limit, its span, the fault that may take its place.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuseboard_policy::names;
+use fuseboard_policy::pipeline;
+use fuseboard_policy::settings::Fault;
+use opentelemetry::context::FutureExt;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry::{Context, KeyValue};
+use tokio::time::Instant;
+
+use super::spans::{EDGE, describe};
+use super::{Ended, FAULT, Protocol, Refusal, Sent, Target};
+use crate::agent::Inner;
+
+/// One attempt on the wire. Dropping it cancels it and gives its permit back.
+pub(crate) struct LiveAttempt {
+    pub(super) agent: Arc<Inner>,
+    /// Taken when it is settled.
+    pub(super) permit: Option<pipeline::Attempt>,
+    pub(super) number: u32,
+    /// With the attempt's span: what goes into the headers.
+    pub(super) cx: Context,
+    pub(super) labels: Vec<KeyValue>,
+    pub(super) protocol: Protocol,
+    pub(super) started: Instant,
+    pub(super) until: Option<Instant>,
+    pub(super) fault: Option<(Fault, Target)>,
+    pub(super) ended: bool,
+}
+
+impl LiveAttempt {
+    /// Which attempt this is, from 1.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The ids to send.
+    pub(crate) fn span_context(&self) -> SpanContext {
+        self.cx.span().span_context().clone()
+    }
+
+    /// When the attempt is cut.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// What the callee may take.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.until.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Notes where the attempt went.
+    pub(crate) fn peer(&mut self, host: &str, port: Option<u16>) {
+        let mut where_to = vec![KeyValue::new("server.address", host.to_owned())];
+        where_to.extend(port.map(|port| KeyValue::new("server.port", i64::from(port))));
+        self.cx.span().set_attributes(where_to.iter().cloned());
+        if self.protocol == Protocol::Http {
+            self.labels.extend(where_to);
+        }
+    }
+
+    /// Runs the sending in the attempt's context and cuts it at the attempt's limit.
+    pub(crate) async fn run<F: Future>(&self, sending: F) -> Sent<F::Output> {
+        let sending = async {
+            match self.inject_fault().await {
+                Some(abort) => Sent::Aborted(abort),
+                None => Sent::Got(sending.await),
+            }
+        };
+        let sending = sending.with_context(self.cx.clone());
+        match self.until {
+            Some(at) => tokio::time::timeout_at(at, sending).await.unwrap_or(Sent::Cut),
+            None => sending.await,
+        }
+    }
+
+    /// Whether its time is over.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.until.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// What an operator injected takes the callee's place: it fills the breaker's window and is tried again as the
+    /// callee's own delays and failures are.
+    async fn inject_fault(&self) -> Option<Refusal> {
+        let (fault, target) = self.fault.as_ref()?;
+        if fault.delay_ms > 0 && rand::random::<f64>() < fault.delay_ratio {
+            self.cx.span().set_attribute(KeyValue::new(FAULT, true));
+            tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
+        }
+        if rand::random::<f64>() >= fault.abort_ratio {
+            return None;
+        }
+        self.cx.span().set_attribute(KeyValue::new(FAULT, true));
+        let cause = format!("an injected fault aborts {:.0} % of the attempts", fault.abort_ratio * 100.0);
+        Some(target.refusal("fault", cause, fault.abort_code.clone()))
+    }
+
+    pub(super) fn close(&mut self, outcome: &'static str, ended: Option<&Ended>) {
+        self.ended = true;
+        let span = self.cx.span();
+        span.set_attribute(KeyValue::new(names::OUTCOME, outcome));
+        let labels = describe(&span, &self.labels, outcome, ended);
+        span.end();
+        let instruments = &self.agent.telemetry.instruments;
+        if self.protocol == Protocol::Http {
+            instruments.http_client.record(self.started.elapsed().as_secs_f64(), &labels);
+        }
+        let counted = [&self.labels[..EDGE], &[KeyValue::new(names::OUTCOME, outcome)]].concat();
+        instruments.attempts.add(1, &counted);
+    }
+}
+
+impl Drop for LiveAttempt {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.close("cancelled", None);
+        }
+    }
+}
