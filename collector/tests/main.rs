@@ -1,4 +1,5 @@
 //! The collector over real sockets.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail it, too")]
 
 mod agent;
 mod common;

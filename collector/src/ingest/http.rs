@@ -105,7 +105,7 @@ async fn serve(door: Door, signal: Signal, request: Request) -> Response {
             ),
             Some(encoding) => match receive(&door, signal, encoding, request).await {
                 Ok(partial) => accepted(signal, encoding, partial),
-                Err(refused) => turned_away(encoding, refused),
+                Err(refused) => turned_away(encoding, &refused),
             },
         }
     };
@@ -232,7 +232,7 @@ fn accepted(signal: Signal, encoding: Encoding, partial: Partial) -> Response {
 }
 
 /// An error with `google.rpc.Status` in the request's encoding.
-fn turned_away(encoding: Encoding, refused: Refused) -> Response {
+fn turned_away(encoding: Encoding, refused: &Refused) -> Response {
     let body = match encoding {
         Encoding::Protobuf => refused.body.encode_to_vec(),
         Encoding::Json => {

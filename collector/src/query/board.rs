@@ -31,7 +31,7 @@ pub(super) fn board(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> ru
     for (id, sum) in sums {
         let Some(series) = known.get(&id) else { continue };
         if series.inbound {
-            nodes.answered(series, sum);
+            nodes.answered(series, &sum);
         } else {
             nodes.called(series, &sum);
             edges.push(Edge {
@@ -125,12 +125,12 @@ impl Nodes<'_> {
         node
     }
 
-    fn answered(&mut self, series: &Series, sum: Delta) {
+    fn answered(&mut self, series: &Series, sum: &Delta) {
         let node = self.node(&series.key.callee, NodeKind::Service, "");
-        node.sum.merge(&sum);
-        node.operations.entry(series.key.operation.clone()).or_default().merge(&sum);
+        node.sum.merge(sum);
+        node.operations.entry(series.key.operation.clone()).or_default().merge(sum);
         let instance = (series.instance.clone(), series.version.clone());
-        node.instances.entry(instance).or_default().merge(&sum);
+        node.instances.entry(instance).or_default().merge(sum);
     }
 
     fn called(&mut self, series: &Series, sum: &Delta) {

@@ -34,6 +34,9 @@ fn kind(code: i64) -> MetricKind {
     }
 }
 
+/// Service, name, kind and unit.
+type Instrument = (String, String, i64, String);
+
 /// Every instrument with a point in the range.
 fn instruments(conn: &Connection, query: &MetricQuery, as_of: UnixNanos) -> Result<Vec<MetricInfo>, StoreError> {
     let mut read = conn.prepare_cached(
@@ -44,13 +47,13 @@ fn instruments(conn: &Connection, query: &MetricQuery, as_of: UnixNanos) -> Resu
          ORDER BY m.id",
     )?;
     let mut rows = read.query(params![query.range.from.0, query.range.to.0, as_of.0, query.service, query.name])?;
-    let mut found: BTreeMap<(String, String, i64, String), (MetricInfo, BTreeSet<Vec<u8>>)> = BTreeMap::new();
+    let mut found: BTreeMap<Instrument, (MetricInfo, BTreeSet<Vec<u8>>)> = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let points: i64 = row.get(6)?;
         if points == 0 {
             continue;
         }
-        let key: (String, String, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        let key: Instrument = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
         let description: String = row.get(4)?;
         let (info, sets) = found.entry(key.clone()).or_insert_with(|| {
             let (service, name, code, unit) = key;

@@ -5,11 +5,14 @@ use fuseboard_api::span::{Origin, Span, SpanKind, StatusCode};
 use fuseboard_api::trace::Trace;
 use serde_json::{Map, Value, json};
 
+/// The spans of each instrumentation scope of a resource.
+type Scopes<'a> = Vec<(&'a Origin, Vec<Value>)>;
+
 /// The spans of a trace as an OTLP/JSON `TracesData`: one resource a sender, one scope a library, ids in hex, 64-bit
 /// numbers as text, enums as numbers.
 #[must_use]
 pub fn trace_to_json(trace: &Trace) -> Value {
-    let mut resources: Vec<(&Origin, Vec<(&Origin, Vec<Value>)>)> = Vec::new();
+    let mut resources: Vec<(&Origin, Scopes<'_>)> = Vec::new();
     for span in &trace.spans {
         let origin = span.origin.as_ref();
         let same_resource = |o: &Origin| {

@@ -212,7 +212,7 @@ impl Store {
         let size = u32::try_from(batch.bytes / ROOM_UNIT).unwrap_or(u32::MAX).clamp(1, self.inner.room_total);
         let room = self.inner.room.clone().try_acquire_many_owned(size).map_err(|_| StoreError::Busy)?;
         let (ack, done) = oneshot::channel();
-        jobs.try_send(Job::Append { batch, ack, _room: room }).map_err(full)?;
+        jobs.try_send(Job::Append { batch, ack, _room: room }).map_err(|e| full(&e))?;
         done.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -239,7 +239,7 @@ impl Store {
                 Err(Undone)
             }
         };
-        jobs.try_send(Job::Work { work: Box::new(work), touched: touched.to_vec() }).map_err(full)?;
+        jobs.try_send(Job::Work { work: Box::new(work), touched: touched.to_vec() }).map_err(|e| full(&e))?;
         match done.await {
             Ok(outcome) => outcome,
             Err(_) => Err(self.undone().into()),
@@ -333,7 +333,7 @@ impl Drop for Inner {
     }
 }
 
-fn full(error: TrySendError<Job>) -> StoreError {
+fn full(error: &TrySendError<Job>) -> StoreError {
     match error {
         TrySendError::Full(_) => StoreError::Busy,
         TrySendError::Disconnected(_) => StoreError::Closed,

@@ -137,7 +137,7 @@ impl Writer {
             }
         }
         for ack in group.acks {
-            ack(outcome.as_ref().map(|()| ()).map_err(again));
+            ack(outcome.as_ref().copied().map_err(again));
         }
         stop
     }
