@@ -201,5 +201,8 @@ mod tests {
         assert_eq!(dec(20.0).scaled(3), 20_000);
         assert_eq!(dec(1e-300).scaled(3), 0);
         assert_eq!(dec(1e300).scaled(3), u128::MAX);
+        assert_eq!((dec(0.07).floor_of(100), dec(0.9).floor_of(10)), (7, 9));
+        assert_eq!((dec(1e300).floor_of(u64::MAX), dec(1e300).floor_of(0)), (u64::MAX, 0));
+        assert_eq!(dec(1e-300).floor_of(u64::MAX), 0);
     }
 }

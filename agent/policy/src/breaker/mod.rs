@@ -169,6 +169,12 @@ pub struct Snapshot {
     pub version: u64,
 }
 
+/// What would trip a breaker of these settings, in words: `50 % of ≥ 20 calls in 10 s fail`.
+#[must_use]
+pub fn rule_in_words(settings: &settings::Breaker) -> String {
+    words::rule(settings)
+}
+
 /// The breaker of one edge. All methods take `&self`; the critical section is a few dozen instructions without allocation,
 /// except at transitions.
 #[derive(Debug)]
