@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -96,7 +97,12 @@ struct Inner {
     climate: Arc<Climate>,
     counters: Arc<Counters>,
     opened: OnceLock<Instant>,
+    /// Telemetry records that instances which were replaced could not deliver.
+    retired_dropped: AtomicU64,
     says: watch::Sender<String>,
+    /// No more visitors, no more weather.
+    close: CancellationToken,
+    /// Everything ends.
     stop: CancellationToken,
 }
 
@@ -120,7 +126,9 @@ impl Shop {
             climate,
             counters,
             opened: OnceLock::new(),
+            retired_dropped: AtomicU64::new(0),
             says: watch::Sender::new("0 s: all is calm".to_owned()),
+            close: stop.child_token(),
             stop,
         };
         Ok(Self { inner: Arc::new(inner), tasks: Mutex::default() })
@@ -145,7 +153,7 @@ impl Shop {
             counters: Arc::clone(&self.inner.counters),
             client,
         };
-        let visitors = tokio::spawn(traffic.run(self.inner.stop.clone()));
+        let visitors = tokio::spawn(traffic.run(self.inner.close.clone(), self.inner.stop.clone()));
         let weather = tokio::spawn(Arc::clone(&self.inner).play(opened));
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend([visitors, weather]);
         Ok(())
@@ -180,21 +188,27 @@ impl Shop {
             services: services.len(),
             instances: running.len(),
             seconds: self.inner.opened.get().map_or(0.0, |opened| opened.elapsed().as_secs_f64()),
-            dropped: running.iter().map(|one| one.instance.agent.dropped()).sum(),
+            dropped: self.retired_dropped() + running.iter().map(|one| one.instance.agent.dropped()).sum::<u64>(),
             ..self.inner.counters.report()
         }
     }
 
-    /// Closes the shop: no more visitors, every instance stops, and the agents deliver what they hold, within their limit.
-    /// Gives the final report.
+    /// Closes the shop: no more visitors come, those inside are served, every instance stops, and the agents deliver what
+    /// they hold, within their limit. Takes a few seconds at most. Gives the final report.
     pub async fn shutdown(self) -> ShopReport {
-        self.inner.stop.cancel();
+        self.inner.close.cancel();
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         join_all(tasks).await;
+        self.inner.stop.cancel();
         let mut report = self.report();
         let running = std::mem::take(&mut *self.inner.running.lock().unwrap_or_else(PoisonError::into_inner));
-        report.dropped = join_all(running.into_iter().map(Running::stop)).await.into_iter().sum();
+        let dropped = join_all(running.into_iter().map(Running::stop)).await.into_iter().sum::<u64>();
+        report.dropped = self.retired_dropped() + dropped;
         report
+    }
+
+    fn retired_dropped(&self) -> u64 {
+        self.inner.retired_dropped.load(Ordering::Relaxed)
     }
 
     #[cfg(test)]
@@ -227,7 +241,7 @@ impl Inner {
         loop {
             for step in &script.steps {
                 tokio::select! {
-                    () = self.stop.cancelled() => return,
+                    () = self.close.cancelled() => return,
                     () = sleep_until(begins + step.at) => self.apply(opened, step).await,
                 }
             }
@@ -255,7 +269,7 @@ impl Inner {
             old.map(|old| std::mem::replace(old, fresh))
         };
         if let Some(old) = old {
-            old.stop().await;
+            self.retired_dropped.fetch_add(old.stop().await, Ordering::Relaxed);
         }
         Ok(())
     }

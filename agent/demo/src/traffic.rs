@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::Rng;
 use serde_json::json;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog;
@@ -25,7 +25,9 @@ const PAY_LATER: f64 = 0.04;
 /// Share of product views that ask for something the shop has not.
 const STRAY: f64 = 0.01;
 /// Requests that wait for an answer at most; more are not sent and counted as such.
-const MOST_WAITING: usize = 2_000;
+const MOST_WAITING: u32 = 2_000;
+/// How long the last answers are waited for when the shop closes.
+const LAST_ANSWERS: Duration = Duration::from_millis(2_500);
 /// Longest wait of a visitor.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -46,15 +48,15 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// Sends until `stop`.
-    pub(crate) async fn run(self, stop: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(MOST_WAITING));
+    /// Sends until `close`, then waits a little for the answers that are still to come; `stop` cuts those off.
+    pub(crate) async fn run(self, close: CancellationToken, stop: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(MOST_WAITING as usize));
         let mut due = Instant::now();
         for turn in 0_usize.. {
             let rate = self.rate * (1.0 + PRODUCT_VIEWS + USER_VIEWS) * self.climate.load();
             due += self.dice.until_next(rate);
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = close.cancelled() => break,
                 () = sleep_until(due) => {}
             }
             let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
@@ -73,6 +75,8 @@ impl Traffic {
                 counters.answered(status, due.elapsed());
             });
         }
+        // All slots are free again when everybody has an answer.
+        let _ = timeout(LAST_ANSWERS, slots.acquire_many(MOST_WAITING)).await;
     }
 
     fn request(&self, gateway: SocketAddr) -> reqwest::RequestBuilder {
