@@ -143,6 +143,11 @@ pub fn scene(scene: Scene, view: View) -> App {
     App::new(Box::new(Canned { scene, ..Default::default() }), settings, Clock::Fixed(NOW))
 }
 
+/// The commands that were given to the canned collector and are still on their way: (action, reason), oldest first.
+pub fn given(app: &App) -> Vec<(fuseboard_api::command::Action, String)> {
+    app.model.pending.iter().map(|p| (p.action.clone(), p.reason.clone())).collect()
+}
+
 /// The same with something chosen: an edge, or a service, and a trace.
 pub fn chosen(scene: Scene, view: View, edge: Option<EdgeKey>, service: Option<&str>, trace: Option<TraceId>) -> App {
     let mut app = self::scene(scene, view);

@@ -218,7 +218,12 @@ fn nodes(seconds: f64) -> Vec<Node> {
                     .map(|i| InstanceStats {
                         instance: format!("{name}-{i}"),
                         version: if name == "payments" && i == 3 { "2.14.1" } else { "2.14.0" }.to_owned(),
-                        stats: Stats { calls: stats.calls / instances, ..stats.clone() },
+                        stats: Stats {
+                            calls: stats.calls / instances,
+                            // The new release of payments is the worse one.
+                            errors: stats.errors / instances * if name == "payments" { [1, 1, 2][i as usize - 1] } else { 2 } / 2,
+                            ..stats.clone()
+                        },
                     })
                     .collect(),
                 operations: operations
@@ -372,6 +377,10 @@ fn effective(l: &Line) -> EffectiveEdge {
         ("breaker.min_calls", "preset rpc-50"),
         ("breaker.open_ms", "*"),
     ];
+    let attempts = latency(3000, l.p95 * 1.15, l.errors > 0.1, l.attempt_ms.unwrap_or(100_000));
+    // Cut attempts stand in the distribution at the time of their cut.
+    let at_cut = std::time::Duration::from_millis(l.attempt_ms.unwrap_or(100_000).saturating_sub(1));
+    let cut = (attempts.share_above(at_cut) * attempts.count() as f64) as u64;
     EffectiveEdge {
         key: l.key(),
         settings,
@@ -382,8 +391,8 @@ fn effective(l: &Line) -> EffectiveEdge {
         },
         steered,
         instances: if steered { 2 } else { 0 },
-        attempts: latency(3000, l.p95 * 1.15, l.errors > 0.1, l.attempt_ms.unwrap_or(100_000)),
-        cut: (stats.calls as f64 * if l.errors > 0.1 { 0.41 } else { 0.0 }) as u64,
+        attempts,
+        cut,
         deadline_left_ms: steered.then_some(1870.0),
         stats,
     }

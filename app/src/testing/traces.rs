@@ -1,7 +1,6 @@
 //! The shop's traces and logs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use fuseboard_api::attr::AttrValue;
 use fuseboard_api::breaker::{BreakerBand, BreakerState};
@@ -97,7 +96,7 @@ const SPANS: [Short; 19] = [
 ];
 
 fn at(ms: f64) -> UnixNanos {
-    start() + Duration::from_secs_f64(ms / 1000.0)
+    UnixNanos(start().0 + (ms * 1e6) as i64)
 }
 
 fn id(n: u8) -> SpanId {

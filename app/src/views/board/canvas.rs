@@ -103,7 +103,7 @@ impl View<'_> {
         if let Some(i) = course.cards.iter().position(|c| c.contains(at)) {
             return Hit::Card(i);
         }
-        let label = |i: &usize| self.scene.labels[*i].is_some_and(|l| state.camera.zoom >= 0.5 && l.rect.contains(at));
+        let label = |i: &usize| self.scene.labels[*i].is_some_and(|l| state.camera.zoom * self.scene.scale >= 0.62 && l.rect.contains(at));
         if let Some(i) = (0..self.scene.labels.len()).find(label) {
             return Hit::Link(i);
         }
@@ -154,7 +154,7 @@ impl View<'_> {
         for (i, link) in links.iter().enumerate() {
             let look = self.look(i, hovered);
             if let Some(label) = &self.scene.labels[i] {
-                ink.label(link, &self.scene.words[i], label, look);
+                ink.label(link, &self.scene.words[i], label, self.scene.scale, look);
             }
             if named || look.chosen {
                 self.link_widget(ui, state, i, commands);

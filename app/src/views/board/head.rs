@@ -92,6 +92,7 @@ pub(crate) fn foot(ui: &mut Ui, model: &Model, state: &mut State, scene: &Scene,
         22.0,
         |ui| {
             text::secondary(ui, words);
+            ui.add_space(8.0);
             let table = match state.shown {
                 Shown::Graph => "G  table beside",
                 Shown::Both => "G  table only",

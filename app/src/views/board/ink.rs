@@ -4,9 +4,9 @@ use egui::{Align2, Color32, CornerRadius, FontId, Mesh, Painter, Pos2, Rect, Sha
 use fuseboard_api::graph::{Board, NodeKind};
 
 use super::camera::Camera;
-use super::labels::Label;
+use super::labels::{Label, Shape as Arranged};
 use super::merge::{Box, Grouping, INSTANCE, Link, MAX_INSTANCES};
-use super::scene::Words;
+use super::scene::{Tells, Words};
 use super::wires::Wire;
 use crate::widgets::chart::paint_sparkline;
 use crate::widgets::theme::mix;
@@ -25,6 +25,9 @@ pub(crate) struct Ink<'a> {
     pub(crate) camera: Camera,
 }
 
+/// Below this zoom a card says its name only.
+const NEAR: f32 = 0.7;
+
 /// How a link is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Look {
@@ -41,9 +44,8 @@ impl Ink<'_> {
         self.camera.zoom
     }
 
-    fn font(&self, size: f32, font: impl Fn(f32) -> FontId) -> FontId {
-        // Half points only, so that zooming does not fill the atlas with a size for every step.
-        font((size * self.zoom() * 2.0).round().max(2.0) / 2.0)
+    fn font(&self, size: f32, family: impl Fn(f32) -> FontId) -> FontId {
+        font(size * self.zoom(), family)
     }
 
     /// The width of a link's line.
@@ -129,10 +131,11 @@ impl Ink<'_> {
         self.painter.add(Shape::mesh(mesh));
     }
 
-    /// Paints the words of a link.
-    pub(crate) fn label(&self, link: &Link, words: &Words, label: &Label, look: Look) {
+    /// Paints the words of a link, `scale` times as large as at zoom 1.
+    pub(crate) fn label(&self, link: &Link, words: &Words, label: &Label, scale: f32, look: Look) {
         let rect = self.camera.rect(self.canvas, label.rect);
-        if self.zoom() < 0.5 || !rect.intersects(self.canvas) {
+        let size = self.zoom() * scale;
+        if size < 0.62 || !rect.intersects(self.canvas) {
             return;
         }
         let t = self.t;
@@ -141,16 +144,33 @@ impl Ink<'_> {
             self.painter.rect_stroke(rect.expand2(vec2(2.0, 1.0)), 4, Stroke::new(1.0, t.accent), StrokeKind::Outside);
         }
         let fade = |c: Color32| if look.faded { mix(t.window, c, 0.45) } else { c };
-        let (big, small) = (self.font(10.5, text::mono_medium), self.font(10.0, text::mono_font));
-        let error = if link.tone() == Tone::Neutral { t.text_soft } else { t.tone(link.tone().max_of(Tone::AtRisk)) };
+        let (big, small) = (font(10.5 * size, text::mono_medium), font(10.0 * size, text::mono_font));
+        let error = match link.tone() {
+            Tone::Failed | Tone::AtRisk => t.tone(link.tone()),
+            _ => t.text_soft,
+        };
+        if label.shape == Arranged::Narrow {
+            let lines = words.narrow();
+            let step = rect.height() / lines.len().max(1) as f32;
+            for (i, (line, tells)) in lines.into_iter().enumerate() {
+                let (color, font) = match tells {
+                    Tells::Operation => (t.text_soft, &big),
+                    Tells::Rate => (t.text, &big),
+                    Tells::Errors => (error, &big),
+                    Tells::Latency => (if words.near { t.at_risk } else { t.text_soft }, &small),
+                };
+                self.spread(rect.center().x, rect.top() + (i as f32 + 0.5) * step, &[(line, color)], font, 0.0, fade);
+            }
+            return;
+        }
         let mut first = vec![(words.operation.as_str(), t.text_soft), (words.rate.as_str(), t.text), (words.errors.as_str(), error)];
         first.retain(|(s, _)| !s.is_empty());
-        let two = !label.short && !words.p95.is_empty();
+        let two = label.shape == Arranged::Full && !words.p95.is_empty();
         let y = if two { rect.top() + rect.height() * 0.27 } else { rect.center().y };
-        self.spread(rect.center().x, y, &first, &big, 6.3 * self.zoom(), fade);
-        if two && self.zoom() >= 0.5 {
+        self.spread(rect.center().x, y, &first, &big, 6.3 * size, fade);
+        if two {
             let y = rect.top() + rect.height() * 0.75;
-            self.limit_line(rect.center().x, y, words, &small, fade);
+            self.limit_line(rect.center().x, y, words, &small, 4.5 * size, fade);
         }
     }
 
@@ -168,7 +188,7 @@ impl Ink<'_> {
     }
 
     /// `p95 800 | 800 ms`: what it takes, beside the wall that limits it.
-    fn limit_line(&self, x: f32, y: f32, words: &Words, font: &FontId, fade: impl Fn(Color32) -> Color32) {
+    fn limit_line(&self, x: f32, y: f32, words: &Words, font: &FontId, gap: f32, fade: impl Fn(Color32) -> Color32) {
         let t = self.t;
         let soft = if words.near { t.at_risk } else { t.text_soft };
         if words.limit.is_empty() {
@@ -176,7 +196,6 @@ impl Ink<'_> {
         }
         let left = self.painter.layout_no_wrap(words.p95.clone(), font.clone(), fade(soft));
         let right = self.painter.layout_no_wrap(words.limit.clone(), font.clone(), fade(t.text_soft));
-        let gap = 4.5 * self.zoom();
         let from = x - (left.size().x + right.size().x + 2.0 * gap) / 2.0;
         let wall = from + left.size().x + gap;
         let height = left.size().y;
@@ -210,7 +229,26 @@ impl Ink<'_> {
             return;
         }
         self.health(rect, b.tone);
-        self.card_words(b, rect, board, grouping);
+        if z < NEAR {
+            self.card_from_afar(b, rect, board);
+        } else {
+            self.card_words(b, rect, board, grouping);
+        }
+    }
+
+    /// Only the name, as large as it can be read, and errors where there are many.
+    fn card_from_afar(&self, b: &Box, rect: Rect, board: &Board) {
+        let (t, z) = (self.t, self.zoom());
+        let ratio = b.node.and_then(|n| board.nodes.get(n as usize)).map_or(0.0, |n| n.stats.error_ratio());
+        let bad = matches!(b.tone, Tone::Failed | Tone::AtRisk);
+        let left = rect.left() + 13.0 * z;
+        let y = if bad { rect.top() + rect.height() * 0.31 } else { rect.center().y };
+        let size = (12.5 * z).max(9.5);
+        text::paint(self.painter, pos2(left, y), Align2::LEFT_CENTER, &b.name, font(size, text::semibold), t.text, rect.right() - left - 2.0);
+        if bad {
+            let at = pos2(left, rect.top() + rect.height() * 0.72);
+            self.painter.text(at, Align2::LEFT_CENTER, format::percent(ratio), font(size * 0.9, text::mono_medium), t.tone(b.tone));
+        }
     }
 
     /// The bar at the left: whole when well, cut in two when at risk, broad and cut in three when failed.
@@ -291,7 +329,7 @@ impl Ink<'_> {
             NodeKind::Service => format::plural(instances.len() as u64, "instance"),
             kind => kind_words(kind, node.map_or("", |n| n.system.as_str())),
         };
-        let taken = text::paint(self.painter, at(14.0, 36.0), Align2::LEFT_CENTER, words, small, t.text_soft, 92.0 * z);
+        let taken = text::paint(self.painter, at(14.0, 36.0), Align2::LEFT_CENTER, words, small, t.text_soft, 112.0 * z);
         self.spark(b, rect, taken.right(), board);
     }
 
@@ -309,6 +347,11 @@ impl Ink<'_> {
             paint_sparkline(self.painter, plot, &values, tone, true);
         }
     }
+}
+
+/// A font in half points only, so that zooming does not fill the atlas with a size for every step.
+fn font(size: f32, family: impl Fn(f32) -> FontId) -> FontId {
+    family((size * 2.0).round().max(2.0) / 2.0)
 }
 
 /// What a node without spans is, in a word or two.
@@ -332,16 +375,5 @@ fn thick(mesh: &mut Mesh, a: Pos2, b: Pos2, half: f32, color: Color32) {
         }
         mesh.add_triangle(first, first + 1, first + 2);
         mesh.add_triangle(first + 1, first + 2, first + 3);
-    }
-}
-
-trait Worse {
-    fn max_of(self, least: Self) -> Self;
-}
-
-impl Worse for Tone {
-    /// The worse of two.
-    fn max_of(self, least: Self) -> Self {
-        if super::merge::rank(self) >= super::merge::rank(least) { self } else { least }
     }
 }

@@ -17,10 +17,8 @@ const DENSE: usize = 500;
 pub(crate) struct Wish {
     /// Index of the wire.
     pub(crate) wire: usize,
-    /// Size with both lines.
-    pub(crate) full: Vec2,
-    /// Size with the first line only.
-    pub(crate) short: Vec2,
+    /// Size of each shape.
+    pub(crate) sizes: [Vec2; 3],
     /// Larger chooses first.
     pub(crate) weight: f32,
 }
@@ -30,8 +28,25 @@ pub(crate) struct Wish {
 pub(crate) struct Label {
     /// Where.
     pub(crate) rect: Rect,
-    /// Whether there is room for the first line only.
-    pub(crate) short: bool,
+    /// How much is written, and how.
+    pub(crate) shape: Shape,
+}
+
+/// How the words of a label are arranged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Shape {
+    /// Rate and errors over p95 and limit.
+    #[default]
+    Full,
+    /// Rate, errors and p95 one under the other, without the limit: for narrow gaps.
+    Narrow,
+    /// Rate and errors.
+    Short,
+}
+
+impl Shape {
+    /// From what says most to what says least.
+    pub(crate) const ALL: [Self; 3] = [Self::Full, Self::Narrow, Self::Short];
 }
 
 /// Gives every wish a place, or none; in the order of the wires. No label stands over what is `solid`.
@@ -52,18 +67,19 @@ pub(crate) fn place(wishes: &[Wish], wires: &[Wire], solid: &[Rect]) -> Vec<Opti
     let mut labels = vec![None; wires.len()];
     for wish in order.into_iter().take(DENSE) {
         let Some(wire) = wires.get(wish.wire) else { continue };
-        let full = best(wish.wire, wire, wish.full, &grid);
-        let short = || best(wish.wire, wire, wish.short, &grid);
-        // Crossing another link costs 10: rather one line in the clear than two across.
-        let chosen = match full {
-            Some((rect, cost)) if cost < 10.0 => Some(Label { rect, short: false }),
-            Some((rect, cost)) => match short() {
-                Some((small, less)) if less + 6.0 < cost => Some(Label { rect: small, short: true }),
-                _ => Some(Label { rect, short: false }),
-            },
-            None => short().map(|(rect, _)| Label { rect, short: true }),
-        };
-        if let Some(label) = chosen {
+        // Crossing another link costs 10: rather fewer words in the clear than many across.
+        let mut chosen: Option<(Label, f32)> = None;
+        for (shape, size) in Shape::ALL.into_iter().zip(wish.sizes) {
+            if let Some((rect, cost)) = best(wish.wire, wire, size, &grid)
+                && chosen.is_none_or(|(_, least)| cost + 6.0 < least)
+            {
+                chosen = Some((Label { rect, shape }, cost));
+            }
+            if chosen.is_some_and(|(_, cost)| cost < 10.0) {
+                break;
+            }
+        }
+        if let Some((label, _)) = chosen {
             grid.block(label.rect.expand2(vec2(3.0, 1.0)));
             labels[wish.wire] = Some(label);
         }
@@ -74,11 +90,14 @@ pub(crate) fn place(wishes: &[Wish], wires: &[Wire], solid: &[Rect]) -> Vec<Opti
 /// The cheapest free place along a wire.
 fn best(me: usize, wire: &Wire, size: Vec2, grid: &Grid) -> Option<(Rect, f32)> {
     let mut best: Option<(Rect, f32)> = None;
+    // A label on the line hides it: where that would hide most of a short line, beside is better.
+    let free = wire.points.get(wire.free_from..).map(Rect::from_points).unwrap_or(Rect::NOTHING);
+    let on_line = if free.height() < size.y && size.x > free.width() * 0.62 { 4.0 } else { 0.0 };
     for (anchor, share) in anchors(wire) {
         let above = size.y / 2.0 + 5.0;
         let aside = size.x / 2.0 + 8.0;
         let offsets = [
-            (Vec2::ZERO, 0.0),
+            (Vec2::ZERO, on_line),
             (vec2(0.0, -above), 1.5),
             (vec2(0.0, above), 2.0),
             (vec2(aside, 0.0), 3.0),
@@ -199,7 +218,7 @@ mod tests {
     }
 
     fn wish(wire: usize, weight: f32) -> Wish {
-        Wish { wire, full: vec2(90.0, 26.0), short: vec2(60.0, 13.0), weight }
+        Wish { wire, sizes: [vec2(90.0, 26.0), vec2(44.0, 40.0), vec2(60.0, 13.0)], weight }
     }
 
     #[test]
@@ -238,7 +257,7 @@ mod tests {
         let cards = [Rect::from_min_max(pos2(-50.0, -60.0), pos2(250.0, -9.0)), Rect::from_min_max(pos2(-50.0, 9.0), pos2(250.0, 60.0))];
         let wire = line((0.0, 0.0), (200.0, 0.0));
         let label = place(&[wish(0, 1.0)], std::slice::from_ref(&wire), &cards.map(|c| c.shrink2(vec2(0.0, 4.0))))[0].unwrap();
-        assert!(label.short);
+        assert_eq!(label.shape, Shape::Short);
         assert_eq!(place(&[wish(0, 1.0)], &[wire], &cards.map(|c| c.expand2(vec2(0.0, 8.0))))[0], None, "or none");
     }
 

@@ -86,6 +86,8 @@ pub(crate) struct Scene {
     pub(crate) words: Vec<Words>,
     /// One for each link.
     pub(crate) labels: Vec<Option<Label>>,
+    /// How much larger than at zoom 1 the labels are written, so that they can be read at [`Scene::zoom`].
+    pub(crate) scale: f32,
     /// The layout of everything, to begin the next one with.
     pub(crate) places: (Graph, Layout),
     /// Edges that the filters hide.
@@ -128,8 +130,9 @@ impl Source {
             (room, _) => Spread::fit(&layout, &gaps(&merged, &layout, &words), room.unwrap_or(vec2(960.0, 600.0))),
         };
         let course = course(&merged, &graph, &layout, &spread);
-        let labels = place_labels(&merged, &course, &words);
-        Scene { key, board, merged, spread, zoom, course, words, labels, places, hidden }
+        let scale = (0.86 / zoom).clamp(1.0, 2.4);
+        let labels = place_labels(&merged, &course, &words, scale);
+        Scene { key, board, merged, spread, zoom, course, words, labels, scale, places, hidden }
     }
 }
 
@@ -222,15 +225,44 @@ pub(crate) fn short_operation(name: &str) -> String {
     if words.chars().count() <= 16 { words.to_owned() } else { words.chars().take(15).chain(['…']).collect() }
 }
 
-/// Size of a label with both lines and with the first only. Mono letters are 0.6 of their size wide.
-fn sizes(words: &Words) -> (Vec2, Vec2) {
+/// Size of a label in each shape. Mono letters are 0.6 of their size wide.
+fn sizes(words: &Words) -> [Vec2; 3] {
     let letters = |s: &str| s.chars().count() as f32;
     let apart = |s: &str| if s.is_empty() { 0.0 } else { letters(s) + 1.0 };
     let first = (letters(&words.rate) + apart(&words.errors) + apart(&words.operation)) * 6.3 + 8.0;
     let limit = if words.limit.is_empty() { 0.0 } else { letters(&words.limit) * 6.0 + 9.0 };
     let second = if words.p95.is_empty() { 0.0 } else { letters(&words.p95) * 6.0 + limit + 8.0 };
     let full = if second > 0.0 { vec2(first.max(second), 28.0) } else { vec2(first, 15.0) };
-    (full.ceil(), vec2(first.ceil(), 15.0))
+    let rows = words.narrow();
+    let widest = rows.iter().map(|(w, _)| letters(w)).fold(0.0, f32::max);
+    let narrow = vec2(widest * 6.2 + 6.0, rows.len() as f32 * 13.0 + 2.0);
+    [full.ceil(), narrow.ceil(), vec2(first.ceil(), 15.0)]
+}
+
+/// What a line of a label tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tells {
+    /// Which operation.
+    Operation,
+    /// How many calls.
+    Rate,
+    /// How many fail.
+    Errors,
+    /// How long they take, or what changed.
+    Latency,
+}
+
+impl Words {
+    /// The lines of the narrow shape.
+    pub(crate) fn narrow(&self) -> Vec<(&str, Tells)> {
+        let lines = [
+            (self.operation.as_str(), Tells::Operation),
+            (self.rate.as_str(), Tells::Rate),
+            (self.errors.as_str(), Tells::Errors),
+            (self.p95.as_str(), Tells::Latency),
+        ];
+        lines.into_iter().filter(|(w, _)| !w.is_empty()).collect()
+    }
 }
 
 /// The gap that each column would like after it: room for the switch and the widest label.
@@ -241,13 +273,13 @@ fn gaps(merged: &Merged, layout: &Layout, words: &[Words]) -> Vec<f32> {
         let left = column(link.from).min(column(link.to)) as usize;
         let switch = if link.switch.is_some() { 34.0 } else { 0.0 };
         if let Some(gap) = gaps.get_mut(left) {
-            *gap = gap.max((sizes(words).0.x + 16.0 + switch).min(170.0));
+            *gap = gap.max((sizes(words)[0].x + 16.0 + switch).min(170.0));
         }
     }
     gaps
 }
 
-fn place_labels(merged: &Merged, course: &Course, words: &[Words]) -> Vec<Option<Label>> {
+fn place_labels(merged: &Merged, course: &Course, words: &[Words], scale: f32) -> Vec<Option<Label>> {
     let mut solid: Vec<Rect> = course.cards.clone();
     for (link, wire) in merged.links.iter().zip(&course.wires) {
         let Some(switch) = wire.switch else { continue };
@@ -261,10 +293,9 @@ fn place_labels(merged: &Merged, course: &Course, words: &[Words]) -> Vec<Option
         .enumerate()
         .filter(|(_, (link, _))| link.stats.calls > 0)
         .map(|(wire, (link, words))| {
-            let (full, short) = sizes(words);
             let bad = f32::from(rank(link.tone()));
             let weight = if link.tone() == Tone::Well { 0.0 } else { bad * 1e6 } + link.stats.rate() as f32;
-            Wish { wire, full, short, weight }
+            Wish { wire, sizes: sizes(words).map(|s| (s * scale).ceil()), weight }
         })
         .collect();
     labels::place(&wishes, &course.wires, &solid)

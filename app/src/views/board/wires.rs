@@ -8,7 +8,7 @@ use super::layout::{Graph, Layout, Place};
 use super::merge::{Merged, SWITCH};
 
 /// Width of a card, in points.
-pub(crate) const CARD_WIDTH: f32 = 132.0;
+pub(crate) const CARD_WIDTH: f32 = 128.0;
 /// Size of a switch.
 pub(crate) const SWITCH_SIZE: Vec2 = Vec2::new(28.0, 22.0);
 /// Space between a card and its switch.
@@ -37,7 +37,8 @@ impl Spread {
         let cards = columns as f32 * CARD_WIDTH;
         let wish: Vec<f32> = (0..columns - 1).map(|i| wish.get(i).copied().unwrap_or(MIN_GAP).max(MIN_GAP)).collect();
         let most: f32 = cards + wish.iter().sum::<f32>();
-        let least = cards + wish.iter().map(|w| w.mul_add(0.72, 0.0).max(MIN_GAP)).sum::<f32>();
+        let low = |w: f32| (w * 0.74).max(MIN_GAP);
+        let least = cards + wish.iter().map(|w| low(*w)).sum::<f32>();
         let height = layout.height.max(1.0);
         let zoom = (size.y / height).min(size.x / least).clamp(0.02, 1.2);
         let zoom = if size.y / height > 1.2 && size.x / most > 1.2 { 1.2 } else { zoom.min(1.0) };
@@ -47,7 +48,7 @@ impl Spread {
             wish.iter().map(|w| (w + spare).min(MAX_GAP.max(*w))).collect()
         } else {
             let share = ((room - least) / (most - least).max(1.0)).clamp(0.0, 1.0);
-            wish.iter().map(|w| { let low = (w * 0.72).max(MIN_GAP); low + (w - low) * share }).collect()
+            wish.iter().map(|w| low(*w) + (w - low(*w)) * share).collect()
         };
         let mut left = Vec::with_capacity(columns);
         let mut x = 0.0_f32;
@@ -55,7 +56,7 @@ impl Spread {
             left.push(x.round());
             x += CARD_WIDTH + gaps.get(i).copied().unwrap_or(0.0);
         }
-        let down = (size.y / zoom / height).clamp(1.0, 1.3);
+        let down = (size.y / zoom / height * 0.94).clamp(1.0, 2.0);
         (Self { left, down }, zoom)
     }
 

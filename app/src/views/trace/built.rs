@@ -125,6 +125,11 @@ impl Built {
         self.service_of.get(i as usize).and_then(|s| self.services.get(usize::from(*s))).map_or("", String::as_str)
     }
 
+    /// Whether a span never left its caller: it was refused, and nothing came of it.
+    pub(crate) fn is_ghost(&self, i: u32) -> bool {
+        self.facts[i as usize].end == End::Refused && self.tree.children(i).is_empty()
+    }
+
     fn critical(&self, until: Until) -> Vec<Segment> {
         let Some(root) = self.root() else { return Vec::new() };
         let times = |i: u32| self.times[i as usize];

@@ -32,9 +32,10 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, built: &Built, i: u32, commands: 
         SpanKind::Unspecified => "span",
     };
     let id = span.span_id.to_string();
-    text::mono_soft(ui, format!("{} · {kind} · {}", span.origin.service, &id[..8])).on_hover_text(&id);
+    let began = model.zone.milli(span.start);
+    text::mono_soft(ui, format!("{} · {kind} · {} · {began}", span.origin.service, &id[..8])).on_hover_text(&id);
     ui.add_space(12.0);
-    times(ui, model, built, i, span);
+    times(ui, built, i);
     ui.add_space(space::FAR);
     why(ui, built, i, span, commands);
     ui.add_space(space::FAR);
@@ -46,11 +47,10 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, built: &Built, i: u32, commands: 
     others(ui, span, commands);
 }
 
-fn times(ui: &mut Ui, model: &Model, built: &Built, i: u32, span: &Span) {
+fn times(ui: &mut Ui, built: &Built, i: u32) {
     let (begin, end) = built.times[i as usize];
     let left = built.facts[i as usize].left_ms;
     let mut list = vec![
-        ("began", model.zone.milli(span.start), None),
         ("took", format::nanos((end - begin).unsigned_abs()), None),
         ("own time", format::nanos(built.self_time(i).unsigned_abs()), None),
     ];

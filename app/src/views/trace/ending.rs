@@ -38,6 +38,7 @@ pub(crate) fn ending(built: &Built, i: u32) -> Option<Ending> {
         End::Failed => failed(span),
         End::Timeout => timeout(span, facts),
         End::Cancelled => "Its caller gave up and cancelled it.".to_owned(),
+        End::Refused if !built.is_ghost(i) => "Its last attempt was refused locally, and no other was made.".to_owned(),
         End::Refused => refused(span),
     };
     Some(Ending { tone: tone(facts.end), sentence, more: more(built, i, span, facts) })
@@ -58,6 +59,7 @@ pub(crate) fn on_bar(built: &Built, i: u32) -> String {
     };
     let attempts = built.tree.children(i).iter().filter(|c| built.facts[**c as usize].attempt > 0).count();
     match facts.end {
+        End::Refused if attempts > 0 => format!("{took}{side} · {} · {}", counted(attempts), refused_by(span)),
         End::Refused => format!("refused in {took} · {}", refused_by(span)),
         End::Timeout => match timeout_ms(span, facts) {
             Some(ms) => format!("{took} · timeout {}", format::millis(ms)),
@@ -69,16 +71,21 @@ pub(crate) fn on_bar(built: &Built, i: u32) -> String {
             let at = built.given_up[i as usize].max(begin) - begin;
             format!("{took}{side} · given up after {}", format::nanos(at.unsigned_abs()))
         }
-        End::Well if facts.call && attempts > 1 => format!("{took} call · {attempts} attempts"),
+        End::Well if facts.call && attempts > 1 => format!("{took} call · {}", counted(attempts)),
         End::Well => format!("{took}{side}"),
     }
+}
+
+fn counted(attempts: usize) -> String {
+    format::plural(attempts as u64, "attempt")
 }
 
 /// What a span is called in the tree: its name, or which attempt it was and where it went.
 pub(crate) fn title(built: &Built, i: u32) -> String {
     let Some(span) = built.span(i) else { return String::new() };
     let facts = built.facts[i as usize];
-    if facts.attempt == 0 || facts.call {
+    let of_call = built.tree.parent(i).is_some_and(|p| built.facts[p as usize].call);
+    if facts.call || facts.attempt == 0 || (facts.attempt == 1 && !of_call) {
         return span.name.clone();
     }
     match target(built, i, span) {
@@ -123,7 +130,7 @@ fn refused_by(span: &Span) -> String {
         Some("throttle") => "throttled".to_owned(),
         Some("concurrency") => "too many at once".to_owned(),
         Some(other) => other.replace('_', " "),
-        None => "by a local rule".to_owned(),
+        None => "refused".to_owned(),
     }
 }
 

@@ -87,7 +87,7 @@ fn figures(built: &Built, root: u32) -> Vec<(&'static str, String, Option<Tone>)
     let spans = if orphans > 0 { format!("{} · {orphans} loose", format::count(spans)) } else { format::count(spans) };
     let shares = built.shares(&built.path);
     let total: i64 = shares.iter().map(|s| s.1).sum();
-    let critical = shares.first().map_or_else(|| "–".to_owned(), |(name, ns)| format!("{} in {name}", format::percent(*ns as f64 / total.max(1) as f64)));
+    let critical = shares.first().map_or_else(|| "–".to_owned(), |(name, ns)| format!("{name} {}", format::percent(*ns as f64 / total.max(1) as f64)));
     let revision = built.trace.spans.iter().find_map(|s| s.attr(names::REVISION));
     let attempts = built.facts.iter().filter(|f| f.attempt > 1).count();
     let mut status = match facts.end {

@@ -5,7 +5,6 @@ use egui::{Align2, Color32, CornerRadius, FontId, Painter, Pos2, Rect, Shape, St
 use super::built::{Built, Line, What};
 use super::critical::Segment;
 use super::ending::{on_bar, title, tone};
-use super::facts::End;
 use super::palette::ON_BAR;
 use super::strips::Scale;
 use super::tree::Hold;
@@ -91,9 +90,8 @@ impl Lines<'_> {
             let x = (self.names.0 + 14.0 + depth as f32 * self.indent).round() + 0.5;
             painter.vline(x, rect.y_range(), Stroke::new(1.0, t.line));
         }
-        let facts = self.built.facts[line.span as usize];
         let color = self.color(line.span);
-        let ghost = facts.end == End::Refused;
+        let ghost = self.built.is_ghost(line.span);
         let children = line.what == What::Span && line.after > self.built.line_of[line.span as usize] + 1;
         match line.what {
             What::Backoff(..) => {
@@ -145,7 +143,7 @@ impl Lines<'_> {
         }
         let bar = Rect::from_min_max(pos2(x0, y - BAR / 2.0), pos2(x1.max(x0 + 2.0), y + BAR / 2.0));
         let words = on_bar(self.built, span);
-        if facts.end == End::Refused {
+        if self.built.is_ghost(span) {
             let ghost = bar.with_max_x(bar.right().max(bar.left() + 56.0));
             let corners = [ghost.left_top(), ghost.right_top(), ghost.right_bottom(), ghost.left_bottom(), ghost.left_top()];
             painter.extend(Shape::dashed_line(&corners, Stroke::new(1.2, t.label), 3.0, 3.0));

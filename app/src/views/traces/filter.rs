@@ -117,7 +117,7 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
         settled |= complete(ui, ("Operation", "operation"), &mut operation, &mut open, 170.0, operations);
         (state.operation, state.operation_open) = (operation, open);
         for (name, hint, value) in [("At least, ms", "min ms", &mut state.min), ("At most, ms", "max ms", &mut state.max)] {
-            let response = field::text_field_sized(ui, name, hint, value, 72.0);
+            let response = field::text_field_sized(ui, name, hint, value, 92.0);
             settled |= response.lost_focus();
             if !value.trim().is_empty() && millis(value).is_none() {
                 let stroke = egui::Stroke::new(1.0, tokens(ui).failed);

@@ -22,15 +22,17 @@ pub(crate) fn of<'a>(model: &'a Model, key: &EdgeKey) -> Option<&'a Forecast> {
 pub(crate) fn show(ui: &mut Ui, model: &Model, key: &EdgeKey) {
     let Some(forecast) = of(model, key) else { return };
     let now = model.time.position();
+    let short = forecast.sentence.chars().count() < 40;
     text::section_with(ui, "Forecast", |ui| {
         let (words, tone) = match &forecast.breach {
+            Some(_) if short && !forecast.sentence.is_empty() => (forecast.sentence.clone(), Tone::AtRisk),
             Some(b) => (breach_words(b, now), Tone::AtRisk),
             None => ("stays in its band".to_owned(), Tone::Neutral),
         };
         text::toned(ui, words, tone);
     });
     chart(ui, forecast);
-    if !forecast.sentence.is_empty() {
+    if !forecast.sentence.is_empty() && !(short && forecast.breach.is_some()) {
         text::note(ui, &forecast.sentence);
     }
     let record = &forecast.record;

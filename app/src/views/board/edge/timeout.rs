@@ -66,7 +66,7 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, key: &EdgeKey, state: &mut State,
 }
 
 fn sentences(ui: &mut Ui, edge: &EffectiveEdge, now: u64, wanted: u64) {
-    let attempts = edge.attempts.count().max(1) as f64;
+    let attempts = edge.attempts.count().max(edge.stats.attempts).max(edge.cut).max(1) as f64;
     let cut_now = edge.cut as f64 / attempts;
     // Attempts that are cut count at the time of their cut: beyond the present limit nothing was ever seen.
     let above = edge.attempts.share_above(Duration::from_millis(wanted));
