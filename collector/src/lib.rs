@@ -4,7 +4,7 @@
 //! agents, `incident` cuts files out of the store, `analyze` says what is normal and what comes next, `serve` is the door.
 
 /// gRPC server of the agents' control stream, generated from `agent/policy/proto/control.proto`.
-#[expect(clippy::all, unreachable_pub, reason = "generated")]
+#[expect(unreachable_pub, reason = "generated")]
 mod generated {
     pub(crate) mod control {
         include!("generated/control.rs");

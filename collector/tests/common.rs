@@ -189,7 +189,9 @@ pub(crate) fn request(service: &str, spans: Vec<Span>) -> ExportTraceServiceRequ
     ];
     let resource = Some(Resource { attributes, ..Resource::default() });
     let scope_spans = vec![ScopeSpans { scope: None, spans, schema_url: String::new() }];
-    ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { resource, scope_spans, schema_url: String::new() }] }
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans { resource, scope_spans, schema_url: String::new() }],
+    }
 }
 
 pub(crate) fn encoded(request: &ExportTraceServiceRequest) -> Vec<u8> {

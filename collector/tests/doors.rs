@@ -28,7 +28,8 @@ fn policy_command() -> Command {
 async fn questions_and_commands_travel_as_json_and_as_messagepack() {
     let stage = Stage::start().await;
     let packed = rmp_serde::to_vec_named(&policy_command()).expect("plain words");
-    let sent = stage.http.post(control(&stage, "/v1/command")).header("content-type", "application/msgpack").body(packed);
+    let sent =
+        stage.http.post(control(&stage, "/v1/command")).header("content-type", "application/msgpack").body(packed);
     let reply = sent.send().await.expect("a reply");
     assert_eq!(reply.headers()["content-type"], "application/msgpack");
     let receipt: Receipt = rmp_serde::from_slice(&reply.bytes().await.expect("a body")).expect("a receipt");
@@ -50,7 +51,12 @@ async fn refusals_have_a_status_a_code_and_a_sentence() {
     let stale = Command { action: Action::SetPolicy { base: 9, document: document(1) }, ..policy_command() };
     let tries = [
         (post("/v1/ask").body("{"), 400, "bad_request", "JSON"),
-        (post("/v1/command").body(serde_json::to_string(&policy_command()).expect("JSON")), 400, "bad_request", "Content-Type"),
+        (
+            post("/v1/command").body(serde_json::to_string(&policy_command()).expect("JSON")),
+            400,
+            "bad_request",
+            "Content-Type",
+        ),
         (post("/v1/command").json(&stale), 409, "conflict", "revision 0"),
         (stage.http.get(control(&stage, "/v1/incidents/7/file")), 404, "not_found", "incident 7"),
         (stage.http.get(control(&stage, "/v1/incidents/x/file")), 400, "bad_request", "x"),
@@ -187,7 +193,8 @@ async fn addresses_that_cannot_be_had_are_named() {
 async fn a_first_policy_is_set_once() {
     let dir = tempfile::tempdir().expect("a directory");
     let start = async |attempt_ms| {
-        let policy = InitialPolicy { document: document(attempt_ms), actor: "demo".into(), reason: "to begin with".into() };
+        let policy =
+            InitialPolicy { document: document(attempt_ms), actor: "demo".into(), reason: "to begin with".into() };
         let config = Config { initial_policy: Some(policy), ..Config::new(dir.path().join("x.fuseboard")) };
         Collector::start(config.on_free_ports()).await
     };

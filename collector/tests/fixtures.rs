@@ -70,11 +70,8 @@ async fn replay(stage: &Stage, fixture: &Fixture) {
     let path = fixture.meta["path"].as_str().expect("a path");
     if path.contains("TraceService") {
         let request = ExportTraceServiceRequest::decode(&fixture.body[..]).expect("protobuf");
-        let mut client = stage
-            .grpc()
-            .await
-            .send_compressed(CompressionEncoding::Gzip)
-            .accept_compressed(CompressionEncoding::Gzip);
+        let mut client =
+            stage.grpc().await.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
         let response = client.export(request).await.expect("accepted").into_inner();
         assert_eq!(response.partial_success, None);
         return;
@@ -222,8 +219,12 @@ async fn python_over_http() {
     // Three Flask processes in a row: each pair of neighbours is one edge, found although children came first.
     let board = stage.board(EVER).await;
     for (caller, callee) in [("shop-frontend", "shop-orders"), ("shop-orders", "shop-inventory")] {
-        let calls: u64 =
-            board.edges.iter().filter(|e| e.key.caller == caller && e.key.callee == callee).map(|e| e.stats.calls).sum();
+        let calls: u64 = board
+            .edges
+            .iter()
+            .filter(|e| e.key.caller == caller && e.key.callee == callee)
+            .map(|e| e.stats.calls)
+            .sum();
         assert!(calls >= 20, "{caller} → {callee}: {calls} calls");
     }
     stage.stop().await;
@@ -233,7 +234,9 @@ async fn python_over_http() {
 async fn python_over_grpc_with_gzip() {
     let (stage, all) = played("py-grpc-gzip").await;
     let spans = compare_spans(&stage, &all).await;
-    assert!(spans.iter().any(|s| s.status_message.contains("DEADLINE_EXCEEDED") || s.status_message.contains("Deadline")));
+    assert!(
+        spans.iter().any(|s| s.status_message.contains("DEADLINE_EXCEEDED") || s.status_message.contains("Deadline"))
+    );
     let board = stage.board(EVER).await;
     assert!(board.edges.iter().any(|e| e.key.caller == "pay-gateway" && e.stats.errors > 0));
     stage.stop().await;
@@ -297,7 +300,8 @@ fn normal(v: &mut serde_json::Value) {
                 }
             }
             map.retain(|k, v| {
-                let nothing = v.is_null() || *v == 0 || *v == "" || *v == serde_json::json!([]) || *v == serde_json::json!({});
+                let nothing =
+                    v.is_null() || *v == 0 || *v == "" || *v == serde_json::json!([]) || *v == serde_json::json!({});
                 k.ends_with("Value") || !nothing
             });
         }

@@ -47,10 +47,9 @@ async fn a_change_is_applied_only_when_every_instance_says_so() {
     let half = changes(&stage).await.revisions.remove(0);
     assert_eq!((half.state, half.targeted), (ChangeState::Requested, 2));
     two.obey().await;
-    let whole = until(&stage, async || {
-        changes(&stage).await.revisions.into_iter().find(|c| c.state == ChangeState::Applied)
-    })
-    .await;
+    let whole =
+        until(&stage, async || changes(&stage).await.revisions.into_iter().find(|c| c.state == ChangeState::Applied))
+            .await;
     assert_eq!(whole.acknowledgements.len(), 2);
     assert!(whole.acknowledgements.iter().all(|a| a.latency_ms > 0.0 && a.refused.is_none()));
     assert!(audit_actions(&audit(&stage).await).contains(&"agent.applied"));
@@ -73,10 +72,9 @@ async fn a_refusal_is_told_with_its_reason_and_taken_back_by_applying() {
     let failure = v1::Failure { revision: 1, reason: "attempt_ms is below my floor".into() };
     agent.status = v1::Status { attempted: 1, last_failed: Some(failure), ..v1::Status::default() };
     agent.tell().await;
-    let refused = until(&stage, async || {
-        changes(&stage).await.revisions.into_iter().find(|c| c.state == ChangeState::Refused)
-    })
-    .await;
+    let refused =
+        until(&stage, async || changes(&stage).await.revisions.into_iter().find(|c| c.state == ChangeState::Refused))
+            .await;
     assert_eq!(refused.acknowledgements[0].refused.as_deref(), Some("attempt_ms is below my floor"));
     assert_eq!(refused.applied, 0);
     agent.status.running = 1;
@@ -128,10 +126,9 @@ async fn a_newer_stream_of_an_instance_takes_the_place_of_the_older() {
     new.next_overrides().await;
     assert_eq!(set_policy(&stage, 0, 500).await.targeted, 1);
     new.obey().await;
-    let told = until(&stage, async || {
-        changes(&stage).await.revisions.into_iter().find(|c| c.state == ChangeState::Applied)
-    })
-    .await;
+    let told =
+        until(&stage, async || changes(&stage).await.revisions.into_iter().find(|c| c.state == ChangeState::Applied))
+            .await;
     assert_eq!(told.targeted, 1, "one instance, however many streams");
     stage.stop().await;
 }
@@ -149,10 +146,9 @@ async fn who_leaves_is_noted_and_gets_what_it_missed_when_it_comes_back() {
     assert_eq!(set_policy(&stage, 0, 500).await.targeted, 0);
     let mut agent = FakeAgent::connect(&stage, "orders", "orders-1").await;
     agent.obey().await;
-    let told = until(&stage, async || {
-        changes(&stage).await.revisions.into_iter().find(|c| c.state == ChangeState::Applied)
-    })
-    .await;
+    let told =
+        until(&stage, async || changes(&stage).await.revisions.into_iter().find(|c| c.state == ChangeState::Applied))
+            .await;
     assert_eq!((told.targeted, told.applied), (1, 1));
     // The latency counts from when the stream came up, not from when nobody was there to hear.
     assert!(told.acknowledgements[0].latency_ms < 10_000.0);
@@ -243,7 +239,8 @@ async fn a_breaker_is_told_with_its_window_its_rule_and_its_trip_and_replayed() 
         window: window(25..35),
         revision: 1,
     };
-    let report = v1::BreakerReport { breakers: vec![status(v1::BreakerState::Open, 25..35)], transitions: vec![opened] };
+    let report =
+        v1::BreakerReport { breakers: vec![status(v1::BreakerState::Open, 25..35)], transitions: vec![opened] };
     agent.say(from_agent::Message::Breakers(report)).await;
     let (_, open) = until(&stage, async || {
         let (at, told) = breakers(&stage, None).await;
@@ -253,7 +250,8 @@ async fn a_breaker_is_told_with_its_window_its_rule_and_its_trip_and_replayed() 
     assert_eq!(open.breakers[0].state, BreakerState::Open);
     assert_eq!(open.transitions[0].window.len(), 10);
     assert_eq!(breakers(&stage, Some(before)).await.1, closed, "as of then it was closed");
-    let range = TimeRange::ending(UnixNanos::now() + std::time::Duration::from_secs(1), std::time::Duration::from_secs(60));
+    let range =
+        TimeRange::ending(UnixNanos::now() + std::time::Duration::from_secs(1), std::time::Duration::from_secs(60));
     let Answer::Strip(strip) = stage.ask_at(Question::Strip { range, columns: 60 }, None).await.1 else {
         panic!("a strip")
     };

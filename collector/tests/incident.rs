@@ -64,7 +64,9 @@ async fn trouble(stage: &Stage) -> FakeAgent {
         stage.send(request("payments", vec![work])).await;
     }
     for calls in [0..20, 5..25] {
-        agent.say(from_agent::Message::Breakers(breaker_report(v1::BreakerState::Closed, calls, UnixNanos::now()))).await;
+        agent
+            .say(from_agent::Message::Breakers(breaker_report(v1::BreakerState::Closed, calls, UnixNanos::now())))
+            .await;
     }
     agent.say(from_agent::Message::Breakers(breaker_report(v1::BreakerState::Open, 15..40, UnixNanos::now()))).await;
     let spec = force(Some("orders"), BreakerMode::ForcedOpen);

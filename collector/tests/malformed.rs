@@ -22,7 +22,8 @@ async fn bad_spans_are_refused_by_name_and_the_rest_is_stored() {
     let spans = vec![no_trace, no_end, short, span(1, 4, 0, SERVER, "good")];
     let said = stage.send(request("shop", spans.clone())).await.partial_success.expect("something was refused");
     assert_eq!(said.rejected_spans, 3);
-    for words in ["3 spans refused", "1 without an end time", "trace id is not 16 bytes, or all zeros", "\"no trace\""] {
+    for words in ["3 spans refused", "1 without an end time", "trace id is not 16 bytes, or all zeros", "\"no trace\""]
+    {
         assert!(said.error_message.contains(words), "{words:?} in {:?}", said.error_message);
     }
     let totals = stage.totals().await;
@@ -43,7 +44,10 @@ async fn bad_spans_are_refused_by_name_and_the_rest_is_stored() {
 async fn http_errors_have_a_status_and_a_sentence_in_the_requests_encoding() {
     let stage = Stage::start().await;
     let response = stage.post("/v1/traces", PROTOBUF, "not protobuf").await;
-    assert_eq!((response.status().as_u16(), &response.headers()["content-type"]), (400, &PROTOBUF.parse().expect("a value")));
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["content-type"]),
+        (400, &PROTOBUF.parse().expect("a value"))
+    );
     let response = stage.post("/v1/logs", JSON, "{\"resourceLogs\": 3}").await;
     assert_eq!(response.status(), 400);
     let said: serde_json::Value = response.json().await.expect("JSON");
@@ -54,7 +58,8 @@ async fn http_errors_have_a_status_and_a_sentence_in_the_requests_encoding() {
     let get = stage.http.get(stage.url("/v1/traces")).send().await.expect("an answer");
     assert_eq!((get.status().as_u16(), &get.headers()["allow"]), (405, &"POST, OPTIONS".parse().expect("a value")));
     assert_eq!(stage.post("/v2/traces", JSON, "{}").await.status(), 404);
-    let packed = stage.http.post(stage.url("/v1/traces")).header("content-type", JSON).header("content-encoding", "zstd");
+    let packed =
+        stage.http.post(stage.url("/v1/traces")).header("content-type", JSON).header("content-encoding", "zstd");
     assert_eq!(packed.body("x").send().await.expect("an answer").status(), 415);
     // Empty requests are well.
     for (kind, body) in [(PROTOBUF, ""), (JSON, "{}")] {

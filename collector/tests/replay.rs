@@ -87,7 +87,9 @@ async fn commits_are_told_with_what_they_touch() {
         }
     };
     assert_eq!(commit.range.from.0, i64::try_from(sent.start_time_unix_nano).expect("a time"));
-    let (as_of, Answer::Totals(totals)) = stage.ask_at(Question::Totals, Some(commit.stamp)).await else { panic!("totals") };
+    let (as_of, Answer::Totals(totals)) = stage.ask_at(Question::Totals, Some(commit.stamp)).await else {
+        panic!("totals")
+    };
     assert_eq!((as_of, totals.spans), (commit.stamp, 1));
     stage.stop().await;
 }

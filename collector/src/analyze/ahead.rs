@@ -53,7 +53,7 @@ pub(super) fn error(mid: f64, came: f64, quantity: Quantity) -> f64 {
 pub(super) fn forecast(values: &[f64], quantity: Quantity, errors: &[Vec<f64>], cheap: bool) -> Ahead {
     let from = values.len().saturating_sub(LOOK_BACK);
     let y: Vec<f64> = values[from..].iter().map(|v| scaled(*v, quantity)).collect();
-    let (mids, sigma, model) = match (cheap || flat(&y)).then_some(None).unwrap_or_else(|| smooth(&y)) {
+    let (mids, sigma, model) = match if cheap || flat(&y) { None } else { smooth(&y) } {
         Some((mids, sigma)) => (mids, sigma, "exponential smoothing"),
         None => level(&y),
     };

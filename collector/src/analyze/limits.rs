@@ -31,8 +31,8 @@ impl Limits {
             .prepare_cached("SELECT number, document FROM revisions WHERE arrival <= ?1 ORDER BY number DESC LIMIT 1")?
             .query_row([as_of.0], |r| Ok((r.get::<_, i64>(0)?.unsigned_abs(), r.get(1)?)))
             .optional()?;
-        let policies = document
-            .and_then(|(number, text)| PolicyDocument::parse(&text).ok().map(|d| PolicySet::new(number, &d)));
+        let policies =
+            document.and_then(|(number, text)| PolicyDocument::parse(&text).ok().map(|d| PolicySet::new(number, &d)));
         Ok(Self { policies })
     }
 
@@ -76,7 +76,9 @@ impl Limit {
 /// The chance of a value at or above `limit`: the middle halves the interval, inside a half it is taken as even, and what
 /// the interval itself leaves out (2.5 % at each end) lies beyond its ends.
 fn beyond(point: &Point, limit: f64) -> f64 {
-    let share = |from: f64, to: f64| if to > from { ((to - limit) / (to - from)).clamp(0.0, 1.0) } else { f64::from(limit <= to) };
+    let share = |from: f64, to: f64| {
+        if to > from { ((to - limit) / (to - from)).clamp(0.0, 1.0) } else { f64::from(limit <= to) }
+    };
     if limit > point.hi {
         return 0.0;
     }

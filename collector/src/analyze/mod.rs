@@ -6,6 +6,7 @@
 //! of steps, and beyond [`MODEL_TIME`] a round the remaining series carry their last level on.
 
 mod ahead;
+mod forget;
 mod limits;
 mod normal;
 mod picture;
@@ -101,5 +102,10 @@ async fn issue(store: &Store, end: i64) -> Result<(), StoreError> {
     if issued.is_empty() {
         return Ok(());
     }
-    store.transact(&[Touched::Forecasts], move |tx, stamp| Ok(round::append(tx, stamp, end, &issued)?)).await
+    store
+        .transact(&[Touched::Forecasts], move |tx, stamp| {
+            forget::forget(tx)?;
+            Ok(round::append(tx, stamp, end, &issued)?)
+        })
+        .await
 }

@@ -8,10 +8,10 @@ use fuseboard_api::strip::{Mark, MarkKind};
 use fuseboard_api::{TimeRange, UnixNanos};
 use rusqlite::{Connection, params};
 
+use super::ahead;
 use super::normal::TARGET;
 use super::round::{band_of, points_of};
 use super::series::{self, HISTORY, STEP};
-use super::ahead;
 
 /// A forecast older than this is of the past and no longer shown, in seconds.
 const STALE: i64 = 60;

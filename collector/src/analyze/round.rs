@@ -70,7 +70,10 @@ pub(super) fn compute(conn: &Connection, end: i64, as_of: UnixNanos) -> rusqlite
     Ok(issues)
 }
 
-#[expect(clippy::too_many_arguments, reason = "one quantity with everything known of it; a struct would only rename it")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one quantity with everything known of it; a struct would only rename it"
+)]
 fn look(
     key: &EdgeKey,
     quantity: Quantity,
@@ -109,7 +112,8 @@ fn look(
     let run = judged.iter().rev().take_while(|(_, o)| *o).count();
     let began = (run >= RUN).then(|| known.get(known.len() - run).map(|(t, _)| *t)).flatten();
     let normal_before = promised.and_then(|e| e.band).or(band);
-    let (sentence, severity) = words::of(quantity, newest.map(|(_, v)| v), normal_before, began, breach.as_ref(), known.len(), end);
+    let (sentence, severity) =
+        words::of(quantity, newest.map(|(_, v)| v), normal_before, began, breach.as_ref(), known.len(), end);
     Issue {
         key: key.clone(),
         quantity,

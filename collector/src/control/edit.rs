@@ -14,6 +14,9 @@ const MATCH_KEYS: [&str; 3] = ["caller", "service", "operation"];
 /// Where a setting stands: the rule (`CALLER:SERVICE/OPERATION`), and the path inside it.
 pub(crate) type Place = (String, String);
 
+/// A setting that differs: where it stands, its value before and after, each as TOML.
+pub(crate) type Difference = (Place, Option<String>, Option<String>);
+
 /// How rules are named: `*`, `payments`, `payments/Charge`, `orders:payments/Charge`.
 pub(crate) fn rule_name(caller: Option<&str>, service: &str, operation: Option<&str>) -> String {
     let caller = caller.map(|c| format!("{c}:")).unwrap_or_default();
@@ -72,7 +75,7 @@ fn flatten(rule: &str, path: String, value: &toml::Value, all: &mut BTreeMap<Pla
 ///
 /// # Errors
 /// A sentence when either text is not TOML.
-pub(crate) fn differences(before: &str, after: &str) -> Result<Vec<(Place, Option<String>, Option<String>)>, String> {
+pub(crate) fn differences(before: &str, after: &str) -> Result<Vec<Difference>, String> {
     let (before, after) = (settings(before)?, settings(after)?);
     let keys: BTreeSet<&Place> = before.keys().chain(after.keys()).collect();
     Ok(keys
@@ -83,7 +86,7 @@ pub(crate) fn differences(before: &str, after: &str) -> Result<Vec<(Place, Optio
 }
 
 /// The differences in words, one a line: `payments/Charge timeout.attempt_ms: 800 → 600`.
-pub(crate) fn words(differences: &[(Place, Option<String>, Option<String>)]) -> Vec<String> {
+pub(crate) fn words(differences: &[Difference]) -> Vec<String> {
     differences
         .iter()
         .map(|((rule, path), before, after)| {

@@ -7,6 +7,7 @@ mod audit;
 mod desired;
 mod edit;
 mod fleet;
+mod forget;
 mod overrides;
 pub(crate) mod picture;
 mod policy;
@@ -43,6 +44,8 @@ pub(crate) const SCHEMA: [&str; 2] = [schema::SCHEMA, audit::SCHEMA];
 
 /// So many words of the fleet may wait for the store; beyond, agents wait.
 const NOTES: usize = 4_096;
+/// How often old rows are looked for.
+const FORGET: Duration = Duration::from_secs(60);
 /// Wait before an expiry that could not be written is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -96,6 +99,7 @@ impl Control {
         let fleet = Arc::new(Fleet::new(follow, notes, last_session, stop.clone()));
         let control = Arc::new(Self { store, desired, turn: Mutex::new(()), fleet, stop, drain, tasks: tasks.clone() });
         tasks.spawn(control.clone().expire());
+        tasks.spawn(control.clone().forget());
         Ok(control)
     }
 
@@ -150,6 +154,27 @@ impl Control {
                     }
                 }
             }
+        }
+    }
+
+    /// Keeps the tables of this room within what the store keeps.
+    async fn forget(self: Arc<Self>) {
+        let mut pause = FORGET;
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            let removed: Result<usize, StoreError> = self.store.transact(&[], |tx, _| Ok(forget::forget(tx)?)).await;
+            pause = match removed {
+                // More may be left: go on soon.
+                Ok(removed) if removed > 0 => Duration::from_secs(1),
+                Ok(_) => FORGET,
+                Err(e) => {
+                    tracing::warn!("old rows of control are not removed yet: {e}");
+                    FORGET
+                }
+            };
         }
     }
 

@@ -96,7 +96,7 @@ pub(crate) fn set(
     at: UnixNanos,
     author: &Author,
     base: u64,
-    document: String,
+    document: &str,
 ) -> Result<Made, Deny> {
     let current = in_force(tx, UnixNanos(i64::MAX))?;
     if base != current.revision.number {
@@ -106,7 +106,7 @@ pub(crate) fn set(
         ))
         .into());
     }
-    let note = unchanged(&current, &document);
+    let note = unchanged(&current, document);
     let number = publish(tx, at, author, &current, document, None, "policy.set")?;
     Ok(Made { number, note })
 }
@@ -146,7 +146,7 @@ pub(crate) fn edit(
     if note.is_empty() {
         note = unchanged(&current, &document);
     }
-    let number = publish(tx, at, author, &current, document, None, "policy.edit")?;
+    let number = publish(tx, at, author, &current, &document, None, "policy.edit")?;
     Ok(Made { number, note })
 }
 
@@ -162,7 +162,7 @@ pub(crate) fn rollback(tx: &Transaction<'_>, at: UnixNanos, author: &Author, to:
         return Err(bad_request(format!("revision {to} is in force already")).into());
     }
     let note = unchanged(&current, &old.document);
-    let number = publish(tx, at, author, &current, old.document, Some(to), "policy.rollback")?;
+    let number = publish(tx, at, author, &current, &old.document, Some(to), "policy.rollback")?;
     Ok(Made { number, note })
 }
 
@@ -180,16 +180,16 @@ fn publish(
     at: UnixNanos,
     author: &Author,
     current: &Stored,
-    document: String,
+    document: &str,
     restores: Option<u64>,
     action: &'static str,
 ) -> Result<u64, Deny> {
     if document.len() > MAX_DOCUMENT {
         return Err(bad_request(format!("the document has {} bytes, more than {MAX_DOCUMENT}", document.len())).into());
     }
-    super::policy::parse(&document).map_err(bad_request)?;
+    super::policy::parse(document).map_err(bad_request)?;
     let number = current.revision.number + 1;
-    let told = edit::words(&edit::differences(&current.document, &document).map_err(bad_request)?);
+    let told = edit::words(&edit::differences(&current.document, document).map_err(bad_request)?);
     let summary = match (restores, told.as_slice()) {
         (Some(old), _) => format!("back to revision {old}"),
         (None, []) => "no setting changed".to_owned(),

@@ -132,7 +132,7 @@ fn effect(action: &Action) -> (Vec<Touched>, Meant) {
 fn perform(tx: &Transaction<'_>, at: UnixNanos, author: &Author, action: Action) -> Result<Receipt, Deny> {
     let mut receipt = Receipt { at, ..Receipt::default() };
     let made = match action {
-        Action::SetPolicy { base, document } => Some(revisions::set(tx, at, author, base, document)?),
+        Action::SetPolicy { base, document } => Some(revisions::set(tx, at, author, base, &document)?),
         Action::EditPolicy { base, edits } => Some(revisions::edit(tx, at, author, base, &edits)?),
         Action::Rollback { to } => Some(revisions::rollback(tx, at, author, to)?),
         Action::SetOverride { spec, ttl_ms } => {

@@ -189,7 +189,8 @@ fn copy(tx: &Transaction<'_>, cut: &Cut) -> rusqlite::Result<()> {
         (":id", signed(cut.incident.id)),
     ];
     for (table, condition) in ROWS {
-        let mut insert = tx.prepare(&format!("INSERT INTO main.{table} SELECT * FROM source.{table} WHERE {condition}"))?;
+        let mut insert =
+            tx.prepare(&format!("INSERT INTO main.{table} SELECT * FROM source.{table} WHERE {condition}"))?;
         for (name, value) in &values {
             if let Some(index) = insert.parameter_index(name)? {
                 insert.raw_bind_parameter(index, value)?;

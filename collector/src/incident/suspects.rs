@@ -66,11 +66,11 @@ pub(super) fn rank(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> rus
     let seconds: u32 = if range.length() > Duration::from_secs(3600) { 60 } else { 5 };
     let whole = TimeRange { from: range.from - BEFORE, to: range.to };
     let lead = usize::try_from(BEFORE.as_secs()).unwrap_or(0) / seconds as usize;
-    let turned = rollups::edge_steps(conn, whole, seconds, as_of)?
+    let turned: Vec<Turned> = rollups::edge_steps(conn, whole, seconds, as_of)?
         .into_iter()
         .filter_map(|(key, steps)| turn(key, &steps, lead))
         .collect();
-    Ok(name(turned, seconds))
+    Ok(name(&turned, seconds))
 }
 
 fn turn(key: EdgeKey, steps: &[Stats], lead: usize) -> Option<Turned> {
@@ -81,7 +81,7 @@ fn turn(key: EdgeKey, steps: &[Stats], lead: usize) -> Option<Turned> {
     Some(Turned { key, step, before, during })
 }
 
-fn name(turned: Vec<Turned>, seconds: u32) -> Vec<Suspect> {
+fn name(turned: &[Turned], seconds: u32) -> Vec<Suspect> {
     let Some(first) = turned.iter().map(|t| t.step).min() else { return Vec::new() };
     let mut suspects: Vec<Suspect> = turned
         .iter()
@@ -144,7 +144,8 @@ mod tests {
         let gateway = turn(EdgeKey::new("gateway", "orders", "Place"), &steps(&[0, 0, 0, 90], &[20; 4]), 2);
         let users = turn(EdgeKey::new("orders", "users", "Get"), &steps(&[1, 0, 1, 0], &[5; 4]), 2);
         assert!(users.is_none());
-        let ranked = name([bank, payments, gateway].into_iter().flatten().collect(), 5);
+        let turned: Vec<Turned> = [bank, payments, gateway].into_iter().flatten().collect();
+        let ranked = name(&turned, 5);
         assert_eq!(ranked[0].key.callee, "bank");
         assert_eq!(
             ranked[0].evidence,

@@ -81,30 +81,43 @@ fn stored(totals: &Totals, text: &mut String) {
 /// What is told of an edge.
 type Reading = fn(&Edge) -> Option<f64>;
 
+/// One family of samples of edges: name, help, and per quantile (none for a plain one) what is told of an edge.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    readings: &'static [(&'static str, Reading)],
+}
+
+/// A latency quantile of an edge, in seconds.
+fn seconds(edge: &Edge, q: f64) -> Option<f64> {
+    edge.stats.quantile(q).map(|d| d.as_secs_f64())
+}
+
+const FAMILIES: [Family; 4] = [
+    Family {
+        name: "traces_service_graph_request_total",
+        help: "Calls of the last minute.",
+        readings: &[("", |e| Some(e.stats.calls as f64))],
+    },
+    Family {
+        name: "traces_service_graph_request_failed_total",
+        help: "Failed calls of the last minute.",
+        readings: &[("", |e| Some(e.stats.errors as f64))],
+    },
+    Family {
+        name: "traces_service_graph_request_refused_total",
+        help: "Calls of the last minute that a local rule refused.",
+        readings: &[("", |e| Some(e.stats.refused as f64))],
+    },
+    Family {
+        name: "traces_service_graph_request_server_seconds",
+        help: "Latency of the last minute's calls as their callers saw it.",
+        readings: &[("0.5", |e| seconds(e, 0.5)), ("0.95", |e| seconds(e, 0.95)), ("0.99", |e| seconds(e, 0.99))],
+    },
+];
+
 fn edges(edges: &[Edge], kind: impl Fn(&str) -> NodeKind, text: &mut String) {
-    let families: [(&str, &str, &[(&str, Reading)]); 4] = [
-        ("traces_service_graph_request_total", "Calls of the last minute.", &[("", |e| Some(e.stats.calls as f64))]),
-        (
-            "traces_service_graph_request_failed_total",
-            "Failed calls of the last minute.",
-            &[("", |e| Some(e.stats.errors as f64))],
-        ),
-        (
-            "traces_service_graph_request_refused_total",
-            "Calls of the last minute that a local rule refused.",
-            &[("", |e| Some(e.stats.refused as f64))],
-        ),
-        (
-            "traces_service_graph_request_server_seconds",
-            "Latency of the last minute's calls as their callers saw it.",
-            &[
-                ("0.5", |e| e.stats.quantile(0.5).map(|d| d.as_secs_f64())),
-                ("0.95", |e| e.stats.quantile(0.95).map(|d| d.as_secs_f64())),
-                ("0.99", |e| e.stats.quantile(0.99).map(|d| d.as_secs_f64())),
-            ],
-        ),
-    ];
-    for (name, help, readings) in families {
+    for Family { name, help, readings } in FAMILIES {
         let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
         for edge in edges {
             let connection = match (edge.asynchronous, kind(&edge.key.callee)) {

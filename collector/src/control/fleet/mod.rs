@@ -7,7 +7,7 @@ mod windows;
 
 pub(crate) use note::Note;
 pub(crate) use recorder::{close_leftovers, last_session, record};
-pub(crate) use windows::{keep_breakers_whole, last_calls, stored_window};
+pub(crate) use windows::{keep_breakers_whole, last_calls, stored_window, whole_window};
 
 use std::collections::HashMap;
 use std::pin::Pin;

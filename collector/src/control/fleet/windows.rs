@@ -57,7 +57,13 @@ pub(crate) fn last_calls(conn: &Connection, breaker: i64, report: i64, n: usize)
     calls_up_to(conn, "breaker_reports", breaker, report, n)
 }
 
-fn calls_up_to(conn: &Connection, table: &str, breaker: i64, report: i64, n: usize) -> rusqlite::Result<Vec<WindowCall>> {
+fn calls_up_to(
+    conn: &Connection,
+    table: &str,
+    breaker: i64,
+    report: i64,
+    n: usize,
+) -> rusqlite::Result<Vec<WindowCall>> {
     let mut select = conn.prepare_cached(&format!(
         "SELECT calls FROM {table} WHERE breaker = ?1 AND id <= ?2 AND new_calls > 0 ORDER BY id DESC",
     ))?;
@@ -80,18 +86,27 @@ fn calls_up_to(conn: &Connection, table: &str, breaker: i64, report: i64, n: usi
 /// # Errors
 /// Only the database's own.
 pub(crate) fn keep_breakers_whole(tx: &Transaction<'_>, from: UnixNanos) -> rusqlite::Result<()> {
-    let mut select = tx.prepare("SELECT id, breaker, window_calls FROM main.breaker_reports WHERE arrival <= ?1")?;
-    let first: Vec<(i64, i64, i64)> = select
-        .query_map([from.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    for (id, breaker, calls) in first {
-        let window = calls_up_to(tx, "source.breaker_reports", breaker, id, usize::try_from(calls).unwrap_or(0))?;
-        tx.prepare_cached("UPDATE main.breaker_reports SET new_calls = ?2, calls = ?3 WHERE id = ?1")?.execute(params![
-            id,
-            i64::try_from(window.len()).unwrap_or(i64::MAX),
-            encode(window)
-        ])?;
-    }
+    let mut select = tx.prepare("SELECT id, breaker FROM main.breaker_reports WHERE arrival <= ?1")?;
+    let first: Vec<(i64, i64)> =
+        select.query_map([from.0], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    first.into_iter().try_for_each(|(id, breaker)| whole_window(tx, "source", id, breaker))
+}
+
+/// Writes the whole window of a report into it, put together from the reports of `from` (`main` or `source`).
+///
+/// # Errors
+/// Only the database's own.
+pub(crate) fn whole_window(tx: &Transaction<'_>, from: &str, id: i64, breaker: i64) -> rusqlite::Result<()> {
+    let calls: i64 = tx
+        .prepare_cached("SELECT window_calls FROM main.breaker_reports WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))?;
+    let table = format!("{from}.breaker_reports");
+    let window = calls_up_to(tx, &table, breaker, id, usize::try_from(calls).unwrap_or(0))?;
+    tx.prepare_cached("UPDATE main.breaker_reports SET new_calls = ?2, calls = ?3 WHERE id = ?1")?.execute(params![
+        id,
+        i64::try_from(window.len()).unwrap_or(i64::MAX),
+        encode(window)
+    ])?;
     Ok(())
 }
 

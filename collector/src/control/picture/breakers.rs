@@ -1,5 +1,6 @@
 //! Breakers as their agents told of them.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -90,21 +91,23 @@ pub(crate) fn breakers(conn: &Connection, range: TimeRange, as_of: UnixNanos) ->
     let mut breakers = Vec::new();
     for report in reports(conn, as_of)? {
         let number = report.status.revision;
-        if !sets.contains_key(&number) {
-            let document = revisions::numbered(conn, number, as_of)?.map(|s| s.document).unwrap_or_default();
-            sets.insert(number, policy::set(number, &document));
-        }
+        let set = match sets.entry(number) {
+            Entry::Occupied(set) => set.into_mut(),
+            Entry::Vacant(place) => {
+                let document = revisions::numbered(conn, number, as_of)?.map(|s| s.document).unwrap_or_default();
+                place.insert(policy::set(number, &document))
+            }
+        };
         let key = &report.key;
-        let effective = sets.get(&number).map(|set| set.effective(&key.caller, &key.callee, &key.operation));
+        let settings = set.effective(&key.caller, &key.callee, &key.operation).settings.breaker.unwrap_or_default();
         let history = histories.get(key).cloned().unwrap_or_default();
-        let settings = effective.and_then(|e| e.settings.breaker).unwrap_or_default();
         let window = last_calls(conn, report.breaker, report.id, report.window_calls)?;
-        breakers.push(breaker(report, window, &settings, history));
+        breakers.push(breaker(report, &window, &settings, history));
     }
     Ok(Breakers { breakers, transitions: transitions(conn, range, as_of)? })
 }
 
-fn breaker(report: Report, window: Vec<v1::WindowCall>, settings: &settings::Breaker, history: Vec<f32>) -> Breaker {
+fn breaker(report: Report, window: &[v1::WindowCall], settings: &settings::Breaker, history: Vec<f32>) -> Breaker {
     let status = report.status;
     let state = state(status.state);
     let needed = u32::try_from(settings.half_open_successes.unwrap_or(1)).unwrap_or(u32::MAX);
@@ -117,7 +120,7 @@ fn breaker(report: Report, window: Vec<v1::WindowCall>, settings: &settings::Bre
         calls: status.calls,
         failures: status.failures,
         slow: status.slow,
-        window: window.into_iter().map(call).collect(),
+        window: window.iter().map(call).collect(),
         rule: rule(settings),
         failure_ratio: settings.failure_ratio,
         slow_ratio: settings.slow_ratio,
@@ -158,7 +161,7 @@ pub(crate) fn transitions(
             to: state(row.get(6)?),
             cause: row.get(7)?,
             revision: unsigned(row, 8)?,
-            window: stored_window(&calls).into_iter().map(call).collect(),
+            window: stored_window(&calls).iter().map(call).collect(),
         })
     })?;
     rows.collect()
@@ -231,7 +234,7 @@ fn mode(wire: i32) -> BreakerMode {
     }
 }
 
-fn call(wire: v1::WindowCall) -> WindowCall {
+fn call(wire: &v1::WindowCall) -> WindowCall {
     WindowCall {
         at: UnixNanos(wire.at_unix_nanos),
         failed: wire.failed,
