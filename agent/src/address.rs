@@ -1,5 +1,7 @@
 //! Addresses as people write them.
 
+use std::borrow::Cow;
+
 use http::Uri;
 
 use crate::error::AgentError;
@@ -22,9 +24,26 @@ pub(crate) fn endpoint(text: &str) -> Result<tonic::transport::Endpoint, AgentEr
     uri(text).map(tonic::transport::Endpoint::from)
 }
 
+/// A URL as telemetry may show it: without the user and password that it may hold, as the conventions ask.
+pub(crate) fn shown(url: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest.get(..end).and_then(|authority| authority.rfind('@')) {
+        Some(at) => format!("{scheme}://REDACTED:REDACTED{}", &rest[at..]).into(),
+        None => url.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shows_no_password() {
+        assert_eq!(shown("http://ann:secret@bank:80/a@b"), "http://REDACTED:REDACTED@bank:80/a@b");
+        assert_eq!(shown("http://bank/a@b?c=d@e"), "http://bank/a@b?c=d@e");
+        assert_eq!(shown("/only/a/path"), "/only/a/path");
+    }
 
     #[test]
     fn reads_addresses_and_says_what_is_wrong() {

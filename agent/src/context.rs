@@ -47,9 +47,10 @@ pub fn span_context() -> SpanContext {
 /// Runs a future that has at most `limit` for all its calls. An earlier deadline stays in force.
 pub fn with_deadline<F: Future>(limit: Duration, future: F) -> impl Future<Output = F::Output> {
     let cx = Context::current();
-    let at = Instant::now() + limit;
-    let at = deadline_of(&cx).map_or(at, |earlier| earlier.min(at));
-    future.with_context(cx.with_value(Deadline(at)))
+    // A limit beyond what the clock can say is none.
+    let own = Instant::now().checked_add(limit);
+    let cx = with_inbound(&cx, [deadline_of(&cx), own].into_iter().flatten().min(), None);
+    future.with_context(cx)
 }
 
 /// Spawns a task that goes on in the current context: same trace, same deadline.

@@ -102,7 +102,7 @@ async fn an_override_acts_on_the_next_call_and_ends_with_the_collector_gone() {
     let client = payments(&orders, &[&charger]);
     charge(&client).await.unwrap();
     let (mut session, _) = collector.session().await;
-    session.overrides(3, vec![forced_open(7, 1500)]).await;
+    session.overrides(3, vec![forced_open(7, 3000)]).await;
     let status = session.status("the override is in force", |s| s.overrides_generation == 3).await;
     assert_eq!(status.overrides, [7]);
     assert_eq!(charge(&client).await.unwrap_err().code(), Code::Unavailable);

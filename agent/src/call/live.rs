@@ -40,7 +40,7 @@ impl LiveCall {
     pub(crate) fn begin(agent: &Arc<Inner>, target: Target) -> Self {
         let (parent, started) = (Context::current(), Instant::now());
         let edge = agent.edges.get(&target.service, &target.operation);
-        let own = target.limit.map(|limit| started + limit);
+        let own = target.limit.and_then(|limit| started.checked_add(limit));
         let deadline = [context::deadline_of(&parent), own].into_iter().flatten().min();
         let inbound = pipeline::Inbound {
             left: deadline.map(|at| at.saturating_duration_since(started)),
@@ -129,7 +129,9 @@ impl LiveCall {
             }
             Next::Done => false,
             Next::GiveUp { why } => {
-                self.gave_up(why);
+                if outcome_word(ended) != "success" {
+                    self.gave_up(why);
+                }
                 false
             }
         }
@@ -213,13 +215,15 @@ impl LiveCall {
         self.agent.telemetry.instruments.refusals.add(1, &labels);
     }
 
-    /// Says on the span why there is no further attempt. One that the budget refused is drawn like any refusal.
+    /// Says on the span of a failed call why there is no further attempt. One that the budget refused is drawn like any
+    /// refusal.
     fn gave_up(&self, why: GiveUp) {
-        if why == GiveUp::AlreadyRetry && !self.target.replayable {
-            self.cx.span().set_attribute(KeyValue::new(GAVE_UP, "not_replayable"));
-            return;
-        }
-        self.cx.span().set_attribute(KeyValue::new(GAVE_UP, why.as_str()));
+        let word = match why {
+            GiveUp::NoRetry | GiveUp::Cancelled => return,
+            GiveUp::AlreadyRetry if !self.target.replayable => "not_replayable",
+            why => why.as_str(),
+        };
+        self.cx.span().set_attribute(KeyValue::new(GAVE_UP, word));
         if why == GiveUp::Budget {
             let cause = "the retry budget of the edge is spent".to_owned();
             let refusal = self.target.refusal("retry_budget", cause, "unavailable".to_owned());

@@ -66,7 +66,13 @@ impl StateFile {
         let mut file = options.open(&next)?;
         file.write_all(&encode(saved))?;
         file.sync_all()?;
-        fs::rename(&next, &self.path)
+        fs::rename(&next, &self.path)?;
+        // The new name itself must survive, too.
+        #[cfg(unix)]
+        if let Some(directory) = self.path.parent() {
+            File::open(directory)?.sync_all()?;
+        }
+        Ok(())
     }
 }
 

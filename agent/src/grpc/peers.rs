@@ -12,6 +12,8 @@ use crate::error::AgentError;
 /// How long an instance that refused a connection is passed over.
 const SHUNNED: Duration = Duration::from_millis(500);
 const CONNECT: Duration = Duration::from_secs(1);
+const PING: Duration = Duration::from_secs(10);
+const PONG: Duration = Duration::from_secs(5);
 
 /// One instance of a callee.
 #[derive(Debug)]
@@ -43,7 +45,10 @@ impl Peers {
         let peer = |text: &A| {
             let uri = address::uri(text.as_ref())?;
             let (host, port) = (uri.host().unwrap_or_default().to_owned(), uri.port_u16());
-            let channel = Endpoint::from(uri).connect_timeout(CONNECT).tcp_nodelay(true).connect_lazy();
+            let endpoint = Endpoint::from(uri).connect_timeout(CONNECT).tcp_nodelay(true);
+            // A callee whose machine is gone says nothing; a ping that is not answered does.
+            let endpoint = endpoint.http2_keep_alive_interval(PING).keep_alive_timeout(PONG);
+            let channel = endpoint.connect_lazy();
             Ok(Peer { channel, host, port, shunned_until: AtomicU64::new(0) })
         };
         let all = addresses.iter().map(peer).collect::<Result<_, AgentError>>()?;

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{answered, is_idempotent, method_attribute, write_headers};
+use crate::address::shown;
 use crate::agent::Inner;
 use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Refusal, Sent, Target};
 use crate::error::AgentError;
@@ -218,7 +219,7 @@ impl HttpRequest {
             replayable: true,
             limit: self.limit,
             attributes: vec![method_attribute(&self.method), KeyValue::new("url.template", self.route.clone())],
-            details: vec![KeyValue::new("url.full", url.to_owned())],
+            details: vec![KeyValue::new("url.full", shown(url).into_owned())],
         }
     }
 

@@ -11,6 +11,7 @@ use opentelemetry::KeyValue;
 use tower::{Layer, Service, ServiceExt as _};
 
 use super::{answered, is_idempotent, method_attribute, write_headers};
+use crate::address::shown;
 use crate::agent::Inner;
 use crate::body::{Outgoing, ReplayBody};
 use crate::call::{Ended, LiveCall, Protocol, Refusal, Sent, Target};
@@ -151,7 +152,7 @@ impl<S> HttpClientService<S> {
             replayable,
             limit: crate::timeout::inbound(&parts.headers),
             attributes,
-            details: vec![KeyValue::new("url.full", parts.uri.to_string())],
+            details: vec![KeyValue::new("url.full", shown(&parts.uri.to_string()).into_owned())],
         }
     }
 }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use axum::extract::MatchedPath;
 use futures_util::future::BoxFuture;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use opentelemetry::KeyValue;
 use opentelemetry::context::FutureExt as _;
 use tokio::time::Instant;
@@ -118,6 +118,13 @@ fn begin<B>(agent: &Arc<Inner>, request: &Request<B>) -> Served {
         }
         None => request.method().to_string(),
     };
-    let details = vec![KeyValue::new("url.path", request.uri().path().to_owned())];
+    let mut details = vec![KeyValue::new("url.path", request.uri().path().to_owned())];
+    let version = match request.version() {
+        Version::HTTP_2 => Some("2"),
+        Version::HTTP_11 => Some("1.1"),
+        Version::HTTP_10 => Some("1.0"),
+        _ => None,
+    };
+    details.extend(version.map(|version| KeyValue::new("network.protocol.version", version)));
     Served::begin(agent, Protocol::Http, name, inbound, labels, details)
 }
