@@ -38,8 +38,16 @@ const WALLS: &[(&str, &[&str], &str)] = &[
     ("collector/src/ingest", &["crate::query", "crate::control", "crate::analyze", "crate::serve"], "ingest and query never meet"),
     ("collector/src/query", &["crate::ingest", "crate::serve"], "ingest and query never meet"),
     ("collector/src/store", &["crate::ingest", "crate::query", "crate::control", "crate::serve", "crate::analyze"], "the store serves everyone and knows nobody"),
-    ("agent/src/export", &["crate::layers", "crate::control"], "export knows nothing of layers"),
-    ("agent/src/control", &["crate::layers", "crate::export"], "control knows nothing of layers"),
+    (
+        "agent/src/telemetry",
+        &["crate::call", "crate::grpc", "crate::http", "crate::tarpc", "crate::control"],
+        "export knows nothing of calls",
+    ),
+    (
+        "agent/src/control",
+        &["crate::call", "crate::grpc", "crate::http", "crate::tarpc", "crate::telemetry"],
+        "control knows nothing of calls",
+    ),
     ("agent/policy/src", &["tokio", "std::time::Instant", "std::time::SystemTime", "rand", "std::net", "std::fs"], "policy has no clock, no IO, no randomness"),
 ];
 

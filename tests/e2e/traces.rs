@@ -22,12 +22,15 @@ async fn a_checkout_is_one_trace_and_every_edge_is_on_the_board() -> Result<()> 
         list.rows.iter().find(|r| r.services.len() >= 7 && !r.failed).map(|r| r.trace_id)
     };
     let id = stage.until("a checkout through seven services", Question::Traces(query), whole).await?;
-    let Answer::Trace(Some(trace)) = stage.ask(Question::Trace(id)).await? else { panic!("the trace is gone") };
-
+    // Its spans come from several instances, children mostly first.
+    let complete = |answer: &Answer| {
+        let Answer::Trace(Some(trace)) = answer else { return None };
+        let ids: BTreeSet<_> = trace.spans.iter().map(|s| s.span_id).collect();
+        trace.spans.iter().all(|s| s.parent.is_none_or(|p| ids.contains(&p))).then(|| trace.clone())
+    };
+    let trace = stage.until("all spans of the trace", Question::Trace(id), complete).await?;
     let ids: BTreeSet<_> = trace.spans.iter().map(|s| s.span_id).collect();
     assert_eq!(ids.len(), trace.spans.len(), "every span once");
-    let orphans: Vec<_> = trace.spans.iter().filter(|s| s.parent.is_some_and(|p| !ids.contains(&p))).collect();
-    assert!(orphans.is_empty(), "parents missing: {orphans:?}");
     let calls: Vec<_> = trace.spans.iter().filter(|s| s.attr(names::CALL).is_some()).collect();
     assert!(calls.len() >= 4, "calls: {calls:?}");
     for call in calls {
@@ -51,15 +54,16 @@ async fn a_checkout_is_one_trace_and_every_edge_is_on_the_board() -> Result<()> 
             ("orders", "order.events"),
             ("order.events", "notifications"),
         ];
-        wanted.iter().all(|w| pairs.contains(w)).then(|| board.clone())
+        // Breakers are told of once a second.
+        let charge = board.edges.iter().find(|e| e.key.operation.ends_with("/Charge"))?;
+        (charge.breaker.is_some() && wanted.iter().all(|w| pairs.contains(w))).then(|| board.clone())
     };
     let board = stage.until("every edge of the shop", board, edges).await?;
     let kind = |name: &str| board.nodes.iter().find(|n| n.name == name).map(|n| n.kind);
     assert_eq!(kind("order.events"), Some(NodeKind::Queue));
     assert_eq!(kind("orders-db"), Some(NodeKind::Database));
-    let charge = board.edges.iter().find(|e| e.key.callee == "payments").expect("an edge to payments");
+    let charge = board.edges.iter().find(|e| e.key.operation.ends_with("/Charge")).expect("it was there");
     assert_eq!(charge.attempt_timeout_ms, Some(800), "the timeout of the policy stands beside the latency");
-    assert!(charge.breaker.is_some(), "and its breaker");
 
     let report = shop.shutdown().await;
     assert_eq!(report.dropped, 0, "nothing is lost when nobody is overwhelmed");
