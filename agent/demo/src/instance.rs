@@ -66,6 +66,11 @@ impl Instance {
         Ok(())
     }
 
+    /// Whether there is a sale.
+    pub(crate) fn sale(&self) -> bool {
+        self.climate.load() > 1.0
+    }
+
     /// Takes a time that the weather does not change.
     pub(crate) async fn pause(&self, median_ms: f64) {
         sleep(self.dice.takes(median_ms, 0.3)).await;

@@ -69,8 +69,7 @@ impl Orders for OrdersService {
             return Err(Status::invalid_argument("an order needs at least one line"));
         }
         self.0.parts.me.work(3.0, 0.000_5).await?;
-        let id = format!("ord-{:08x}", self.0.parts.me.dice.id());
-        self.0.place(&id, ask).await.map(Response::new)
+        self.0.place(ask).await.map(Response::new)
     }
 
     async fn expire(&self, request: Request<ExpireRequest>) -> Result<Response<ExpireReply>, Status> {
@@ -93,9 +92,9 @@ impl Orders for OrdersService {
 }
 
 impl Inner {
-    async fn place(self: &Arc<Self>, id: &str, ask: PlaceRequest) -> Result<PlaceReply, Status> {
+    async fn place(self: &Arc<Self>, ask: PlaceRequest) -> Result<PlaceReply, Status> {
         let total_cents = self.quote(&ask.lines).await?;
-        self.parts.table.insert(id);
+        let id = &*self.new_order();
         let saga = CutOff { orders: self, id, whole: false };
         self.db.query("INSERT orders", 2.0).await;
         let reply = |state: OrderState, reason: String| PlaceReply {
@@ -129,6 +128,16 @@ impl Inner {
         match outcome? {
             None => Ok(reply(OrderState::Confirmed, String::new())),
             Some(reason) => Ok(reply(OrderState::Cancelled, reason)),
+        }
+    }
+
+    /// Adds a pending order under an id that no other has.
+    fn new_order(&self) -> String {
+        loop {
+            let id = format!("ord-{:08x}", self.parts.me.dice.id());
+            if self.parts.table.insert(&id) {
+                return id;
+            }
         }
     }
 
@@ -178,7 +187,10 @@ impl Inner {
         match self.parts.me.counters.called(reply) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(StockError::Failed(why))) => Err(Shortage::Failed(Status::unavailable(why))),
-            Ok(Err(error)) => Err(Shortage::Business(error)),
+            Ok(Err(error)) => {
+                self.parts.table.note(id, |order| order.maybe_holding = false);
+                Err(Shortage::Business(error))
+            }
             Err(error) => Err(Shortage::Failed(Status::unavailable(format!("inventory does not answer: {error}")))),
         }
     }

@@ -11,8 +11,12 @@ use crate::instance::Instance;
 use crate::wire::pricing_server::Pricing;
 use crate::wire::{QuoteReply, QuoteRequest};
 
-/// Quotes calculated at once.
-const WORKERS: usize = 4;
+/// Time of a worker that a quote takes on average, in milliseconds.
+const QUOTE_MS: f64 = 20.0;
+/// Longest time of a quote in a shop that is so small that one worker is too many, in milliseconds.
+const LONGEST_QUOTE_MS: f64 = 40.0;
+/// How much more a quote takes during a sale: there are discounts to look at.
+const SALE: f64 = 2.0;
 /// Mean of a lognormal service time over its median, for the spread that instances have.
 const MEAN_OVER_MEDIAN: f64 = 1.075;
 
@@ -24,12 +28,11 @@ pub(crate) struct PricingService {
 }
 
 impl PricingService {
-    /// A service whose workers can give `per_sec` quotes a second together.
+    /// A service whose workers can give `per_sec` quotes a second together, when there is no sale.
     pub(crate) fn new(me: Arc<Instance>, per_sec: f64) -> Self {
-        let mean_ms = WORKERS as f64 * 1_000.0 / per_sec.max(1.0);
-        // A slow shop's pricing is not slow, it only has nothing to do.
-        let median_ms = (mean_ms / MEAN_OVER_MEDIAN).min(25.0);
-        Self { me, workers: Semaphore::new(WORKERS), median_ms }
+        let workers = (per_sec * QUOTE_MS / 1_000.0).round().max(1.0);
+        let mean_ms = (workers * 1_000.0 / per_sec).min(LONGEST_QUOTE_MS);
+        Self { me, workers: Semaphore::new(workers as usize), median_ms: mean_ms / MEAN_OVER_MEDIAN }
     }
 }
 
@@ -38,7 +41,8 @@ impl Pricing for PricingService {
     async fn quote(&self, request: Request<QuoteRequest>) -> Result<Response<QuoteReply>, Status> {
         let lines = request.into_inner().lines;
         let _worker = self.workers.acquire().await.map_err(|_| Status::unavailable("pricing is closing"))?;
-        self.me.work(self.median_ms, 0.000_5).await?;
+        let sale = if self.me.sale() { SALE } else { 1.0 };
+        self.me.work(self.median_ms * sale, 0.000_5).await?;
         let mut total_cents: u64 = 0;
         for line in &lines {
             let product = catalog::product_of(&line.sku)

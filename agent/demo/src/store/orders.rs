@@ -37,10 +37,10 @@ impl Default for OrderTable {
 }
 
 impl OrderTable {
-    /// Adds a pending order.
-    pub(crate) fn insert(&self, id: &str) {
+    /// Adds a pending order; says whether the id was free.
+    pub(crate) fn insert(&self, id: &str) -> bool {
         let order = Order { state: OrderState::Pending, maybe_charged: false, maybe_holding: false };
-        self.with(|orders| orders.insert(id, order));
+        self.with(|orders| orders.insert(id, order))
     }
 
     /// An order.
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn an_order_ends_once() {
         let orders = OrderTable::default();
-        orders.insert("o");
+        assert!(orders.insert("o") && !orders.insert("o"));
         assert!(orders.advance("o", &[Pending], AwaitingPayment));
         assert!(orders.advance("o", &[Pending, AwaitingPayment], Cancelled));
         assert!(!orders.advance("o", &[Pending, AwaitingPayment], Confirmed));

@@ -73,7 +73,7 @@ impl Draft {
         self.calm(30, "the bank is quick again");
         self.bad_instance(65);
         self.calm(100, "payments-2 was repaired");
-        self.step(125, "a sale begins: 3 times the traffic").load(3.0);
+        self.step(125, "a sale begins: 2.5 times the traffic, and discounts to price").load(2.5);
         self.calm(155, "the sale is over");
         self.bad_release(180);
         self.calm(215, "the release was rolled back: payments-3 runs again");

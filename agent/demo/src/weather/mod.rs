@@ -100,7 +100,7 @@ impl Weather {
                 120
             }
             Self::Overload => {
-                draft.step(12, "a sale begins: 3 times the traffic").load(3.0);
+                draft.step(12, "a sale begins: 2.5 times the traffic, and discounts to price").load(2.5);
                 draft.calm(42, "the sale is over");
                 75
             }
