@@ -5,7 +5,7 @@ use std::io::Write as _;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message as _;
 
-use crate::common::{SERVER, Stage, encoded, request, span};
+use crate::common::{SERVER, Stage, With as _, encoded, request, span};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
@@ -109,5 +109,23 @@ async fn browsers_on_this_machine_may_send() {
     assert_eq!(local.headers()["access-control-allow-headers"], "content-type");
     assert!(preflight("https://evil.example").await.headers().get("access-control-allow-origin").is_none());
     assert!(preflight("http://localhost.evil.example").await.headers().get("access-control-allow-origin").is_none());
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_beyond_the_limit_are_refused_for_good_over_grpc() {
+    let stage = Stage::start().await;
+    let text = " ".repeat(65 * 1024 * 1024);
+    let large = request("shop", vec![span(1, 1, 0, SERVER, "large").with("text", text.as_str())]);
+    for packed in [true, false] {
+        let mut client = stage.grpc().await;
+        if packed {
+            client = client.send_compressed(tonic::codec::CompressionEncoding::Gzip);
+        }
+        let said = client.export(large.clone()).await.expect_err("too large");
+        assert_eq!(said.code(), tonic::Code::ResourceExhausted, "{said}");
+        assert!(said.details().is_empty(), "no time to retry");
+    }
+    assert_eq!(stage.totals().await.spans, 0);
     stage.stop().await;
 }

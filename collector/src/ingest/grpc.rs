@@ -36,10 +36,21 @@ pub fn grpc(store: Store, vitals: Arc<Vitals>) -> Routes {
                 .max_decoding_message_size(MAX_REQUEST)
         };
     }
-    Routes::new(service!(TraceServiceServer))
+    let routes = Routes::new(service!(TraceServiceServer))
         .add_service(service!(MetricsServiceServer))
-        .add_service(service!(LogsServiceServer))
-        .prepare()
+        .add_service(service!(LogsServiceServer));
+    Routes::from(routes.into_axum_router().layer(axum::middleware::map_response(too_large_for_good)))
+}
+
+/// A message beyond the size limit is out of range to the RPC library, which to OTLP means "try again". Sent again it would
+/// be as large: OTLP wants it refused as exhausting a resource, without a time to retry.
+async fn too_large_for_good(mut response: axum::response::Response) -> axum::response::Response {
+    if let Some(code) = response.headers_mut().get_mut(Status::GRPC_STATUS)
+        && *code == (Code::OutOfRange as i32).to_string().as_str()
+    {
+        *code = http::HeaderValue::from(Code::ResourceExhausted as i32);
+    }
+    response
 }
 
 /// `google.rpc.Status`, as gRPC puts it into its details header and OTLP/HTTP into its error bodies.

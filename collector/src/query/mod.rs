@@ -9,6 +9,7 @@ mod names;
 pub mod otlp;
 mod proto;
 pub mod rollups;
+mod search;
 mod spans;
 mod strip;
 mod totals;

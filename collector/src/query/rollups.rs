@@ -1,4 +1,4 @@
-//! Sums of calls over ranges, from the rollups made on arrival: whole minutes and stretches of 10 s where they are
+//! Sums of calls over ranges, from the rollups made on arrival: whole minutes and stretches of 5 s where they are
 //! folded, single seconds elsewhere, and what came late on top. Ranges are cut to whole seconds.
 
 use std::collections::HashMap;
@@ -67,7 +67,7 @@ struct Piece {
     to: i64,
 }
 
-/// Cuts a range into pieces of 60, 10 and 1 s, the widest that are folded and fit. With `step`, no piece is wider than what
+/// Cuts a range into pieces of 60, 5 and 1 s, the widest that are folded and fit. With `step`, no piece is wider than what
 /// divides it.
 fn pieces(from: i64, to: i64, folded: Folded, step: i64) -> Vec<Piece> {
     let mut out: Vec<Piece> = Vec::new();
@@ -77,13 +77,13 @@ fn pieces(from: i64, to: i64, folded: Folded, step: i64) -> Vec<Piece> {
             |width: i64, until: i64| step % width == 0 && at % width == 0 && at + width <= to && at + width <= until;
         let width = if fits(60, folded.minutes) {
             60
-        } else if fits(10, folded.tens) {
-            10
+        } else if fits(5, folded.fives) {
+            5
         } else {
             1
         };
         // The single seconds that follow go on to where something wider may fit.
-        let end = if width > 1 { at + width } else { ((at.div_euclid(10) + 1) * 10).min(to) };
+        let end = if width > 1 { at + width } else { ((at.div_euclid(5) + 1) * 5).min(to) };
         match out.last_mut() {
             Some(last) if last.width == width => last.to = end,
             _ => out.push(Piece { width, from: at, to: end }),
@@ -112,7 +112,7 @@ fn scan(
     for piece in pieces(from, to, folded, step) {
         let late = match piece.width {
             60 => "AND late >= 2",
-            10 => "AND late IN (1, 3)",
+            5 => "AND late IN (1, 3)",
             _ => "",
         };
         let fresh = format!(
@@ -265,13 +265,13 @@ mod tests {
 
     #[test]
     fn a_range_is_read_at_the_widest_widths_that_are_folded() {
-        let folded = Folded { tens: 180, minutes: 120 };
+        let folded = Folded { fives: 180, minutes: 120 };
         let piece = |width, from, to| Piece { width, from, to };
         assert_eq!(
-            pieces(5, 195, folded, 60),
-            [piece(1, 5, 10), piece(10, 10, 60), piece(60, 60, 120), piece(10, 120, 180), piece(1, 180, 195)]
+            pieces(3, 195, folded, 60),
+            [piece(1, 3, 5), piece(5, 5, 60), piece(60, 60, 120), piece(5, 120, 180), piece(1, 180, 195)]
         );
-        assert_eq!(pieces(0, 120, folded, 10), [piece(10, 0, 120)]);
+        assert_eq!(pieces(0, 120, folded, 10), [piece(5, 0, 120)]);
         assert_eq!(pieces(0, 12, folded, 1), [piece(1, 0, 12)]);
         assert_eq!(pieces(7, 7, folded, 60), []);
     }

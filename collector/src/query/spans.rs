@@ -42,13 +42,13 @@ impl Origins {
     }
 }
 
-/// Calls `visit` with every whole span of a trace, by start, until it says stop (false).
+/// Calls `visit` with every whole span of a trace, by start.
 pub(super) fn of_trace(
     conn: &Connection,
     trace: TraceId,
     as_of: UnixNanos,
     origins: &mut Origins,
-    mut visit: impl FnMut(Span) -> bool,
+    mut visit: impl FnMut(Span),
 ) -> Result<(), StoreError> {
     let mut read = conn.prepare_cached(
         "SELECT s.span_id, s.parent, s.kind, n.text, s.start, s.end, s.arrival, s.origin, s.body
@@ -69,9 +69,7 @@ pub(super) fn of_trace(
         };
         let origin = origins.get(conn, row.get(7)?)?;
         let body = row.get_ref(8)?.as_blob().map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        if !visit(proto::span(columns, body, origin)?) {
-            break;
-        }
+        visit(proto::span(columns, body, origin)?);
     }
     Ok(())
 }

@@ -25,7 +25,6 @@ pub(super) fn trace(conn: &Connection, id: TraceId, as_of: UnixNanos) -> Result<
     let mut out = Trace { trace_id: id, ..Trace::default() };
     spans::of_trace(conn, id, as_of, &mut origins, |span| {
         out.spans.push(span);
-        true
     })?;
     out.logs = logs_of(conn, id, as_of, &mut origins)?;
     if out.spans.is_empty() && out.logs.is_empty() {

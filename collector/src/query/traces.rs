@@ -10,15 +10,19 @@ use fuseboard_api::trace::{TraceList, TraceQuery, TraceRow};
 use fuseboard_api::{SpanId, TraceId, UnixNanos};
 use rusqlite::{Connection, params};
 
-use super::spans::{self, Origins};
+use super::search::Search;
 use crate::store::{MARK_REFUSED, StoreError};
 
 const DEFAULT_LIMIT: u32 = 200;
 const MAX_LIMIT: u32 = 10_000;
 
+/// Traces looked at for one answer, however few of them match.
+const EXAMINED: usize = 100_000;
+
 pub(super) fn traces(conn: &Connection, query: &TraceQuery, as_of: UnixNanos) -> Result<TraceList, StoreError> {
     let limit = if query.limit == 0 { DEFAULT_LIMIT } else { query.limit.min(MAX_LIMIT) } as usize;
-    let mut list = Listing { conn, query, as_of, seen: HashSet::new(), heap: BinaryHeap::new() };
+    let search = Search::of(query);
+    let mut list = Listing { conn, query, as_of, search, seen: HashSet::new(), heap: BinaryHeap::new() };
     let mut out = TraceList::default();
     let (from, to) = (query.range.from.0, query.range.to.0);
     let first = query.before.map_or(to, |before| before.0.min(to));
@@ -40,6 +44,12 @@ pub(super) fn traces(conn: &Connection, query: &TraceQuery, as_of: UnixNanos) ->
                     return Ok(out);
                 }
             }
+            if list.seen.len() >= EXAMINED {
+                // Further back nobody has looked: there may be more.
+                list.give(i64::MIN, limit, &mut out);
+                out.more = true;
+                return Ok(out);
+            }
             list.meet(TraceId(row.get(0)?))?;
         }
         if high == first {
@@ -55,6 +65,7 @@ struct Listing<'a> {
     conn: &'a Connection,
     query: &'a TraceQuery,
     as_of: UnixNanos,
+    search: Option<Search>,
     seen: HashSet<TraceId>,
     heap: BinaryHeap<Newest>,
 }
@@ -105,61 +116,34 @@ impl Listing<'_> {
         if !self.seen.insert(id) {
             return Ok(());
         }
+        if let Some(search) = &self.search
+            && !search.finds(self.conn, id, self.as_of)?
+        {
+            return Ok(());
+        }
         let spans = brief(self.conn, id, self.as_of)?;
-        let Some(row) = summary(id, &spans) else { return Ok(()) };
-        if self.wanted(&row, &spans)? {
+        if let Some(row) = summary(id, &spans)
+            && self.wanted(&row, &spans)
+        {
             self.heap.push(Newest(row));
         }
         Ok(())
     }
 
-    fn wanted(&self, row: &TraceRow, spans: &[Brief]) -> Result<bool, StoreError> {
+    fn wanted(&self, row: &TraceRow, spans: &[Brief]) -> bool {
         let q = self.query;
         let ms = row.duration_nanos as f64 / 1e6;
-        let cheap = q.before.is_none_or(|before| row.start < before)
+        let operation = |wanted: &String| {
+            let of_service = |s: &Brief| q.service.as_ref().is_none_or(|service| s.service == *service);
+            spans.iter().any(|s| s.name == *wanted && of_service(s))
+        };
+        q.before.is_none_or(|before| row.start < before)
             && q.min_ms.is_none_or(|min| ms >= min)
             && q.max_ms.is_none_or(|max| ms <= max)
             && (!q.errors_only || row.errors > 0)
-            && q.service.as_ref().is_none_or(|s| row.services.contains(s));
-        if !cheap {
-            return Ok(false);
-        }
-        let operation = |wanted: &String| {
-            let at = |s: &&Brief| s.name == *wanted && q.service.as_ref().is_none_or(|service| s.service == *service);
-            spans.iter().any(|s| at(&s))
-        };
-        if !q.operation.as_ref().is_none_or(operation) {
-            return Ok(false);
-        }
-        if let Some((caller, callee)) = &q.edge
-            && !crosses(spans, caller, callee)
-        {
-            return Ok(false);
-        }
-        if q.attributes.is_empty() && q.text.is_none() {
-            return Ok(true);
-        }
-        self.deep(row.trace_id)
-    }
-
-    /// The conditions that need the spans whole: one span must have all attributes, any span the text.
-    fn deep(&self, id: TraceId) -> Result<bool, StoreError> {
-        let q = self.query;
-        let text = q.text.as_ref().map(|t| t.to_lowercase());
-        let (mut attributes, mut found) = (q.attributes.is_empty(), text.is_none());
-        let mut origins = Origins::default();
-        spans::of_trace(self.conn, id, self.as_of, &mut origins, |span| {
-            attributes = attributes
-                || q.attributes.iter().all(|(key, value)| span.attr(key).is_some_and(|v| v.to_string() == *value));
-            if let Some(text) = &text {
-                found = found
-                    || span.name.to_lowercase().contains(text)
-                    || span.status_message.to_lowercase().contains(text)
-                    || span.attributes.iter().any(|(_, v)| v.to_string().to_lowercase().contains(text));
-            }
-            !(attributes && found)
-        })?;
-        Ok(attributes && found)
+            && q.service.as_ref().is_none_or(|s| row.services.contains(s))
+            && q.operation.as_ref().is_none_or(operation)
+            && q.edge.as_ref().is_none_or(|(caller, callee)| crosses(spans, caller, callee))
     }
 }
 

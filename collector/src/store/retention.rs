@@ -96,7 +96,7 @@ fn remove(tx: &Connection, limit: i64) -> rusqlite::Result<usize> {
     removed += points;
     let scale = 1_000_000_000;
     for (table, key, widths) in
-        [("rollup", "second, series, arrival", ""), ("folds", "width, second, series", "width IN (10, 60) AND")]
+        [("rollup", "second, series, arrival", ""), ("folds", "width, second, series", "width IN (5, 60) AND")]
     {
         let sql = format!(
             "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {widths} second < ?1 AND {} LIMIT ?2)",
@@ -171,7 +171,7 @@ mod tests {
             let batch = Batch { origins, spans: vec![span], ..Batch::default() };
             let mut tally = Tally::at(hour * HOUR + 1);
             state.append(&conn, &batch, &mut tally).expect("stored");
-            let nothing = rollup::Folded { tens: i64::MIN, minutes: i64::MIN };
+            let nothing = rollup::Folded { fives: i64::MIN, minutes: i64::MIN };
             rollup::write(&conn, &tally.deltas, tally.stamp, nothing).expect("written");
             writer::write_commit(&conn, &tally).expect("written");
         }

@@ -81,7 +81,7 @@ pub(crate) fn unpack_into(mut bytes: &[u8], sum: &mut BTreeMap<u16, u64>) {
     }
 }
 
-/// Writes the deltas of one commit; `until` says up to which second (exclusive) stretches of 10 and 60 s are folded.
+/// Writes the deltas of one commit; `until` says up to which second (exclusive) stretches of 5 and 60 s are folded.
 pub(super) fn write(conn: &Connection, deltas: &Deltas, stamp: i64, until: Folded) -> rusqlite::Result<()> {
     let mut insert = conn.prepare_cached(
         "INSERT INTO rollup (second, series, arrival, late, calls, errors, refused, attempts, cut, latency, attempt_latency, deadline)
@@ -109,8 +109,8 @@ pub(super) fn write(conn: &Connection, deltas: &Deltas, stamp: i64, until: Folde
 /// Up to which second (exclusive) stretches are folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Folded {
-    /// Stretches of 10 s.
-    pub(crate) tens: i64,
+    /// Stretches of 5 s.
+    pub(crate) fives: i64,
     /// Stretches of 60 s.
     pub(crate) minutes: i64,
 }
@@ -122,11 +122,11 @@ impl Folded {
         let mut of = |width: i64| -> rusqlite::Result<i64> {
             Ok(read.query_row(params![width, as_of], |r| r.get::<_, Option<i64>>(0))?.unwrap_or(i64::MIN))
         };
-        Ok(Self { tens: of(10)?, minutes: of(60)? })
+        Ok(Self { fives: of(5)?, minutes: of(60)? })
     }
 
     fn late(self, second: i64) -> i64 {
-        i64::from(second < self.tens) + 2 * i64::from(second < self.minutes)
+        i64::from(second < self.fives) + 2 * i64::from(second < self.minutes)
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
     fn play(steps: &[Step]) -> Connection {
         let conn = Connection::open_in_memory().expect("a database");
         schema::migrate(&conn, 0).expect("tables");
-        let mut folded = Folded { tens: i64::MIN, minutes: i64::MIN };
+        let mut folded = Folded { fives: i64::MIN, minutes: i64::MIN };
         for (stamp, step) in (1..).zip(steps) {
             match step {
                 Step::Add { series, second, nanos, failed } => {
@@ -253,7 +253,7 @@ mod tests {
                     write(&conn, &deltas, stamp, folded).expect("written");
                 }
                 Step::Fold { until } => {
-                    for (width, from) in [(10, &mut folded.tens), (60, &mut folded.minutes)] {
+                    for (width, from) in [(5, &mut folded.fives), (60, &mut folded.minutes)] {
                         let end = until / width * width;
                         if end > *from {
                             fold(&conn, width, *from, end, stamp).expect("folded");

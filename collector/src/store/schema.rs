@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS spans (
     body BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS spans_by_id ON spans (trace_id, span_id, side);
-CREATE INDEX IF NOT EXISTS spans_by_start ON spans (start);
+CREATE INDEX IF NOT EXISTS spans_by_start ON spans (start, arrival, trace_id);
 CREATE TABLE IF NOT EXISTS pending (
     span INTEGER PRIMARY KEY,
     server INTEGER NOT NULL,
@@ -83,8 +83,8 @@ CREATE TABLE IF NOT EXISTS pins (id INTEGER PRIMARY KEY, oldest INTEGER NOT NULL
 ";
 
 /// Rollups: a `series` is an edge or an instance's answers to one operation; `rollup` has what each commit added to each
-/// second of it, `folds` has sums of whole stretches of 10 or 60 s, made once when they are over. A second that is added
-/// to after its stretch was folded is marked `late` (1: for the 10 s, 2: for the 60 s) and added on top when read.
+/// second of it, `folds` has sums of whole stretches of 5 or 60 s, made once when they are over. A second that is added
+/// to after its stretch was folded is marked `late` (1: for the 5 s, 2: for the 60 s) and added on top when read.
 const ROLLUPS: &str = "
 CREATE TABLE IF NOT EXISTS series (
     id INTEGER PRIMARY KEY,
@@ -118,10 +118,7 @@ CREATE TABLE IF NOT EXISTS folded (
 
 /// All tables of the newest version, room by room.
 fn pieces() -> impl Iterator<Item = &'static str> {
-    [TELEMETRY, ROLLUPS]
-        .into_iter()
-        .chain(crate::control::SCHEMA)
-        .chain([crate::incident::SCHEMA, crate::analyze::SCHEMA])
+    [TELEMETRY, ROLLUPS].into_iter().chain(crate::tables::of_rooms())
 }
 
 /// Brings a database from version `from` (0: empty) to [`VERSION`]. Runs inside the caller's transaction.

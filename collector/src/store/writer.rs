@@ -58,7 +58,7 @@ pub(super) struct Writer {
 /// How long the thread sleeps at most before it looks for chores.
 const CHORES: Duration = Duration::from_secs(1);
 
-/// How long after its end a stretch of 10 s or 60 s is folded: by then nearly everything has come.
+/// How long after its end a stretch of 5 s or 60 s is folded: by then nearly everything has come.
 const FOLD_AFTER: i64 = 5;
 
 /// One transaction's worth of jobs, on their way to the commit.
@@ -218,7 +218,7 @@ impl Writer {
         if self.state.pairing.next_deadline().is_some_and(|d| d <= now) {
             self.group(None);
         }
-        for (width, until) in [(10, self.folded.tens), (60, self.folded.minutes)] {
+        for (width, until) in [(5, self.folded.fives), (60, self.folded.minutes)] {
             let end = (now / 1_000_000_000 - FOLD_AFTER).div_euclid(width) * width;
             if end > until
                 && let Err(e) = self.fold(width, until, end)
@@ -250,7 +250,7 @@ impl Writer {
         self.clock.end();
         folded?;
         match width {
-            10 => self.folded.tens = until,
+            5 => self.folded.fives = until,
             _ => self.folded.minutes = until,
         }
         Ok(())
