@@ -156,6 +156,7 @@ impl Steering {
                 true
             }
             Err(reason) => {
+                tracing::warn!(revision, %reason, "refused a policy; the last good one stays in force");
                 held.last_failed = Some(v1::Failure { revision, reason });
                 false
             }

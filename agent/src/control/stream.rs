@@ -53,15 +53,21 @@ pub(crate) async fn run(agent: Weak<Inner>, mut line: Line) {
         .http2_keep_alive_interval(Duration::from_secs(5))
         .keep_alive_timeout(Duration::from_secs(3))
         .keep_alive_while_idle(true);
-    let mut wait = FIRST_WAIT;
+    let (mut wait, mut told) = (FIRST_WAIT, false);
     loop {
         let connected = tokio::select! {
             connected = session(&agent, &mut line, &endpoint) => connected,
             () = closing.cancelled() => return,
         };
+        let (service, instance) = (&line.hello.service, &line.hello.instance);
         if connected {
             wait = FIRST_WAIT;
+            tracing::info!(%service, %instance, "lost the control plane; the last good policy stays in force");
+        } else if !told {
+            let address = endpoint.uri();
+            tracing::warn!(%service, %instance, %address, "no control plane; trying on, the last good policy is in force");
         }
+        told = !connected;
         // Half of the wait is drawn, so that a restarted collector is not met by everybody at once.
         let jittered = wait.mul_f64(0.5 + 0.5 * rand::random::<f64>());
         wait = (wait * 2).min(MOST_WAIT);
@@ -102,6 +108,7 @@ async fn session(agent: &Weak<Inner>, line: &mut Line, endpoint: &Endpoint) -> b
     let mut client = ControlClient::new(channel);
     let answer = tokio::time::timeout(ANSWER, client.connect(ReceiverStream::new(rx))).await;
     let Ok(Ok(answer)) = answer else { return false };
+    tracing::info!(service = %line.hello.service, instance = %line.hello.instance, "connected to the control plane");
     let mut from_collector = answer.into_inner();
     let mut status_due = interval(STATUS_EVERY);
     let mut breakers_due = interval(BREAKERS_EVERY);
