@@ -14,7 +14,7 @@ use crate::analyze::Analyst;
 use crate::control::Control;
 use crate::serve::{self, Desk, Door, ports::listen};
 use crate::store::{OpenMode, Retention, Settings, Store, StoreError};
-use crate::{analyze, control, incident, ingest};
+use crate::{incident, ingest};
 
 /// Where the collector listens unless told otherwise.
 pub const DEFAULT_PORTS: [u16; 4] = [4317, 4318, 4390, 4391];
@@ -200,7 +200,6 @@ async fn start(config: Config) -> Result<Handle, StartError> {
     let settings = Settings { retention: config.retention, ..Settings::default() };
     let store = Store::open_with(&config.data, OpenMode::ReadWrite, settings)?;
     store.vitals().set_addresses(named(&addresses));
-    make_tables(&store).await?;
     let stop = CancellationToken::new();
     let control = Control::start(store.clone(), stop.clone()).await?;
     let desk = Arc::new(Desk::new(store.clone(), Some(control.clone())));
@@ -235,16 +234,6 @@ fn look(config: &Config) -> Result<Handle, StartError> {
     let tasks = TaskTracker::new();
     tasks.spawn(serve::run(listener, serve::control(&door), stop.clone()));
     Ok(Handle { addresses, desk, control: None, analyst: None, stop, tasks })
-}
-
-/// Adds the tables of the rooms that are not the store's own; each says IF NOT EXISTS.
-async fn make_tables(store: &Store) -> Result<(), StoreError> {
-    store
-        .transact(&[], |tx, _| {
-            let pieces = control::SCHEMA.iter().chain(&[incident::SCHEMA, analyze::SCHEMA]);
-            pieces.copied().try_for_each(|piece| tx.execute_batch(piece)).map_err(StoreError::from)
-        })
-        .await
 }
 
 /// Sets the first revision; a file that has one keeps it.

@@ -20,6 +20,7 @@ pub mod ingest;
 pub mod query;
 mod serve;
 pub mod store;
+mod tables;
 
 pub use collector::{
     Addresses, Collector, Config, DEFAULT_PORTS, Handle, InitialPolicy, Mode, StartError, default_data_file,

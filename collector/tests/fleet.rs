@@ -228,7 +228,7 @@ async fn a_breaker_is_told_with_its_window_its_rule_and_its_trip_and_replayed() 
     .await;
     let seen: Vec<i64> = closed.breakers[0].window.iter().map(|c| c.at.0).collect();
     assert_eq!(seen, (20..30).collect::<Vec<_>>());
-    assert_eq!(closed.breakers[0].rule, "50 % of ≥ 10 calls in the last 20 calls fail");
+    assert_eq!(closed.breakers[0].rule, "50 % of ≥ 10 of the last 20 calls fail");
     let opened = v1::BreakerTransition {
         service: "payments".into(),
         operation: "pay.Payments/Charge".into(),
@@ -238,6 +238,7 @@ async fn a_breaker_is_told_with_its_window_its_rule_and_its_trip_and_replayed() 
         cause: "6 of 10 calls failed (60 % ≥ 50 %)".into(),
         window: window(25..35),
         revision: 1,
+        by_mode: false,
     };
     let report =
         v1::BreakerReport { breakers: vec![status(v1::BreakerState::Open, 25..35)], transitions: vec![opened] };

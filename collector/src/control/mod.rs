@@ -19,7 +19,7 @@ mod write;
 
 pub(crate) use audit::Entry;
 pub(crate) use fleet::{ControlService, MAX_MESSAGE, keep_breakers_whole};
-pub(crate) use overrides::{lasting, short};
+pub(crate) use overrides::short;
 pub(crate) use revisions::Author;
 pub(crate) use sql::{signed, unsigned};
 pub(crate) use write::{Deny, store_refusal};

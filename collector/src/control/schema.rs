@@ -94,6 +94,7 @@ CREATE TABLE IF NOT EXISTS breaker_transitions (
     to_state INTEGER NOT NULL,
     cause TEXT NOT NULL,
     revision INTEGER NOT NULL,
+    by_mode INTEGER NOT NULL, -- 1: told to by a change of mode
     calls BLOB NOT NULL -- protobuf BreakerStatus with the window only
 ) STRICT;
 CREATE INDEX IF NOT EXISTS breaker_transitions_by_time ON breaker_transitions (at);

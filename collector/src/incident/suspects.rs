@@ -73,12 +73,20 @@ pub(super) fn rank(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> rus
     Ok(name(&turned, seconds))
 }
 
+/// When an edge turned: the first step of the incident that is bad against everything calm before it.
 fn turn(key: EdgeKey, steps: &[Stats], lead: usize) -> Option<Turned> {
     let lead = lead.min(steps.len());
-    let before = reading(&steps[..lead]);
-    let step = steps[lead..].iter().position(|s| is_bad(&reading([s]), &before))? + lead;
-    let during = reading(steps[step..].iter().filter(|s| is_bad(&reading([*s]), &before)));
-    Some(Turned { key, step, before, during })
+    let mut calm = Stats::default();
+    steps[..lead].iter().for_each(|s| calm.merge(s));
+    for (at, step) in steps.iter().enumerate().skip(lead) {
+        let before = reading([&calm]);
+        if is_bad(&reading([step]), &before) {
+            let during = reading(steps[at..].iter().filter(|s| is_bad(&reading([*s]), &before)));
+            return Some(Turned { key, step: at, before, during });
+        }
+        calm.merge(step);
+    }
+    None
 }
 
 fn name(turned: &[Turned], seconds: u32) -> Vec<Suspect> {
@@ -101,16 +109,10 @@ fn name(turned: &[Turned], seconds: u32) -> Vec<Suspect> {
 
 fn evidence(t: &Turned, deeper: Option<&Turned>, later: u64) -> String {
     let when = if later == 0 { "turned first".to_owned() } else { format!("turned {later} s after the first") };
-    let failed = format!(
-        "{:.0} % of {} calls failed (before: {:.1} %)",
-        t.during.failed * 100.0,
-        t.during.calls,
-        t.before.failed * 100.0
-    );
-    let slow = if t.before.calls == 0 {
-        format!("p95 {:.0} ms", t.during.p95_ms)
-    } else {
-        format!("p95 {:.0} ms (before: {:.0} ms)", t.during.p95_ms, t.before.p95_ms)
+    let (failed, calls, p95) = (t.during.failed * 100.0, t.during.calls, t.during.p95_ms);
+    let before = match t.before.calls {
+        0 => "nothing is known of before".to_owned(),
+        _ => format!("before: {:.1} %, p95 {:.0} ms", t.before.failed * 100.0, t.before.p95_ms),
     };
     let below = match deeper {
         Some(other) => {
@@ -118,7 +120,7 @@ fn evidence(t: &Turned, deeper: Option<&Turned>, later: u64) -> String {
         }
         None => format!("and nothing that {} calls turned bad before it", t.key.callee),
     };
-    format!("{when}: {failed}, {slow}; {below}")
+    format!("{when}: {failed:.0} % of {calls} calls failed, p95 {p95:.0} ms ({before}); {below}")
 }
 
 #[cfg(test)]
@@ -149,7 +151,7 @@ mod tests {
         assert_eq!(ranked[0].key.callee, "bank");
         assert_eq!(
             ranked[0].evidence,
-            "turned first: 60 % of 200 calls failed (before: 0.0 %), p95 10 ms (before: 10 ms); and nothing that bank calls turned bad before it"
+            "turned first: 60 % of 200 calls failed, p95 10 ms (before: 0.0 %, p95 10 ms); and nothing that bank calls turned bad before it"
         );
         assert!(ranked[1].score < ranked[0].score / 2.0);
     }

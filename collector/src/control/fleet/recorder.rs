@@ -185,8 +185,8 @@ fn write(tx: &Transaction<'_>, at: UnixNanos, row: &Row) -> rusqlite::Result<()>
         Row::Transition { caller, instance, transition: t } => {
             let breaker = breaker_id(tx, caller, instance, &t.service, &t.operation)?;
             tx.prepare_cached(
-                "INSERT INTO breaker_transitions (breaker, arrival, at, from_state, to_state, cause, revision, calls)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO breaker_transitions (breaker, arrival, at, from_state, to_state, cause, revision, by_mode, calls)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?
             .execute(params![
                 breaker,
@@ -196,6 +196,7 @@ fn write(tx: &Transaction<'_>, at: UnixNanos, row: &Row) -> rusqlite::Result<()>
                 t.to,
                 cut(&t.cause),
                 signed(t.revision),
+                false,
                 windows::encode(t.window.clone())
             ])?;
             Ok(())

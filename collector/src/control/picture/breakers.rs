@@ -7,14 +7,15 @@ use std::time::Duration;
 use fuseboard_api::breaker::{Breaker, BreakerMode, BreakerState, BreakerTransition, Breakers, WindowCall};
 use fuseboard_api::graph::{EdgeBreaker, EdgeKey};
 use fuseboard_api::{TimeRange, TraceId, UnixNanos};
-use fuseboard_policy::settings::{self, Window};
+use fuseboard_policy::breaker::rule_in_words;
+use fuseboard_policy::settings;
 use fuseboard_policy::wire::v1;
 use prost::Message;
 use rusqlite::{Connection, params};
 
 use super::fleet::newest;
 use crate::control::fleet::{last_calls, stored_window};
-use crate::control::{lasting, policy, revisions, unsigned};
+use crate::control::{policy, revisions, unsigned};
 use crate::query::rollups;
 
 /// Calls of a window that are answered at most.
@@ -121,7 +122,7 @@ fn breaker(report: Report, window: &[v1::WindowCall], settings: &settings::Break
         failures: status.failures,
         slow: status.slow,
         window: window.iter().map(call).collect(),
-        rule: rule(settings),
+        rule: rule_in_words(settings),
         failure_ratio: settings.failure_ratio,
         slow_ratio: settings.slow_ratio,
         min_calls: settings.min_calls.unwrap_or(1),
@@ -147,7 +148,7 @@ pub(crate) fn transitions(
     as_of: UnixNanos,
 ) -> rusqlite::Result<Vec<BreakerTransition>> {
     let mut select = conn.prepare_cached(
-        "SELECT t.at, b.caller, b.callee, b.operation, b.instance, t.from_state, t.to_state, t.cause, t.revision, t.calls
+        "SELECT t.at, b.caller, b.callee, b.operation, b.instance, t.from_state, t.to_state, t.cause, t.revision, t.calls, t.by_mode
          FROM breaker_transitions t JOIN breakers b ON b.breaker = t.breaker
          WHERE t.at >= ?1 AND t.at < ?2 AND t.arrival <= ?3 ORDER BY t.at DESC, t.id DESC LIMIT ?4",
     )?;
@@ -162,6 +163,7 @@ pub(crate) fn transitions(
             cause: row.get(7)?,
             revision: unsigned(row, 8)?,
             window: stored_window(&calls).iter().map(call).collect(),
+            by_mode: row.get(10)?,
         })
     })?;
     rows.collect()
@@ -195,27 +197,6 @@ pub(crate) fn edge_breakers(conn: &Connection, as_of: UnixNanos) -> rusqlite::Re
     Ok(edges)
 }
 
-/// The rule that would trip a breaker, in words.
-fn rule(breaker: &settings::Breaker) -> String {
-    let window = match &breaker.window {
-        Some(Window::Count { size }) => format!("the last {size} calls"),
-        Some(Window::Time { ms, .. }) => lasting(Duration::from_millis(*ms)),
-        None => "the window".to_owned(),
-    };
-    let least = breaker.min_calls.unwrap_or(1);
-    let percent = |ratio: f64| format!("{} %", (ratio * 1000.0).round() / 10.0);
-    let parts = [
-        breaker.failure_ratio.map(|r| format!("{} of ≥ {least} calls in {window} fail", percent(r))),
-        breaker.failure_count.map(|n| format!("{n} calls in {window} fail")),
-        breaker.consecutive_failures.map(|n| format!("{n} calls in a row fail")),
-        breaker
-            .slow_ratio
-            .zip(breaker.slow_ms)
-            .map(|(r, ms)| format!("{} of ≥ {least} calls in {window} take more than {ms} ms", percent(r))),
-    ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(", or ")
-}
-
 fn state(wire: i32) -> BreakerState {
     match v1::BreakerState::try_from(wire) {
         Ok(v1::BreakerState::Open) => BreakerState::Open,
@@ -241,33 +222,5 @@ fn call(wire: &v1::WindowCall) -> WindowCall {
         slow: wire.slow,
         micros: wire.micros,
         trace_id: TraceId::from_slice(&wire.trace_id),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules_are_told_in_words() {
-        let breaker = settings::Breaker {
-            window: Some(Window::Time { ms: 10_000, buckets: 10 }),
-            min_calls: Some(20),
-            failure_ratio: Some(0.5),
-            slow_ms: Some(1000),
-            slow_ratio: Some(0.8),
-            ..settings::Breaker::default()
-        };
-        assert_eq!(
-            rule(&breaker),
-            "50 % of ≥ 20 calls in 10 s fail, or 80 % of ≥ 20 calls in 10 s take more than 1000 ms"
-        );
-        let count = settings::Breaker {
-            window: Some(Window::Count { size: 20 }),
-            failure_count: Some(5),
-            ..settings::Breaker::default()
-        };
-        assert_eq!(rule(&count), "5 calls in the last 20 calls fail");
-        assert_eq!(rule(&settings::Breaker::default()), "");
     }
 }

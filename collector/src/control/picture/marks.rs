@@ -40,7 +40,8 @@ pub(crate) fn edge_words(key: &EdgeKey) -> String {
 /// One mark for all instances whose breaker of an edge changed alike within a moment. Takes them newest first.
 fn breaker_marks(newest_first: Vec<BreakerTransition>) -> Vec<Mark> {
     let mut groups: Vec<(BreakerTransition, UnixNanos, Vec<String>)> = Vec::new();
-    for t in newest_first.into_iter().rev() {
+    // What an override told a breaker to do is said by the mark of the override.
+    for t in newest_first.into_iter().rev().filter(|t| !t.by_mode) {
         let together = groups
             .iter_mut()
             .rev()

@@ -1,0 +1,6 @@
+//! The tables of the rooms, gathered for the store, which knows none of them.
+
+/// What each room adds to the schema; every piece says IF NOT EXISTS.
+pub(crate) fn of_rooms() -> impl Iterator<Item = &'static str> {
+    crate::control::SCHEMA.into_iter().chain([crate::incident::SCHEMA, crate::analyze::SCHEMA])
+}
