@@ -12,9 +12,11 @@ mod strip;
 mod toasts;
 mod top;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fuseboard_api::command::Action;
 use fuseboard_api::graph::EdgeKey;
 use fuseboard_api::{TraceId, UnixNanos};
 
@@ -88,6 +90,8 @@ pub struct App {
     clock: Clock,
     wanted: Vec<Want>,
     numbers: u64,
+    /// How to take commands on their way back, where that was known beforehand; by their number.
+    undos: BTreeMap<u64, Action>,
     dressed: bool,
     palette: palette::Palette,
     strip: strip::State,
@@ -123,6 +127,7 @@ impl App {
             clock,
             wanted: Vec::new(),
             numbers: 0,
+            undos: BTreeMap::new(),
             dressed: false,
             palette: palette::Palette::default(),
             strip: strip::State::default(),
@@ -183,6 +188,7 @@ impl App {
         keys::take(ui, &self.model, &mut self.commands);
         self.take_drops(ui);
         let narrow = ui.max_rect().width() < NARROW;
+        self.model.narrow = narrow;
         let bar = egui::Frame::NONE.fill(t.panel);
         let rail = if narrow { rail::NARROW } else { rail::WIDTH };
         egui::Panel::left("rail").exact_size(rail).resizable(false).frame(bar).show(ui, |ui| {

@@ -9,7 +9,7 @@ use fuseboard::testing::{self, Scene};
 use fuseboard::{ThemeChoice, View, shot};
 
 /// A console in front of the canned shop.
-fn console(app: App) -> Harness<'static, App> {
+pub(crate) fn console(app: App) -> Harness<'static, App> {
     let mut harness = Harness::builder().with_size([1440.0, 900.0]).with_max_steps(32).build_ui_state(
         |ui, app: &mut App| {
             app.step(ui.ctx());
@@ -90,10 +90,10 @@ fn the_list_of_keys_opens_and_escape_closes_it() {
     let mut console = console(testing::app(View::Audit));
     console.key_press_modifiers(Modifiers::SHIFT, Key::Questionmark);
     console.run_steps(3);
-    assert!(console.query_by_label("Keys").is_some());
+    assert!(console.query_by_label("To the next control").is_some());
     console.key_press(Key::Escape);
     console.run_steps(3);
-    assert!(console.query_by_label("Keys").is_none());
+    assert!(console.query_by_label("To the next control").is_none());
 }
 
 #[test]

@@ -57,10 +57,11 @@ impl App {
     /// What became of a command.
     fn receive(&mut self, number: u64, result: Result<Receipt, String>) {
         let now = self.model.time.now;
+        let undo = self.undos.remove(&number);
         let Some(pending) = self.model.pending.iter_mut().find(|p| p.number == number) else { return };
         match result {
             Ok(receipt) => {
-                let undo = pending.undo.clone().or_else(|| undo_of(&pending.action, &receipt));
+                let undo = undo.or_else(|| undo_of(&pending.action, &receipt));
                 let what = words(&pending.action);
                 let text = match receipt.targeted {
                     0 if receipt.note.is_empty() => format!("Requested: {what}"),
@@ -273,7 +274,8 @@ impl App {
             return;
         }
         let pending = &mut self.model.pending;
-        pending.push(Pending { number: self.numbers, action, reason, undo, state: PendingState::Sending });
+        pending.push(Pending { number: self.numbers, action, reason, state: PendingState::Sending });
+        self.undos.extend(undo.map(|undo| (self.numbers, undo)));
         let extra = pending.len().saturating_sub(REMEMBERED);
         pending.drain(..extra);
     }

@@ -247,6 +247,8 @@ pub(crate) struct Model {
     pub(crate) theme: ThemeChoice,
     /// Whether what stands beside the view was put away.
     pub(crate) inspector_hidden: bool,
+    /// Whether the window is too narrow for view and inspector side by side: an inspector would lie over the view.
+    pub(crate) narrow: bool,
     /// Whether commands are refused here whatever the source is.
     pub(crate) locked: bool,
     /// Whether the source is marked as production.

@@ -22,8 +22,6 @@ pub(crate) struct Pending {
     pub(crate) action: Action,
     /// Why.
     pub(crate) reason: String,
-    /// How to take it back, where that was known beforehand.
-    pub(crate) undo: Option<Action>,
     /// How far.
     pub(crate) state: PendingState,
 }

@@ -6,6 +6,8 @@ mod people;
 mod shop;
 mod traces;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use fuseboard_api::graph::EdgeKey;
 use fuseboard_api::{TraceId, UnixNanos};
 use fuseboard_api::ask::{Answer, Question};
@@ -84,6 +86,7 @@ pub(crate) struct Canned {
     open: Vec<Want>,
     receipts: Vec<(u64, Result<Receipt, String>)>,
     told: bool,
+    given: Given,
 }
 
 impl Door for Canned {
@@ -91,7 +94,8 @@ impl Door for Canned {
         self.open = wants;
     }
 
-    fn act(&mut self, number: u64, _command: fuseboard_api::command::Command) -> Result<(), String> {
+    fn act(&mut self, number: u64, command: fuseboard_api::command::Command) -> Result<(), String> {
+        self.given.0.lock().unwrap_or_else(PoisonError::into_inner).push(command);
         let receipt = Receipt { at: NOW, override_id: Some(number), targeted: 2, ..Default::default() };
         self.receipts.push((number, Ok(receipt)));
         Ok(())
@@ -132,20 +136,39 @@ pub fn app(view: View) -> App {
 
 /// The console in front of another scene.
 pub fn scene(scene: Scene, view: View) -> App {
-    let settings = Settings {
+    App::new(Box::new(Canned { scene, ..Default::default() }), settings(view), Clock::Fixed(NOW))
+}
+
+fn settings(view: View) -> Settings {
+    Settings {
         view,
         source: "live · this machine".to_owned(),
         kind: SourceKind::Live,
         who: "op".to_owned(),
         utc: true,
         ..Default::default()
-    };
-    App::new(Box::new(Canned { scene, ..Default::default() }), settings, Clock::Fixed(NOW))
+    }
 }
 
-/// The commands that were given to the canned collector and are still on their way: (action, reason), oldest first.
-pub fn given(app: &App) -> Vec<(fuseboard_api::command::Action, String)> {
-    app.model.pending.iter().map(|p| (p.action.clone(), p.reason.clone())).collect()
+/// The commands that were given to a canned collector, oldest first.
+#[derive(Debug, Clone, Default)]
+pub struct Given(Arc<Mutex<Vec<fuseboard_api::command::Command>>>);
+
+impl Given {
+    /// What was to be done and why, oldest first.
+    pub fn actions(&self) -> Vec<(fuseboard_api::command::Action, String)> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|c| (c.action.clone(), c.reason.clone())).collect()
+    }
+}
+
+/// A console in front of the canned shop with an edge chosen, and what it is told to do.
+pub fn listening(view: View, edge: Option<EdgeKey>) -> (App, Given) {
+    let given = Given::default();
+    let door = Canned { given: given.clone(), ..Default::default() };
+    let mut app = App::new(Box::new(door), settings(view), Clock::Fixed(NOW));
+    app.model.selection.edge = edge;
+    (app, given)
 }
 
 /// The same with something chosen: an edge, or a service, and a trace.

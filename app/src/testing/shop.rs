@@ -274,6 +274,7 @@ pub(super) fn breakers() -> Breakers {
         cause: cause.to_owned(),
         window: window(3, 0.6, 20),
         revision: 41,
+        ..Default::default()
     };
     use BreakerState::{Closed, HalfOpen, Open};
     Breakers {

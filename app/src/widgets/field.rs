@@ -23,7 +23,7 @@ pub(crate) fn text_field_sized(ui: &mut Ui, name: &str, hint: &str, value: &mut 
         .font(text::body_font())
         .text_color(t.text)
         .frame(frame)
-        .desired_width(width - 22.0)
+        .desired_width(width - 2.0)
         .align(egui::Align2::LEFT_CENTER)
         .min_size(egui::vec2(0.0, 16.0));
     let response = ui.add(edit).accessible_name(name);
