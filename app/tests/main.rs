@@ -1,3 +1,6 @@
 //! The console as a person meets it: by what it says to those who cannot see it, and by its pictures.
 
+mod breakers;
 mod frame;
+mod lists;
+mod policies;

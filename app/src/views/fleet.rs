@@ -112,17 +112,22 @@ fn troubles(ui: &mut Ui, state: &mut State, fleet: &Fleet) {
     ] {
         let those: Vec<&Member> = fleet.members.iter().filter(|m| standing(m, fleet).words().0 == kind).collect();
         let Some(first) = those.first() else { continue };
-        let others = if those.len() > 1 { format!(" and {} more", those.len() - 1) } else { String::new() };
+        let many = those.len() > 1;
+        let others = if many { format!(" and {} more", those.len() - 1) } else { String::new() };
+        let verb = |one: &'static str, more: &'static str| if many { more } else { one };
         let sentence = match standing(first, fleet) {
             Standing::Refused(why) => {
                 let revision = first.last_failed.as_ref().map_or(fleet.revision, |f| f.0);
-                format!("{}{others} refused r{revision} and keeps r{}: {why}", first.instance, first.running)
+                format!("{}{others} refused r{revision} and {} r{}: {why}", first.instance, verb("keeps", "keep"), first.running)
             }
             Standing::Behind if first.running == fleet.revision => {
-                format!("{}{others} runs r{} but lacks the newest overrides.", first.instance, first.running)
+                let (runs, lacks) = (verb("runs", "run"), verb("lacks", "lack"));
+                format!("{}{others} {runs} r{} but {lacks} the newest overrides.", first.instance, first.running)
             }
-            Standing::Behind => format!("{}{others} still runs r{}, wanted r{}.", first.instance, first.running, fleet.revision),
-            _ => format!("{}{others} {words}; it keeps r{} by itself.", first.instance, first.running),
+            Standing::Behind => {
+                format!("{}{others} still {} r{}, wanted r{}.", first.instance, verb("runs", "run"), first.running, fleet.revision)
+            }
+            _ => format!("{}{others} {words} and {} r{} by {}.", first.instance, verb("keeps", "keep"), first.running, verb("itself", "themselves")),
         };
         if banner::banner(ui, tone, &sentence, Some("Show")) {
             state.chosen = Some((first.service.clone(), first.instance.clone()));
@@ -130,9 +135,9 @@ fn troubles(ui: &mut Ui, state: &mut State, fleet: &Fleet) {
     }
 }
 
-const COLUMNS: [Column<'static>; 9] = [
-    Column { head: "service", width: 118.0, right: false },
-    Column { head: "instance", width: 0.0, right: false },
+const COLUMNS: [Column<'static>; 10] = [
+    Column { head: "service", width: 110.0, right: false },
+    Column { head: "instance", width: 150.0, right: false },
     Column { head: "version", width: 64.0, right: false },
     Column { head: "state", width: 112.0, right: false },
     Column { head: "revision", width: 84.0, right: true },
@@ -140,6 +145,7 @@ const COLUMNS: [Column<'static>; 9] = [
     Column { head: "errors", width: 56.0, right: true },
     Column { head: "p95", width: 70.0, right: true },
     Column { head: "dropped", width: 58.0, right: true },
+    Column { head: "note", width: 0.0, right: false },
 ];
 
 fn compare(a: &Member, b: &Member, column: usize, fleet: &Fleet) -> Ordering {
@@ -153,7 +159,8 @@ fn compare(a: &Member, b: &Member, column: usize, fleet: &Fleet) -> Ordering {
         5 => a.stats.rate().total_cmp(&b.stats.rate()),
         6 => a.stats.error_ratio().total_cmp(&b.stats.error_ratio()),
         7 => p95(a).cmp(&p95(b)),
-        _ => a.dropped.cmp(&b.dropped),
+        8 => a.dropped.cmp(&b.dropped),
+        _ => b.last_seen.cmp(&a.last_seen),
     }
 }
 
@@ -199,6 +206,7 @@ fn cell(ui: &mut Ui, model: &Model, m: &Member, fleet: &Fleet, column: usize) {
         1 => text::mono(ui, &m.instance).on_hover_text(format!("last seen {}", model.zone.time(m.last_seen))),
         2 => text::mono_soft(ui, if m.version.is_empty() { "–" } else { &m.version }),
         3 => {
+            ui.spacing_mut().item_spacing.x = 6.0;
             let standing = standing(m, fleet);
             let (words, tone) = standing.words();
             let (rect, _) = ui.allocate_exact_size(egui::vec2(8.0, 12.0), egui::Sense::hover());
@@ -224,11 +232,26 @@ fn cell(ui: &mut Ui, model: &Model, m: &Member, fleet: &Fleet, column: usize) {
             text::styled(ui, format::percent(errors), text::mono_font(11.5), if errors > 0.01 { t.failed } else { t.text })
         }
         7 => text::mono(ui, m.stats.quantile(0.95).map_or_else(|| "–".to_owned(), format::latency)),
-        _ => {
+        8 => {
             let color = if m.dropped > 0 { t.at_risk } else { t.text_soft };
             text::styled(ui, format::count(m.dropped), text::mono_font(11.5), color)
         }
+        _ => {
+            let words = note(model, m, fleet);
+            text::styled(ui, &words, text::secondary_font(), t.text_soft).on_hover_text(words)
+        }
     };
+}
+
+/// Why an instance is not up to date, or when it was heard of last.
+fn note(model: &Model, m: &Member, fleet: &Fleet) -> String {
+    match standing(m, fleet) {
+        Standing::Refused(why) => why,
+        Standing::Behind if m.running == fleet.revision => "lacks the newest overrides".to_owned(),
+        Standing::Behind => format!("was given r{}", m.attempted),
+        Standing::Lost => format!("last seen {}", model.zone.time(m.last_seen)),
+        Standing::Current | Standing::TelemetryOnly => String::new(),
+    }
 }
 
 /// Paints what stands beside it: the instance, and its service's versions side by side.

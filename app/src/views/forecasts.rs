@@ -52,7 +52,15 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
         let (mut left, mut right) = halves(ui, 330.0);
         list::show(&mut left, model, state, commands, all, chosen);
         if let Some(f) = chosen {
-            chart::show(&mut right, model, state, commands, f);
+            if model.narrow {
+                egui::ScrollArea::vertical().id_salt("forecast detail").auto_shrink(false).show(&mut right, |ui| {
+                    chart::show(ui, model, state, commands, f);
+                    widgets::rule(ui);
+                    anomalies::show(ui, model, state, commands, &all.anomalies);
+                });
+            } else {
+                chart::show(&mut right, model, state, commands, f);
+            }
         }
     });
 }
@@ -66,7 +74,7 @@ pub(crate) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
 
 /// Whether there is something for the inspector to say.
 pub(crate) fn has_inspector(model: &Model, _state: &State) -> bool {
-    model.slots.forecasts.get().is_some_and(|f| !f.forecasts.is_empty() || !f.anomalies.is_empty())
+    !model.narrow && model.slots.forecasts.get().is_some_and(|f| !f.forecasts.is_empty() || !f.anomalies.is_empty())
 }
 
 fn summary(all: &Forecasts) -> String {

@@ -110,7 +110,8 @@ pub(crate) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
 
 /// Whether there is something for the inspector to say.
 pub(crate) fn has_inspector(model: &Model, state: &State) -> bool {
-    model.slots.incidents.get().is_some_and(|all| chosen(model, state, all).is_some())
+    // In a narrow window the suspects stand under the story instead.
+    !model.narrow && model.slots.incidents.get().is_some_and(|all| chosen(model, state, all).is_some())
 }
 
 fn summary(all: &Incidents) -> String {

@@ -133,6 +133,7 @@ fn filters(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Command
     let query = &model.filters.logs;
     let mut wanted = query.clone();
     ui.horizontal(|ui| {
+        ui.set_min_height(space::CONTROL);
         let width = (ui.available_width() - 470.0).clamp(140.0, 420.0);
         if field::text_field_sized(ui, "Text in logs", "text in the message", &mut state.text, width).changed() {
             wanted.text = Some(state.text.trim().to_owned()).filter(|t| !t.is_empty());

@@ -21,6 +21,8 @@ pub(crate) struct State {
     /// The picture that the list was taken from.
     version: u64,
     table: bool,
+    /// Whether the first metric has been chosen by itself, once.
+    opened: bool,
 }
 
 /// Series that are drawn at most; the others are counted.
@@ -56,6 +58,12 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
                 |_| {},
             );
             return;
+        }
+        if !std::mem::replace(&mut state.opened, true)
+            && model.filters.metrics.name.is_none()
+            && let Some(first) = state.instruments.first()
+        {
+            commands.push(Command::FilterMetrics(of(first)));
         }
         let (mut left, mut right) = halves(ui, 312.0);
         list(&mut left, model, state, commands);
@@ -100,15 +108,14 @@ fn list(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands) 
             let info = rows[i];
             let chosen = query.name.as_deref() == Some(&info.name) && query.service.as_deref() == Some(&info.service);
             if row(ui, info, chosen, ROW - 4.0) {
-                let next = if chosen {
-                    MetricQuery::default()
-                } else {
-                    MetricQuery { service: Some(info.service.clone()), name: Some(info.name.clone()), ..MetricQuery::default() }
-                };
-                commands.push(Command::FilterMetrics(next));
+                commands.push(Command::FilterMetrics(if chosen { MetricQuery::default() } else { of(info) }));
             }
         }
     });
+}
+
+fn of(info: &MetricInfo) -> MetricQuery {
+    MetricQuery { service: Some(info.service.clone()), name: Some(info.name.clone()), ..MetricQuery::default() }
 }
 
 fn row(ui: &mut Ui, info: &MetricInfo, chosen: bool, height: f32) -> bool {

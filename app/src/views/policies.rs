@@ -65,7 +65,7 @@ pub(crate) struct State {
     draft: Option<Draft>,
     /// The edit that was sent last.
     sent: Option<Sent>,
-    /// Groups of settings that were opened or closed by hand, by title.
+    /// Groups whose unset settings are shown too, by title.
     turned: BTreeSet<&'static str>,
     document: document::State,
     history: history::State,
@@ -106,8 +106,14 @@ pub(crate) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
 }
 
 /// Whether there is something for the inspector to say.
-pub(crate) fn has_inspector(model: &Model, _state: &State) -> bool {
-    model.slots.policies.get().is_some()
+pub(crate) fn has_inspector(model: &Model, state: &State) -> bool {
+    let needed = match state.tab {
+        // In a narrow window the edit stands under the settings instead.
+        Tab::Edges => !model.narrow,
+        Tab::Document => !model.narrow || state.document.is_edited(),
+        Tab::History => !model.narrow || model.selection.revision.is_some(),
+    };
+    needed && model.slots.policies.get().is_some()
 }
 
 fn head(ui: &mut Ui, state: &mut State, policies: Option<&Policies>) {
@@ -146,7 +152,7 @@ fn edges(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands,
     let (mut left, mut right) = halves(ui, 312.0);
     list::show(&mut left, model, &mut state.search, commands, policies);
     if let Some(edge) = chosen(model, policies) {
-        detail::show(&mut right, model, state, policies, edge);
+        detail::show(&mut right, model, state, commands, policies, edge);
     }
 }
 

@@ -94,7 +94,8 @@ fn transitions(ui: &mut Ui, model: &Model, commands: &mut Commands, switch: &Swi
             let tone = card::tone(&to);
             let color = if tone == Tone::Neutral { t.well } else { t.tone(tone) };
             text::styled(ui, words::state_word(look(&to)), text::medium(11.5), color);
-            let words = if x.cause.is_empty() { x.instance.clone() } else { format!("{} · {}", x.instance, x.cause) };
+            let cause = if x.by_mode && x.cause.is_empty() { "set by hand" } else { x.cause.as_str() };
+            let words = if cause.is_empty() { x.instance.clone() } else { format!("{} · {cause}", x.instance) };
             text::secondary(ui, &words).on_hover_text(&words);
         });
     }

@@ -192,8 +192,9 @@ fn buttons(ui: &mut Ui, flip: &Flip, ready: &Result<(), String>, enter: bool) ->
     });
     let t = tokens(ui);
     match ready {
-        Ok(()) => text::label(ui, "Enter sends · R reason · T expiry · Esc cancels"),
-        Err(why) => text::wrapped(ui, why, text::secondary_font(), t.at_risk),
+        // What has to be typed is said in the card above.
+        Err(why) if !flip.confirm => text::wrapped(ui, why, text::secondary_font(), t.at_risk),
+        _ => text::label(ui, "Enter sends · R reason · T expiry · Esc cancels"),
     };
     pressed
 }

@@ -69,7 +69,7 @@ fn lines(model: &Model, switch: &Switch<'_>) -> Vec<Line> {
         progress: progress::of_change(c),
         ends: in_force(c).then_some(c.id),
     });
-    let revisions = changes.revisions.iter().take(2).map(|c| Line {
+    let revisions = changes.revisions.iter().filter(|c| names(&c.summary, switch)).take(2).map(|c| Line {
         at: Some(c.at),
         what: format!("r{} {}", c.id, c.summary),
         why: format!("{}: {}", c.actor, c.reason),
@@ -80,6 +80,14 @@ fn lines(model: &Model, switch: &Switch<'_>) -> Vec<Line> {
     done.sort_by_key(|l| std::cmp::Reverse(l.at));
     out.extend(done);
     out
+}
+
+/// Whether a revision's summary speaks of this edge: of its callee, of the default rule, or of too much to tell.
+fn names(summary: &str, switch: &Switch<'_>) -> bool {
+    summary.contains(&switch.key.callee)
+        || summary.starts_with('*')
+        || summary.starts_with("back to")
+        || summary.ends_with(" more")
 }
 
 fn override_words(c: &Change) -> String {
@@ -110,7 +118,7 @@ fn paint(ui: &mut Ui, model: &Model, commands: &mut Commands, line: &Line) {
         });
         ui.vertical(|ui| {
             ui.spacing_mut().item_spacing.y = 1.0;
-            text::styled(ui, &line.what, text::body_font(), t.text).on_hover_text(&line.why);
+            text::wrapped(ui, line.what.as_str(), text::body_font(), t.text).on_hover_text(&line.why);
             let tone = line.progress.severity().map_or(Tone::Neutral, Tone::from);
             let tone = if line.progress.on_its_way() { Tone::Accent } else { tone };
             text::wrapped(ui, line.progress.sentence(), text::secondary_font(), t.tone(tone));

@@ -19,12 +19,9 @@ pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
     head(ui, state, f);
     let t = tokens(ui);
     let knowledge = rows::knowledge(f);
-    if !f.sentence.is_empty() {
-        text::body(ui, f.sentence.as_str());
-    }
     match (&f.breach, knowledge) {
         (Some(b), _) => {
-            text::wrapped(ui, rows::breach(b, model.time.position()), text::body_font(), t.at_risk);
+            text::wrapped(ui, rows::breach(b, model.time.position()), text::medium(12.5), t.at_risk);
         }
         (None, Knowledge::Nothing) => {
             text::note(ui, "Nothing was seen of it in this time.");
@@ -38,6 +35,9 @@ pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
         (None, Knowledge::Ahead) => {
             text::note(ui, "No limit is expected to be crossed.");
         }
+    }
+    if !f.sentence.is_empty() {
+        text::note(ui, f.sentence.as_str());
     }
     ui.add_space(space::NEAR);
     if state.table {

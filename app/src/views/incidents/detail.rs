@@ -6,7 +6,7 @@ use fuseboard_api::graph::Severity;
 use fuseboard_api::incident::Incident;
 
 use super::tell::{self, Line};
-use super::{State, record_candidate, replay};
+use super::{State, record_candidate, replay, suspects};
 use crate::command::{Command, Commands};
 use crate::model::Model;
 use crate::widgets::button::{Button, Kind};
@@ -43,7 +43,13 @@ pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
         }
     });
     ui.add_space(16.0);
-    story(ui, model, commands, incident);
+    egui::ScrollArea::vertical().id_salt("story").auto_shrink(false).show(ui, |ui| {
+        story(ui, model, commands, incident);
+        if model.narrow {
+            crate::widgets::rule(ui);
+            suspects::show(ui, model, state, commands, incident);
+        }
+    });
 }
 
 fn name(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, incident: &Incident) {
@@ -90,7 +96,7 @@ fn story(ui: &mut Ui, model: &Model, commands: &mut Commands, incident: &Inciden
         text::note(ui, "No trip, anomaly or change lies inside.");
         return;
     }
-    egui::ScrollArea::vertical().id_salt("story").auto_shrink(false).show(ui, |ui| {
+    ui.scope(|ui| {
         ui.spacing_mut().item_spacing.y = 0.0;
         let last = lines.len() - 1;
         for (i, line) in lines.iter().enumerate() {
@@ -107,7 +113,9 @@ fn tell_line(ui: &mut Ui, model: &Model, commands: &mut Commands, line: &Line<'_
         ui.spacing_mut().item_spacing.x = 10.0;
         let time = model.zone.time(mark.at);
         let name = format!("{time}, {}: show this instant", tell::kind_word(mark.kind));
-        if button::link(ui, &time).accessible_name(name).on_hover_text("Show this instant").clicked() {
+        let (place, _) = ui.allocate_exact_size(vec2(58.0, 20.0), Sense::hover());
+        let mut cell = ui.new_child(egui::UiBuilder::new().max_rect(place).id_salt(("time", mark.at.0, mark.kind)));
+        if button::link(&mut cell, &time).accessible_name(name).on_hover_text("Show this instant").clicked() {
             commands.push(Command::Seek(mark.at));
         }
         let (knot, _) = ui.allocate_exact_size(vec2(12.0, 20.0), Sense::hover());

@@ -7,6 +7,7 @@ use super::State;
 use super::draft::Draft;
 use super::fields::{self, Field, GROUPS, Group, Kind};
 use super::timeout::{self, Effect};
+use crate::command::Commands;
 use crate::model::Model;
 use crate::views::names;
 use crate::widgets::card::card;
@@ -14,7 +15,14 @@ use crate::widgets::histogram::Histogram;
 use crate::widgets::{Tone, button, field, format, pill, text, tokens};
 
 /// Paints the edge.
-pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, policies: &Policies, edge: &EffectiveEdge) {
+pub(super) fn show(
+    ui: &mut Ui,
+    model: &Model,
+    state: &mut State,
+    commands: &mut Commands,
+    policies: &Policies,
+    edge: &EffectiveEdge,
+) {
     let in_force = fields::flatten(&edge.settings);
     let editable = edge.steered && model.can_command();
     // An edit belongs to one edge: choosing another one keeps it until it is dropped or sent.
@@ -34,10 +42,13 @@ pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, policies: &Pol
         for group in &GROUPS {
             settings(ui, group, edge, &mut draft, &in_force, editable, &mut state.turned);
         }
+        if draft != before {
+            state.draft = (!draft.is_empty()).then_some(draft);
+        }
+        if model.narrow {
+            super::apply::show(ui, model, state, commands, policies);
+        }
     });
-    if draft != before {
-        state.draft = (!draft.is_empty()).then_some(draft);
-    }
 }
 
 fn title(ui: &mut Ui, edge: &EffectiveEdge) {
@@ -98,10 +109,11 @@ fn distribution(ui: &mut Ui, edge: &EffectiveEdge, draft: &mut Draft, in_force: 
             text::note(ui, "No attempts in this range: nothing to see behind the timeout.");
             return;
         }
-        let chart = Histogram::new(&edge.attempts, &name).height(150.0).now(present);
         // Without a timeout the thumb waits beyond what was seen.
         let slowest = edge.attempts.quantile(0.999).map_or(1000, |d| d.as_millis() as u64 + 1);
         let mut thumb = typed.or(present).unwrap_or(slowest);
+        let end = timeout::axis_end(edge, thumb);
+        let chart = Histogram::new(&edge.attempts, &name).height(150.0).now(present).max(end);
         if editable {
             if chart.show(ui, &mut thumb).changed() {
                 draft.put(setting, thumb.to_string(), in_force);
@@ -141,30 +153,33 @@ fn settings(
     turned: &mut std::collections::BTreeSet<&'static str>,
 ) {
     let t = tokens(ui);
-    let set = group.fields.iter().filter(|f| in_force.iter().any(|(p, _)| p == f.path)).count();
-    let open = (set > 0) != turned.contains(group.title);
+    let is_set = |f: &Field| in_force.iter().any(|(p, _)| p == f.path);
+    let set = group.fields.iter().filter(|f| is_set(f)).count();
+    let unset = group.fields.len() - set;
+    let all = turned.contains(group.title);
     ui.add_space(4.0);
     text::row(
         ui,
         26.0,
         |ui| text::section(ui, group.title),
         |ui| {
-            let words = if open { "hide" } else { "show" };
-            if button::link(ui, words).accessible_name(format!("{words} {}", group.title)).clicked() && !turned.remove(group.title) {
+            let words = if all { "only what is set".to_owned() } else { format!("{unset} not set") };
+            let name = format!("{}: show {}", group.title, if all { "only what is set" } else { "all settings" });
+            if unset > 0 && button::link(ui, &words).accessible_name(name).clicked() && !turned.remove(group.title) {
                 turned.insert(group.title);
             }
-            if set == 0 {
+            if set == 0 && !group.table.is_empty() {
                 text::styled(ui, "not in force", text::label_font(), t.label);
             }
         },
     );
-    if open {
-        for field in group.fields {
+    for field in group.fields {
+        if all || is_set(field) || draft.typed.contains_key(field.path) {
             row(ui, field, edge, draft, in_force, editable);
         }
-        for (path, value) in in_force.iter().filter(|(p, _)| is_other(group, p)) {
-            fixed(ui, edge, path, value);
-        }
+    }
+    for (path, value) in in_force.iter().filter(|(p, _)| is_other(group, p)) {
+        fixed(ui, edge, path, value);
     }
     let y = ui.cursor().top() + 3.0;
     ui.painter().hline(ui.max_rect().x_range(), y, egui::Stroke::new(1.0, t.line));
@@ -177,7 +192,7 @@ fn is_other(group: &Group, path: &str) -> bool {
 }
 
 const LABEL: f32 = 150.0;
-const FIELD: f32 = 150.0;
+const FIELD: f32 = 140.0;
 
 fn row(ui: &mut Ui, setting: &'static Field, edge: &EffectiveEdge, draft: &mut Draft, in_force: &[(String, String)], editable: bool) {
     let t = tokens(ui);
@@ -257,14 +272,14 @@ fn edit(ui: &mut Ui, setting: &'static Field, value: &mut String) -> bool {
             }
             changed
         }
-        _ => field::text_field_sized(ui, setting.label, "off", value, FIELD - 8.0).changed(),
+        _ => field::text_field_sized(ui, setting.label, "off", value, FIELD).changed(),
     }
 }
 
 fn choice(ui: &mut Ui, setting: &'static Field, value: &mut String, words: &[&str]) -> bool {
     let before = value.clone();
     let shown = if value.is_empty() { "off" } else { value.as_str() };
-    let response = egui::ComboBox::from_id_salt(setting.path).width(FIELD - 8.0).selected_text(shown).show_ui(ui, |ui| {
+    let response = egui::ComboBox::from_id_salt(setting.path).width(FIELD - 10.0).selected_text(shown).show_ui(ui, |ui| {
         ui.selectable_value(value, String::new(), "off");
         for word in words {
             ui.selectable_value(value, (*word).to_owned(), *word);

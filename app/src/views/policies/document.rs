@@ -27,6 +27,13 @@ pub(super) struct State {
     taken: Option<u64>,
 }
 
+impl State {
+    /// Whether the document has been edited.
+    pub(super) fn is_edited(&self) -> bool {
+        self.edit.is_some()
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Edit {
     base: u64,

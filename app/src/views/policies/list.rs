@@ -104,7 +104,7 @@ fn row(ui: &mut Ui, rect: Rect, edge: &EffectiveEdge, chosen: bool) -> bool {
 
 fn share(edge: &EffectiveEdge) -> f64 {
     let n = edge.attempts.count();
-    if n == 0 { 0.0 } else { edge.cut as f64 / n as f64 }
+    if n == 0 { 0.0 } else { (edge.cut as f64 / n as f64).min(1.0) }
 }
 
 /// `800 / 2,000 ms`: attempt and overall timeout.

@@ -107,6 +107,21 @@ fn after(seen: &LatencyHistogram, cut: u64, present: Option<u64>, new_ms: u64) -
     Cut::Between(longer / total, ((longer + cut) / total).min(1.0))
 }
 
+/// Where the axis ends: room to move the thumb well beyond the timeout in force, all but one in a thousand attempts, and
+/// the thumb itself; rounded up to a number that is easy to read.
+pub(crate) fn axis_end(edge: &EffectiveEdge, thumb_ms: u64) -> f64 {
+    let slowest = edge.attempts.quantile(0.999).map_or(0.0, |d| d.as_secs_f64() * 1000.0);
+    let present = edge.settings.timeout.as_ref().and_then(|t| t.attempt_ms).unwrap_or(0) as f64;
+    nice_ceil((present * 2.5).max(slowest * 1.1).max(thumb_ms as f64 * 1.02).max(10.0))
+}
+
+/// The next number at or above `x` of the form 1, 1.2, 1.6, 2, 2.4, 3.2, 4, 5, 6, 8 times a power of ten.
+fn nice_ceil(x: f64) -> f64 {
+    let power = 10f64.powf(x.max(1e-9).log10().floor());
+    let steps = [1.0, 1.2, 1.6, 2.0, 2.4, 3.2, 4.0, 5.0, 6.0, 8.0, 10.0];
+    steps.iter().map(|s| s * power).find(|v| *v >= x * (1.0 - 1e-9)).unwrap_or(x)
+}
+
 impl Effect {
     /// `would cut 6.1% of attempts instead of 41%`.
     #[must_use]
@@ -182,6 +197,13 @@ mod tests {
         // 40 were cut at 800; of 40 that were let run on, 10 took longer than 1600.
         let e = edge(&[(100, 120), (801, 40), (1200, 30), (1900, 10)], 40, 800);
         assert!(near(effect(&e, 1600).after, 80.0 / 200.0 * 0.25), "{:?}", effect(&e, 1600).after);
+    }
+
+    #[test]
+    fn the_axis_leaves_room_to_move() {
+        assert_eq!([nice_ceil(1600.0), nice_ceil(1700.0), nice_ceil(20.0), nice_ceil(3100.0)], [1600.0, 2000.0, 20.0, 3200.0]);
+        let e = edge(&[(100, 10)], 0, 800);
+        assert_eq!([axis_end(&e, 800), axis_end(&e, 1600), axis_end(&e, 3000)], [2000.0, 2000.0, 3200.0]);
     }
 
     #[test]

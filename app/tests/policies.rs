@@ -1,0 +1,97 @@
+//! Settings: the thumb on the distribution, the diff before anything is sent, the document and its history.
+
+use egui::Key;
+use egui::accesskit::Role;
+use egui_kittest::Harness;
+use egui_kittest::kittest::{NodeT, Queryable};
+use fuseboard::app::App;
+use fuseboard::View;
+use fuseboard::testing::{self, Given};
+use fuseboard_api::command::Action;
+use fuseboard_api::graph::EdgeKey;
+
+use crate::frame::console;
+
+fn policies() -> (Harness<'static, App>, Given) {
+    let edge = EdgeKey::new("orders", "payments", "shop.Payments/Charge");
+    let (app, given) = testing::listening(View::Policies, Some(edge));
+    (console(app), given)
+}
+
+const THUMB: &str = "attempt timeout of orders → payments";
+
+
+#[test]
+fn a_timeout_moved_by_keyboard_becomes_an_edit_of_its_rule() {
+    let (mut console, given) = policies();
+    let thumb = console.get_by_label_contains(THUMB);
+    assert_eq!(thumb.accesskit_node().role(), Role::Slider);
+    thumb.focus();
+    console.run_steps(2);
+    console.key_press(Key::ArrowRight);
+    console.run_steps(3);
+    assert!(console.query_by_label("Pending edit").is_some(), "the change is shown before it is sent");
+    assert!(given.actions().is_empty());
+    console.get_by_label_contains("Apply to 2 callers as r42").click();
+    console.run_steps(3);
+    let given = given.actions();
+    let [(Action::EditPolicy { base: 41, edits }, reason)] = given.as_slice() else { panic!("one edit, not {given:?}") };
+    let [edit] = edits.as_slice() else { panic!("one setting, not {edits:?}") };
+    assert_eq!((edit.service.as_str(), edit.operation.as_deref()), ("payments", Some("shop.Payments/Charge")));
+    assert_eq!(edit.path, "timeout.attempt_ms");
+    let value: u64 = edit.value.as_deref().and_then(|v| v.parse().ok()).expect("milliseconds");
+    assert!(value > 800, "{value} lies right of the timeout in force");
+    assert!(reason.contains("timeout.attempt_ms"), "a reason was filled in: {reason}");
+}
+
+#[test]
+fn a_field_that_cannot_be_read_is_not_sent() {
+    let (mut console, given) = policies();
+    console.get_by_role_and_label(Role::TextInput, "overall").focus();
+    console.run_steps(2);
+    console.get_by_role_and_label(Role::TextInput, "overall").type_text("soon");
+    console.run_steps(3);
+    assert!(console.query_by_label_contains("a whole number of milliseconds is needed").is_some());
+    console.get_by_label_contains("Apply to").click();
+    console.run_steps(3);
+    assert!(given.actions().is_empty());
+}
+
+#[test]
+fn an_edit_can_be_discarded() {
+    let (mut console, given) = policies();
+    console.get_by_label_contains(THUMB).focus();
+    console.run_steps(2);
+    console.key_press(Key::ArrowLeft);
+    console.run_steps(3);
+    console.get_by_label("Discard").click();
+    console.run_steps(3);
+    assert!(console.query_by_label("Pending edit").is_none());
+    assert!(console.query_by_label("r41 is in force").is_some());
+    assert!(given.actions().is_empty());
+}
+
+#[test]
+fn the_edges_are_a_list_that_says_what_is_in_force() {
+    let (console, _) = policies();
+    assert!(console.query_by_label_contains("policy of gateway → users Users/Get, 300 / 900 ms").is_some());
+    assert!(console.query_by_label_contains("policy of clients → gateway POST /checkout, no timeout, not steered").is_some());
+}
+
+#[test]
+fn history_shows_what_a_revision_changed_and_leads_back() {
+    let (mut console, given) = policies();
+    console.get_by_label("Show: History").click();
+    console.run_steps(3);
+    console.get_by_label_contains("revision 40").click();
+    console.run_steps(4);
+    let reason = console.get_by_role_and_label(Role::TextInput, "Reason");
+    reason.focus();
+    console.run_steps(2);
+    console.get_by_role_and_label(Role::TextInput, "Reason").type_text("the experiment is over");
+    console.run_steps(3);
+    console.get_by_label("Roll back to r40 as r42").click();
+    console.run_steps(3);
+    let given = given.actions();
+    assert_eq!(given, [(Action::Rollback { to: 40 }, "the experiment is over".to_owned())]);
+}
