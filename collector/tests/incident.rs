@@ -46,6 +46,7 @@ fn breaker_report(state: v1::BreakerState, calls: std::ops::Range<i64>, now: Uni
         cause: "all failed".into(),
         window,
         revision: 1,
+        by_mode: false,
     };
     let transitions = if state == v1::BreakerState::Open { vec![transition] } else { Vec::new() };
     v1::BreakerReport { breakers: vec![status], transitions }

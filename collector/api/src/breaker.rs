@@ -104,6 +104,8 @@ pub struct BreakerTransition {
     pub window: Vec<WindowCall>,
     /// Revision in force.
     pub revision: u64,
+    /// Whether it was told to, by a change of mode (an override), rather than driven to it by calls.
+    pub by_mode: bool,
 }
 
 /// A breaker's state over a stretch of time, for the band above a waterfall.

@@ -32,32 +32,39 @@ impl Desired {
         Self { revision: 0, policy: None, revision_since: Instant::now(), generation: 0, overrides: Arc::new([]) }
     }
 
-    /// The state in the store at `now`; what `before` had already keeps its time of publication.
+    /// The state in the store at `now`, to be published after `before`.
     ///
     /// # Errors
-    /// The database's own, or a stored document that is no longer valid, in words.
+    /// Only the database's own.
     pub(crate) fn load(conn: &Connection, now: UnixNanos, before: &Self) -> rusqlite::Result<Self> {
         let stored = revisions::in_force(conn, now)?;
-        let instant = Instant::now();
         let number = stored.revision.number;
-        let (policy, revision_since) = if number == before.revision {
-            (before.policy.clone(), before.revision_since)
+        let policy = if number == before.revision {
+            before.policy.clone()
         } else {
             // It was validated before it was stored; a document that a newer program cannot read any more is not sent.
             let wire = policy::wire(number, &stored.document)
                 .inspect_err(|e| tracing::error!("revision {number} cannot be published: {e}"))
                 .ok();
-            (wire.map(Arc::new), instant)
+            wire.map(Arc::new)
         };
-        let since = |id: u64| before.overrides.iter().find(|(o, _)| o.id == id).map_or(instant, |(_, t)| *t);
-        let overrides = overrides::in_force(conn, now)?.into_iter().map(|o| (since(o.id), o)).map(|(t, o)| (o, t));
+        let instant = Instant::now();
         Ok(Self {
             revision: number,
             policy,
-            revision_since,
+            revision_since: instant,
             generation: overrides::generation(conn, now)?,
-            overrides: overrides.collect(),
+            overrides: overrides::in_force(conn, now)?.into_iter().map(|o| (o, instant)).collect(),
         })
+    }
+
+    /// The same as published now: what `before` had already keeps its time.
+    pub(crate) fn published(mut self, before: &Self) -> Self {
+        let instant = Instant::now();
+        self.revision_since = if self.revision == before.revision { before.revision_since } else { instant };
+        let since = |id: u64| before.overrides.iter().find(|(o, _)| o.id == id).map_or(instant, |(_, t)| *t);
+        self.overrides = self.overrides.iter().map(|(o, _)| (o.clone(), since(o.id))).collect();
+        self
     }
 
     /// The overrides that concern an instance of a service.

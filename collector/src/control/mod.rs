@@ -22,7 +22,7 @@ pub(crate) use fleet::{ControlService, MAX_MESSAGE, keep_breakers_whole};
 pub(crate) use overrides::short;
 pub(crate) use revisions::Author;
 pub(crate) use sql::{signed, unsigned};
-pub(crate) use write::{Deny, store_refusal};
+pub(crate) use write::Deny;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,12 +131,23 @@ impl Control {
         self.tasks.wait().await;
     }
 
-    /// Publishes what is stored now.
-    async fn publish(&self) -> Result<(), Refusal> {
-        let (now, before) = (self.store.as_of_now(), self.desired.borrow().clone());
-        let next: Result<_, StoreError> = self.store.read(move |conn| Ok(Desired::load(conn, now, &before)?)).await;
-        self.desired.send_replace(Arc::new(next.map_err(|e| store_refusal(&e))?));
-        Ok(())
+    /// Runs `f` in a transaction and publishes what is desired after its commit. One at a time, so that what is published
+    /// last was also written last. The writer's thread says what is desired: readers may be busy with questions.
+    async fn change<T: Send + 'static>(
+        &self,
+        touched: &[Touched],
+        f: impl FnOnce(&Transaction<'_>, UnixNanos) -> Result<T, Deny> + Send + 'static,
+    ) -> Result<T, Deny> {
+        let _turn = self.turn.lock().await;
+        let before = self.desired.borrow().clone();
+        let known = before.clone();
+        let changed = self.store.transact(touched, move |tx, at| -> Result<_, Deny> {
+            let made = f(tx, at)?;
+            Ok((made, Desired::load(tx, at, &known)?))
+        });
+        let (made, next) = changed.await?;
+        self.desired.send_replace(Arc::new(next.published(&before)));
+        Ok(made)
     }
 
     /// Ends overrides whose time has run out. Agents do so by themselves; this is for the books and for those who connect.
@@ -179,12 +190,9 @@ impl Control {
     }
 
     async fn expire_now(&self) -> bool {
-        let _turn = self.turn.lock().await;
-        let touched = [Touched::Changes, Touched::Audit];
-        match self.store.transact(&touched, overrides::expire).await.map_err(Refusal::from) {
+        match self.change(&[Touched::Changes, Touched::Audit], overrides::expire).await.map_err(Refusal::from) {
             // The clocks may differ by a moment: the loop comes back when the time has really come.
-            Ok(0) => false,
-            Ok(_) => self.publish().await.is_ok(),
+            Ok(expired) => expired > 0,
             Err(refusal) => {
                 tracing::warn!("an override has run out, but that is not written down yet: {refusal}");
                 false

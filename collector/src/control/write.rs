@@ -45,7 +45,7 @@ impl From<rusqlite::Error> for Deny {
 }
 
 /// The refusal that says why the store could not.
-pub(crate) fn store_refusal(error: &StoreError) -> Refusal {
+fn store_refusal(error: &StoreError) -> Refusal {
     match error {
         StoreError::ReadOnly => read_only(),
         e if e.may_pass() => unavailable(e.to_string()),
@@ -77,11 +77,8 @@ impl Control {
     pub(crate) async fn execute(&self, command: Command) -> Result<Receipt, Refusal> {
         let author = author(&command)?;
         let (touched, meant) = effect(&command.action);
-        // One command at a time, so that what is published last was also written last.
-        let _turn = self.turn.lock().await;
-        let written = self.store.transact(&touched, move |tx, at| perform(tx, at, &author, command.action)).await;
-        let mut receipt = written.map_err(Refusal::from)?;
-        self.publish().await?;
+        let changed = self.change(&touched, move |tx, at| perform(tx, at, &author, command.action));
+        let mut receipt = changed.await.map_err(Refusal::from)?;
         receipt.targeted = match meant {
             Meant::Everyone => self.fleet.connected(|_, _| true),
             Meant::Some(spec) => self.fleet.connected(|service, instance| {

@@ -335,13 +335,17 @@ impl Machine {
     }
 
     fn note(&mut self, at: u64, from: State, cause: Arc<str>, window: Arc<[WindowCall]>) {
-        self.since = at;
+        self.push(Transition { at, from, to: self.state(), cause, window, by_mode: false });
+    }
+
+    fn push(&mut self, transition: Transition) {
+        self.since = transition.at;
         self.changed = true;
         if self.transitions.len() >= KEPT_TRANSITIONS {
             self.transitions.pop_front();
             self.dropped_transitions = self.dropped_transitions.saturating_add(1);
         }
-        self.transitions.push_back(Transition { at, from, to: self.state(), cause, window });
+        self.transitions.push_back(transition);
     }
 
     pub(super) fn reconfigure(&mut self, settings: &settings::Breaker, now: u64) {
@@ -382,7 +386,8 @@ impl Machine {
             self.cause = Arc::clone(&cause);
         }
         if self.state() != before {
-            self.note(self.now, before, cause, Arc::default());
+            let (at, to) = (self.now, self.state());
+            self.push(Transition { at, from: before, to, cause, window: Arc::default(), by_mode: true });
         }
     }
 

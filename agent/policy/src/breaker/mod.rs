@@ -131,6 +131,8 @@ pub struct Transition {
     pub cause: Arc<str>,
     /// The window that decided, newest last; empty where a probe or a command decided.
     pub window: Arc<[WindowCall]>,
+    /// Whether it was told to, by a change of mode, rather than driven to it by calls.
+    pub by_mode: bool,
 }
 
 /// What a breaker looks like at an instant.

@@ -389,6 +389,9 @@ pub struct BreakerTransition {
     pub window: ::prost::alloc::vec::Vec<WindowCall>,
     #[prost(uint64, tag = "8")]
     pub revision: u64,
+    /// told to by a change of mode, not driven to it by calls
+    #[prost(bool, tag = "9")]
+    pub by_mode: bool,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -90,5 +90,6 @@ pub fn transition(stamp: Stamp<'_>, transition: &Transition) -> v1::BreakerTrans
         cause: transition.cause.to_string(),
         window: transition.window.iter().map(|call| stamp.call(call)).collect(),
         revision: stamp.revision,
+        by_mode: transition.by_mode,
     }
 }

@@ -1,5 +1,6 @@
 //! The demo without a window: the same shop, an operator's deeds done by the clock, a report at the end.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,7 +49,10 @@ pub(super) async fn play(args: &DemoArgs, stage: Stage) -> Result<()> {
     collector.export(incident, &file).await.map_err(|r| anyhow::anyhow!("writing the incident: {r}"))?;
     let transitions = transitions(&collector, began).await?;
     let Answer::Totals(totals) = collector.ask(Question::Totals).await? else { bail!("no totals") };
-    let opened = |t: &&BreakerTransition| t.to == BreakerState::Open && t.from == BreakerState::Closed;
+    // A probe that fails opens again what had never recovered.
+    let tripped = |t: &&BreakerTransition| t.to == BreakerState::Open && t.from == BreakerState::Closed;
+    let recovered = |t: &&BreakerTransition| t.to == BreakerState::Closed;
+    let by_calls = || transitions.iter().filter(|t| !t.by_mode);
     let report = Report {
         services: totals.services.len(),
         instances: totals.instances,
@@ -56,8 +60,8 @@ pub(super) async fn play(args: &DemoArgs, stage: Stage) -> Result<()> {
         spans_stored: totals.spans,
         logs_stored: totals.logs,
         metric_points_stored: totals.metric_points,
-        breaker_trips: transitions.iter().filter(opened).count(),
-        breaker_recoveries: transitions.iter().filter(|t| t.to == BreakerState::Closed).count(),
+        breaker_trips: by_calls().filter(tripped).count(),
+        breaker_recoveries: by_calls().filter(recovered).count(),
         override_,
         dropped: shop.dropped,
         incident_file: file,
@@ -73,18 +77,18 @@ async fn watch(stage: &Stage, began: UnixNanos, length: Duration) -> Result<Over
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut weather = stage.shop.weather_changes();
-    let (mut said, mut done) = (0, None);
+    let (mut said, mut done) = (HashSet::new(), None);
     loop {
         tokio::select! {
             () = tokio::time::sleep_until(end) => break,
             () = tokio::time::sleep_until(half), if done.is_none() => done = Some(flip(&stage.collector).await?),
             Ok(()) = weather.changed() => eprintln!("{}", *weather.borrow_and_update()),
             _ = look.tick() => {
-                let all = transitions(&stage.collector, began).await?;
-                for t in all.iter().rev().skip(said) {
-                    eprintln!("{} s: {}", t.at.since(began).as_secs(), sentence(t));
+                for t in transitions(&stage.collector, began).await?.iter().rev() {
+                    if said.insert((t.at, t.instance.clone(), t.key.clone())) {
+                        eprintln!("{} s: {}", t.at.since(began).as_secs(), sentence(t));
+                    }
                 }
-                said = all.len();
             }
             stopped = tokio::signal::ctrl_c() => {
                 stopped?;

@@ -196,7 +196,7 @@ fn write(tx: &Transaction<'_>, at: UnixNanos, row: &Row) -> rusqlite::Result<()>
                 t.to,
                 cut(&t.cause),
                 signed(t.revision),
-                false,
+                t.by_mode,
                 windows::encode(t.window.clone())
             ])?;
             Ok(())
