@@ -11,4 +11,5 @@ mod fixtures;
 mod fleet;
 mod incident;
 mod malformed;
+mod program;
 mod replay;
