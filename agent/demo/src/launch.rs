@@ -30,7 +30,7 @@ use crate::wire::users_server::UsersServer;
 /// Quotes asked for by each checkout and the product views that come with it.
 const QUOTES_A_CHECKOUT: f64 = 2.2;
 /// How much more than that pricing can give.
-const PRICING_HEADROOM: f64 = 3.0;
+const PRICING_HEADROOM: f64 = 2.5;
 /// How long a server may take for the requests that it is answering when it stops.
 const GRACE: Duration = Duration::from_millis(1_500);
 /// Longest time that an agent takes to deliver what it holds at the end.
