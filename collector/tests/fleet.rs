@@ -260,3 +260,38 @@ async fn a_breaker_is_told_with_its_window_its_rule_and_its_trip_and_replayed() 
     assert!(kinds.contains(&MarkKind::BreakerOpened) && kinds.contains(&MarkKind::Revision), "{:?}", strip.marks);
     stage.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hundreds_of_agents_get_a_change_and_each_word_is_written_down() {
+    const AGENTS: usize = 300;
+    let stage = Stage::start().await;
+    let mut agents = Vec::new();
+    for i in 0..AGENTS {
+        let mut agent = FakeAgent::connect(&stage, "orders", &format!("orders-{i}")).await;
+        agent.next_overrides().await;
+        agents.push(agent);
+    }
+    assert_eq!(set_policy(&stage, 0, 500).await.targeted as usize, AGENTS);
+    let obeying: Vec<_> = agents
+        .into_iter()
+        .map(|mut agent| {
+            tokio::spawn(async move {
+                agent.obey().await;
+                agent
+            })
+        })
+        .collect();
+    let applied = until(&stage, async || {
+        changes(&stage).await.revisions.into_iter().find(|c| c.state == ChangeState::Applied)
+    })
+    .await;
+    assert_eq!((applied.targeted as usize, applied.acknowledgements.len()), (AGENTS, AGENTS));
+    println!("figure acknowledgement_p99 = {:.1} ms with {AGENTS} agents", applied.p99_ms().unwrap_or_default());
+    let audit = audit(&stage).await;
+    assert_eq!(audit.broken_at, None);
+    assert_eq!(audit_actions(&audit).iter().filter(|a| **a == "agent.applied").count(), AGENTS);
+    for agent in obeying {
+        agent.await.expect("it lives");
+    }
+    stage.stop().await;
+}
