@@ -281,10 +281,9 @@ async fn hundreds_of_agents_get_a_change_and_each_word_is_written_down() {
             })
         })
         .collect();
-    let applied = until(&stage, async || {
-        changes(&stage).await.revisions.into_iter().find(|c| c.state == ChangeState::Applied)
-    })
-    .await;
+    let applied =
+        until(&stage, async || changes(&stage).await.revisions.into_iter().find(|c| c.state == ChangeState::Applied))
+            .await;
     assert_eq!((applied.targeted as usize, applied.acknowledgements.len()), (AGENTS, AGENTS));
     println!("figure acknowledgement_p99 = {:.1} ms with {AGENTS} agents", applied.p99_ms().unwrap_or_default());
     let audit = audit(&stage).await;
