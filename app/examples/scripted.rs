@@ -1,6 +1,6 @@
 //! Draws the canned shop after some keys and clicks:
 //! `cargo run -p fuseboard --no-default-features --example scripted -- breakers dark 1440x900 out.png key:Down key:O`.
-//! Steps: `key:NAME`, `click:ACCESSIBLE NAME`, `focus:ACCESSIBLE NAME`, `type:TEXT`.
+//! Steps: `key:NAME`, `click:PART OF AN ACCESSIBLE NAME`, `focus:PART OF AN ACCESSIBLE NAME`, `type:TEXT`.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -47,8 +47,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for step in steps {
         match step.split_once(':') {
             Some(("key", name)) => harness.key_press(egui::Key::from_name(name).ok_or("no such key")?),
-            Some(("click", name)) => harness.get_by_label(name).click(),
-            Some(("focus", name)) => harness.get_by_label(name).focus(),
+            Some(("click", name)) => harness.get_by_label_contains(name).click(),
+            Some(("focus", name)) => harness.get_by_label_contains(name).focus(),
             Some(("type", text)) => harness.event(egui::Event::Text(text.to_owned())),
             _ => return Err(format!("what is {step:?}?").into()),
         }

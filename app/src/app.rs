@@ -22,7 +22,7 @@ use fuseboard_api::{TraceId, UnixNanos};
 
 use crate::command::Commands;
 use crate::link::Door;
-use crate::model::{Model, Overlay, SourceKind, ThemeChoice, View, Want};
+use crate::model::{Asked, Model, Overlay, PATIENCE, SourceKind, ThemeChoice, View, Want};
 use crate::time::{Cursor, Zone};
 use crate::views::{self, States};
 use crate::widgets::{self, tokens};
@@ -89,6 +89,9 @@ pub struct App {
     hosted: host::Hosted,
     clock: Clock,
     wanted: Vec<Want>,
+    /// Whether something wanted has not been answered yet, now and in the frame before.
+    behind: bool,
+    was_behind: bool,
     numbers: u64,
     /// How to take commands on their way back, where that was known beforehand; by their number.
     undos: BTreeMap<u64, Action>,
@@ -126,6 +129,8 @@ impl App {
             hosted: host::Hosted::default(),
             clock,
             wanted: Vec::new(),
+            behind: false,
+            was_behind: false,
             numbers: 0,
             undos: BTreeMap::new(),
             dressed: false,
@@ -272,8 +277,16 @@ impl App {
     /// Says what is wanted, when that changed.
     fn ask(&mut self) {
         let wants = self.model.questions();
+        let tolerance = match self.model.time.cursor {
+            Cursor::Playing { speed, .. } => speed.apply(1_000_000_000).unsigned_abs(),
+            Cursor::Following | Cursor::Paused { .. } => 0,
+        };
+        let now = self.model.time.now;
+        self.behind = false;
         for want in &wants {
-            self.model.slots.asked(want.slot, &want.identity());
+            let asked = Asked { question: &want.identity(), as_of: want.ask.as_of, tolerance, now };
+            self.model.slots.asked(want.slot, &asked);
+            self.behind |= !self.model.slots.settled(want.slot);
         }
         let same = wants.len() == self.wanted.len() && wants.iter().zip(&self.wanted).all(|(a, b)| a.same(b));
         if !same {
@@ -284,13 +297,18 @@ impl App {
 
     /// A frame only with a reason: recorded time passing, or something that goes away by itself. Data wakes the window by
     /// itself when it comes.
-    fn plan_repaint(&self, ctx: &egui::Context) {
+    fn plan_repaint(&mut self, ctx: &egui::Context) {
         if self.model.time.cursor.is_playing() {
             ctx.request_repaint_after(Duration::from_millis(33));
         } else if let Some(toast) = self.model.toasts.first() {
             let gone = toast.since + toasts::LIFE;
             ctx.request_repaint_after(gone.since(self.model.time.now).max(Duration::from_millis(50)));
         }
+        // Once, to mark as old what has not been answered by then.
+        if self.behind && !self.was_behind {
+            ctx.request_repaint_after(PATIENCE + Duration::from_millis(20));
+        }
+        self.was_behind = self.behind;
     }
 
     fn dress(&self, ctx: &egui::Context) {

@@ -38,6 +38,8 @@ pub(crate) struct Delivery {
     pub(crate) slot: SlotId,
     /// The question, its moving range at zero ([`Want::identity`]).
     pub(crate) identity: Question,
+    /// The instant it was asked as of.
+    pub(crate) as_of: Option<UnixNanos>,
     /// The answer and the instant that it holds for, or why there is none.
     pub(crate) result: Result<(Answer, UnixNanos), String>,
 }

@@ -1,6 +1,8 @@
 //! The console as a person meets it: by what it says to those who cannot see it, and by its pictures.
 
+mod board;
 mod breakers;
 mod frame;
 mod lists;
 mod policies;
+mod traces;

@@ -58,13 +58,15 @@ fn listening(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
     }
     ui.add_space(16.0);
     let grpc = address("otlp_grpc").unwrap_or_else(|| "127.0.0.1:4317".to_owned());
-    let control = address("control").unwrap_or_else(|| "127.0.0.1:4380".to_owned());
+    let control = address("control").unwrap_or_else(|| "127.0.0.1:4390".to_owned());
     let any = format!(
         "export OTEL_EXPORTER_OTLP_ENDPOINT=http://{grpc}\nexport OTEL_EXPORTER_OTLP_PROTOCOL=grpc\nexport OTEL_SERVICE_NAME=my-service"
     );
     snippet(ui, "Any language, OpenTelemetry SDK", &any, commands);
-    let agent = format!("export FUSEBOARD_COLLECTOR=http://{control}\nexport OTEL_SERVICE_NAME=my-service");
-    snippet(ui, "With the agent: breakers and timeouts too", &agent, commands);
+    let agent = format!(
+        "let agent = Agent::builder(\"my-service\").otlp(\"{grpc}\").control(\"{control}\").start().await?;"
+    );
+    snippet(ui, "Rust, with the agent: breakers and timeouts too", &agent, commands);
     ui.add_space(8.0);
     ui.horizontal(|ui| {
         if primary(ui, "Start the demo").clicked() {

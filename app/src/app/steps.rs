@@ -32,7 +32,7 @@ impl App {
         for delivery in inbox.answers {
             match delivery.result {
                 Ok((answer, as_of)) => {
-                    if !self.model.slots.put(delivery.slot, answer, as_of, delivery.identity) {
+                    if !self.model.slots.put(delivery.slot, answer, as_of, (delivery.identity, delivery.as_of)) {
                         let why = "the collector answered another question than was asked: use the same version on both sides";
                         self.model.slots.fail(delivery.slot, why.to_owned());
                     }

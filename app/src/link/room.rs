@@ -270,10 +270,10 @@ impl Room {
     fn deliver(&mut self, done: Done) {
         match done {
             Done::Asked(slot, number, took, answer) => {
-                let Some(identity) = self.desk.answered(slot, number, took, Instant::now()) else { return };
+                let Some((identity, as_of)) = self.desk.answered(slot, number, took, Instant::now()) else { return };
                 let result = answer.map(|a| (a.answer, a.as_of));
                 self.shared.put(|w| {
-                    w.answers.insert(slot, Delivery { slot, identity, result });
+                    w.answers.insert(slot, Delivery { slot, identity, as_of, result });
                 });
             }
             Done::Acted(number, result) => {

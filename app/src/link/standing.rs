@@ -39,6 +39,8 @@ struct Place {
     due: Option<Instant>,
     /// The number of the ask on its way, and how to end it.
     running: Option<(u64, Option<AbortHandle>)>,
+    /// The instant it was asked as of last.
+    as_of: Option<UnixNanos>,
     asked: Option<Instant>,
     took: Duration,
 }
@@ -90,9 +92,9 @@ impl Desk {
                 }
                 Some(place) => {
                     superseded.extend(place.running.and_then(|r| r.1));
-                    Place { want, since: now, due: Some(now), running: None, asked: None, took: Duration::ZERO }
+                    Place { want, since: now, due: Some(now), running: None, as_of: None, asked: None, took: Duration::ZERO }
                 }
-                None => Place { want, since: now, due: Some(now), running: None, asked: None, took: Duration::ZERO },
+                None => Place { want, since: now, due: Some(now), running: None, as_of: None, asked: None, took: Duration::ZERO },
             };
             self.places.insert(place.want.slot, place);
         }
@@ -144,6 +146,7 @@ impl Desk {
             place.due = None;
             place.asked = Some(now);
             place.running = Some((self.numbers, None));
+            place.as_of = ask.as_of;
             all.push(Due { slot: place.want.slot, ask, number: self.numbers });
         }
         all
@@ -156,8 +159,15 @@ impl Desk {
         }
     }
 
-    /// Notes that an ask has ended; gives the identity of its question, or `None` when nobody waits for it any more.
-    pub(super) fn answered(&mut self, slot: SlotId, number: u64, took: Duration, now: Instant) -> Option<Question> {
+    /// Notes that an ask has ended; gives the identity of its question and the instant it was asked as of, or `None` when
+    /// nobody waits for it any more.
+    pub(super) fn answered(
+        &mut self,
+        slot: SlotId,
+        number: u64,
+        took: Duration,
+        now: Instant,
+    ) -> Option<(Question, Option<UnixNanos>)> {
         let place = self.places.get_mut(&slot)?;
         if place.running.as_ref().is_none_or(|r| r.0 != number) {
             return None;
@@ -167,7 +177,7 @@ impl Desk {
         if let Some(due) = place.due {
             place.due = Some(due.max(now));
         }
-        Some(place.want.identity())
+        Some((place.want.identity(), place.as_of))
     }
 
     /// Notes what changed; gives whether anything wanted is touched.

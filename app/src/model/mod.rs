@@ -19,7 +19,7 @@ use crate::time::{Timeline, Zone};
 
 pub(crate) use door::{Standing, Want, rebase};
 pub(crate) use pending::{Pending, PendingState, Undo};
-pub(crate) use slot::{Slot, SlotId, Slots};
+pub(crate) use slot::{Asked, PATIENCE, Slot, SlotId, Slots};
 
 /// The views.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

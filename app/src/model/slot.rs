@@ -1,6 +1,7 @@
 //! Places for pictures: the last answer stays until the next one comes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fuseboard_api::UnixNanos;
 use fuseboard_api::ask::{Answer, Names, Question, Totals};
@@ -16,6 +17,22 @@ use fuseboard_api::policy::Policies;
 use fuseboard_api::strip::Strip;
 use fuseboard_api::trace::{Trace, TraceList};
 
+/// How long a picture may answer another question than the one asked before it is marked as old.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(400);
+
+/// What is asked now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// The question, its moving range at zero.
+    pub(crate) question: &'a Question,
+    /// As of when.
+    pub(crate) as_of: Option<UnixNanos>,
+    /// How far from there, in nanoseconds, an answer may lie: while recorded time passes the last one is always a little old.
+    pub(crate) tolerance: u64,
+    /// The clock's reading.
+    pub(crate) now: UnixNanos,
+}
+
 /// One picture, and how well it fits what was asked last.
 #[derive(Debug, Clone)]
 pub(crate) struct Slot<T> {
@@ -23,19 +40,22 @@ pub(crate) struct Slot<T> {
     pub(crate) value: Option<Arc<T>>,
     /// The instant it holds for.
     pub(crate) as_of: UnixNanos,
-    /// Whether it answers another question than the one asked now: it is shown, but marked as old.
+    /// Whether it answers another question than the one asked now, and has done so for [`PATIENCE`]: it is shown, but marked
+    /// as old.
     pub(crate) stale: bool,
+    /// Since when it answers another question than the one asked now.
+    pub(crate) behind: Option<UnixNanos>,
     /// Why the last question got no answer.
     pub(crate) error: Option<String>,
-    /// The question that `value` answers, its moving range at zero.
-    pub(crate) answers: Option<Question>,
+    /// The question that `value` answers, its moving range at zero, and the instant it was asked as of.
+    pub(crate) answers: Option<(Question, Option<UnixNanos>)>,
     /// How often a value came; changes with the picture, so that views can keep what they derive from it.
     pub(crate) version: u64,
 }
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {
-        Self { value: None, as_of: UnixNanos::default(), stale: false, error: None, answers: None, version: 0 }
+        Self { value: None, as_of: UnixNanos::default(), stale: false, behind: None, error: None, answers: None, version: 0 }
     }
 }
 
@@ -50,13 +70,25 @@ impl<T> Slot<T> {
         self.value.is_none() && self.error.is_none()
     }
 
-    fn put(&mut self, value: T, as_of: UnixNanos, answers: Question) {
+    fn put(&mut self, value: T, as_of: UnixNanos, answers: (Question, Option<UnixNanos>)) {
         self.value = Some(Arc::new(value));
         self.as_of = as_of;
-        self.stale = false;
         self.error = None;
         self.answers = Some(answers);
         self.version += 1;
+    }
+
+    fn asked(&mut self, asked: &Asked<'_>) {
+        let fits = self.answers.as_ref().is_none_or(|(question, as_of)| {
+            question == asked.question
+                && match (as_of, asked.as_of) {
+                    (None, None) => true,
+                    (Some(a), Some(b)) => a.0.abs_diff(b.0) <= asked.tolerance,
+                    _ => false,
+                }
+        });
+        self.behind = (!fits).then(|| self.behind.unwrap_or(asked.now));
+        self.stale = self.behind.is_some_and(|since| asked.now.since(since) >= PATIENCE);
     }
 }
 
@@ -72,7 +104,13 @@ macro_rules! slots {
 
         impl Slots {
             /// Puts an answer into its place; `false` when it is none that belongs there.
-            pub(crate) fn put(&mut self, id: SlotId, answer: Answer, as_of: UnixNanos, answers: Question) -> bool {
+            pub(crate) fn put(
+                &mut self,
+                id: SlotId,
+                answer: Answer,
+                as_of: UnixNanos,
+                answers: (Question, Option<UnixNanos>),
+            ) -> bool {
                 match (id, answer) {
                     $((SlotId::$id, Answer::$answer(value)) => self.$field.put(value, as_of, answers),)+
                     _ => return false,
@@ -87,12 +125,12 @@ macro_rules! slots {
 
             /// Whether the picture has come, or an error in its place.
             pub(crate) fn settled(&self, id: SlotId) -> bool {
-                match id { $(SlotId::$id => !self.$field.waiting() && !self.$field.stale),+ }
+                match id { $(SlotId::$id => !self.$field.waiting() && self.$field.behind.is_none()),+ }
             }
 
-            /// Marks the picture as old when it answers another question than `asked` (its moving range at zero).
-            pub(crate) fn asked(&mut self, id: SlotId, asked: &Question) {
-                match id { $(SlotId::$id => self.$field.stale = self.$field.answers.as_ref().is_some_and(|q| q != asked)),+ }
+            /// Compares the picture with what is asked now.
+            pub(crate) fn asked(&mut self, id: SlotId, asked: &Asked<'_>) {
+                match id { $(SlotId::$id => self.$field.asked(asked)),+ }
             }
         }
     };
@@ -137,4 +175,34 @@ slots! {
     audit: Audit = Audit(Audit),
     /// Names for completion.
     names: Names = Names(Names),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_old_when_another_question_waits_for_its_answer_too_long() {
+        let at = |millis: i64| UnixNanos(millis * 1_000_000);
+        let (first, second) = (Question::Forecasts, Question::Incidents);
+        let asked = |question, as_of, now| Asked { question, as_of, tolerance: 0, now };
+        let mut slot = Slot::default();
+        slot.asked(&asked(&first, None, at(0)));
+        assert!(!slot.stale, "nothing is not old");
+        slot.put(1, at(0), (first.clone(), None));
+        slot.asked(&asked(&first, None, at(9000)));
+        assert!(!slot.stale, "time alone makes nothing old");
+        slot.asked(&asked(&second, None, at(9000)));
+        assert!(!slot.stale && slot.behind.is_some(), "a quick answer is not worth a mark");
+        slot.asked(&asked(&second, None, at(9400)));
+        assert!(slot.stale);
+        slot.asked(&asked(&first, Some(at(5)), at(9500)));
+        assert!(slot.stale, "the newest is not an instant of the past");
+        slot.put(2, at(5), (first.clone(), Some(at(5))));
+        slot.asked(&asked(&first, Some(at(5)), at(9600)));
+        assert!(!slot.stale && slot.behind.is_none());
+        let playing = Asked { tolerance: 200_000_000, ..asked(&first, Some(at(105)), at(9700)) };
+        slot.asked(&playing);
+        assert!(slot.behind.is_none(), "while playing the last picture is a little old");
+    }
 }

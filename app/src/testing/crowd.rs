@@ -93,8 +93,8 @@ pub(super) fn trace(trace_id: TraceId, n: u32) -> Trace {
     let mut times: Vec<(i64, i64)> = vec![(0, 4_000_000_000)];
     let mut spans = Vec::with_capacity(n as usize);
     for i in 0..n {
-        // Every span hangs under one of the last hundreds, so that the tree is bushy and not too deep.
-        let parent = i.checked_sub(1).map(|last| last - (dice(u64::from(i)) * f64::from(last.min(400))) as u32);
+        // Under any earlier span, which makes a tree about thirty deep.
+        let parent = (i > 0).then(|| (dice(u64::from(i)) * f64::from(i)) as u32);
         if let Some(p) = parent {
             let (from, to) = times[p as usize];
             let begin = from + ((to - from) as f64 * dice(u64::from(i) * 3) * 0.7) as i64;

@@ -14,7 +14,7 @@ use fuseboard_api::ask::{Answer, Question};
 use fuseboard_api::command::Receipt;
 
 use crate::app::{App, Clock, Settings};
-use crate::link::{Delivery, Door, Inbox};
+use crate::link::{Link, Source, Delivery, Door, Inbox};
 use crate::model::{Connection, SourceKind, View, Want};
 
 /// The instant at which the canned shop stands still: 2026-11-20 14:04:36.2 UTC.
@@ -111,7 +111,7 @@ impl Door for Canned {
             inbox.connection = Some(match self.scene {
                 Scene::Trouble | Scene::Empty | Scene::Crowd(_) => Connection::Up,
                 Scene::Waiting => Connection::Connecting,
-                Scene::Gone => Connection::Lost { why: "connection refused by 127.0.0.1:4380".to_owned(), tries: 3 },
+                Scene::Gone => Connection::Lost { why: "connection refused by 127.0.0.1:4390".to_owned(), tries: 3 },
             });
             inbox.newest = Some(NOW);
         }
@@ -121,6 +121,7 @@ impl Door for Canned {
                 .map(|want| Delivery {
                     slot: want.slot,
                     identity: want.identity(),
+                    as_of: want.ask.as_of,
                     result: Ok((answer(self.scene, &want.ask.question), want.ask.as_of.unwrap_or(NOW))),
                 })
                 .collect();
@@ -169,6 +170,16 @@ pub fn listening(view: View, edge: Option<EdgeKey>) -> (App, Given) {
     let mut app = App::new(Box::new(door), settings(view), Clock::Fixed(NOW));
     app.model.selection.edge = edge;
     (app, given)
+}
+
+/// The console in front of a running collector, as [`crate::app::run`] opens it, without its window. `wake` is called when
+/// something has come.
+///
+/// # Errors
+/// When the thread that talks to the collector cannot be started.
+pub fn live(source: Source, view: View, wake: impl Fn() + Send + Sync + 'static) -> std::io::Result<App> {
+    let settings = Settings { source: source.name.clone(), kind: source.kind, ..settings(view) };
+    Ok(App::new(Box::new(Link::open(source, wake)?), settings, Clock::System))
 }
 
 /// The same with something chosen: an edge, or a service, and a trace.

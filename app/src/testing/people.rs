@@ -30,7 +30,7 @@ pub(super) fn totals(full: bool) -> Totals {
     let addresses = [
         ("otlp_grpc", "127.0.0.1:4317"),
         ("otlp_http", "127.0.0.1:4318"),
-        ("control", "127.0.0.1:4380"),
+        ("control", "127.0.0.1:4390"),
     ]
     .map(|(k, v)| (k.to_owned(), v.to_owned()))
     .to_vec();
