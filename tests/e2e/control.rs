@@ -27,7 +27,7 @@ fn forced_open(caller: &str, service: &str) -> OverrideSpec {
 }
 
 /// A service that counts what reaches it.
-async fn shelf() -> Result<(SocketAddr, Arc<AtomicU64>)> {
+pub(crate) async fn shelf() -> Result<(SocketAddr, Arc<AtomicU64>)> {
     let reached = Arc::new(AtomicU64::new(0));
     let count = reached.clone();
     let app = Router::new().route(
@@ -43,7 +43,7 @@ async fn shelf() -> Result<(SocketAddr, Arc<AtomicU64>)> {
     Ok((address, reached))
 }
 
-async fn caller(stage: &Stage, instance: &str) -> Result<Agent> {
+pub(crate) async fn caller(stage: &Stage, instance: &str) -> Result<Agent> {
     let agent = Agent::builder("clerk").instance(instance).otlp(stage.otlp()?).control(stage.control());
     Ok(agent.start().await?)
 }

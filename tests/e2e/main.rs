@@ -1,5 +1,6 @@
 //! All end-to-end tests and tidy checks, in one binary.
 
+mod console;
 mod control;
 mod replay;
 mod tidy;
