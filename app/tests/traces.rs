@@ -1,7 +1,7 @@
 //! The list of traces and one trace.
 
 use egui::Key;
-use egui::accesskit::Role;
+use egui::accesskit::{Role, Toggled};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 use fuseboard::app::App;
@@ -62,7 +62,7 @@ fn the_failing_attempt_is_chosen_and_says_why_it_ended() {
     assert!(trace.query_by_label("The callee went on for 741 ms more: wasted work.").is_some());
     let chosen: Vec<String> = trace
         .query_all_by_role(Role::TreeItem)
-        .filter(|n| n.accesskit_node().is_selected() == Some(true))
+        .filter(|n| n.accesskit_node().toggled() == Some(Toggled::True))
         .filter_map(|n| n.accesskit_node().label())
         .collect();
     assert_eq!(chosen, ["orders attempt 1 → payments-1, 802 ms · timeout 800 ms"]);

@@ -4,6 +4,7 @@
 //! A picture becomes a [`scene`] (what is shown, where, with which words) once; each frame then only paints it at the
 //! [`camera`]'s place. Large scenes are made beside the frame by a [`maker`].
 
+mod afar;
 mod camera;
 mod canvas;
 mod compare;
@@ -62,6 +63,7 @@ pub(crate) struct State {
     maker: maker::Maker,
     table: table::State,
     edge: edge::State,
+    afar: afar::Afar,
 }
 
 /// Paints the view.
@@ -73,7 +75,7 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
             return start::without_picture(ui, model, commands);
         };
         if board.nodes.is_empty() && board.edges.is_empty() {
-            return start::nothing_yet(ui, model, commands);
+            return start::nothing_here(ui, commands);
         }
         if let Some(headline) = &board.headline
             && banner::banner(ui, headline.severity.into(), &headline.text, Some("Show suspects"))

@@ -16,6 +16,7 @@ mod palette;
 mod row;
 mod skew;
 mod strips;
+mod summary;
 mod table;
 mod tree;
 mod waterfall;
@@ -141,7 +142,7 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
         let fresh = state.of != Some(built.trace.trace_id);
         state.turn_to(&built);
         if fresh && model.selection.span.is_none_or(|id| !built.trace.spans.iter().any(|s| s.span_id == id)) {
-            if let Some(culprit) = head::culprit(&built) {
+            if let Some(culprit) = built.summary.culprit {
                 state.go_to(&built, culprit, commands);
             }
         }

@@ -1,5 +1,7 @@
 //! The graph as a place to point at: pan, zoom, choose, flip.
 
+use std::sync::Arc;
+
 use egui::{EventFilter, Id, Key, Pos2, Rect, Response, Role, Sense, Ui, Vec2, WidgetInfo, vec2};
 use fuseboard_api::breaker::{BreakerMode, BreakerState};
 use fuseboard_api::graph::EdgeKey;
@@ -16,11 +18,13 @@ use crate::widgets::{Tone, focus_ring, format, text, tokens};
 /// With more boxes in sight than this only what is under the pointer or chosen is a widget of its own; the table has them
 /// all.
 const MANY: usize = 250;
+/// Below this zoom cards are marks without words.
+const AFAR: f32 = 0.3;
 /// With more links in sight than this they are painted as one mesh.
 const MANY_LINKS: usize = 700;
 
 /// Paints the graph into `canvas` and takes what the person does there.
-pub(crate) fn show(ui: &mut Ui, canvas: Rect, model: &Model, state: &mut State, scene: &Scene, commands: &mut Commands) {
+pub(crate) fn show(ui: &mut Ui, canvas: Rect, model: &Model, state: &mut State, scene: &Arc<Scene>, commands: &mut Commands) {
     let id = ui.scope_id().with("graph");
     let background = ui.interact(canvas, id, Sense::click_and_drag());
     background.widget_info(|| {
@@ -35,6 +39,10 @@ pub(crate) fn show(ui: &mut Ui, canvas: Rect, model: &Model, state: &mut State, 
     ui.set_clip_rect(canvas.intersect(ui.clip_rect()));
     let view = View { canvas, scene, model, selection: &model.selection, pointer: background.hover_pos() };
     let hovered = if background.dragged() { Hit::Nothing } else { view.hit(state) };
+    if view.is_afar(state) || scene.merged.links.len() > MANY_LINKS {
+        let mesh = state.afar.mesh(scene, state.camera, canvas, tokens(ui), view.is_afar(state));
+        ui.painter().add(egui::Shape::Mesh(mesh));
+    }
     view.paint_links(ui, state, &hovered, commands);
     view.paint_cards(ui, state, &hovered, id, commands);
     view.paint_switches(ui, state, commands);
@@ -51,7 +59,7 @@ pub(crate) fn show(ui: &mut Ui, canvas: Rect, model: &Model, state: &mut State, 
     }
     view.keys(ui, &background, state, commands);
     focus_ring(ui, &background, 0);
-    view.tell(ui, &background, &hovered);
+    view.tell(&background, &hovered);
 }
 
 fn move_camera(ui: &Ui, canvas: Rect, background: &Response, state: &mut State) {
@@ -84,7 +92,7 @@ enum Hit {
 
 struct View<'a> {
     canvas: Rect,
-    scene: &'a Scene,
+    scene: &'a Arc<Scene>,
     model: &'a Model,
     selection: &'a Selection,
     pointer: Option<Pos2>,
@@ -95,6 +103,11 @@ impl View<'_> {
         Ink { painter: ui.painter(), t: tokens(ui), canvas: self.canvas, camera: state.camera }
     }
 
+    /// Whether everything is too small for cards of its own.
+    fn is_afar(&self, state: &State) -> bool {
+        state.camera.zoom < AFAR
+    }
+
     /// The card or link under the pointer; a link within six points of it.
     fn hit(&self, state: &State) -> Hit {
         let Some(pointer) = self.pointer else { return Hit::Nothing };
@@ -103,14 +116,17 @@ impl View<'_> {
         if let Some(i) = course.cards.iter().position(|c| c.contains(at)) {
             return Hit::Card(i);
         }
+        if self.is_afar(state) && course.wires.len() > MANY_LINKS {
+            // They lie too close to be meant.
+            return Hit::Nothing;
+        }
         let label = |i: &usize| self.scene.labels[*i].is_some_and(|l| state.camera.zoom * self.scene.scale >= 0.62 && l.rect.contains(at));
         if let Some(i) = (0..self.scene.labels.len()).find(label) {
             return Hit::Link(i);
         }
         let reach = 6.0 / state.camera.zoom;
         let near = course.wires.iter().enumerate().filter_map(|(i, w)| {
-            let bounds = Rect::from_points(&w.points).expand(reach);
-            bounds.contains(at).then(|| (i, distance(&w.points, at))).filter(|(_, d)| *d <= reach)
+            w.bounds.expand(reach).contains(at).then(|| (i, distance(&w.points, at))).filter(|(_, d)| *d <= reach)
         });
         near.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(Hit::Nothing, |(i, _)| Hit::Link(i))
     }
@@ -134,15 +150,13 @@ impl View<'_> {
         let ink = self.ink(ui, state);
         let (links, wires) = (&self.scene.merged.links, &self.scene.course.wires);
         if links.len() > MANY_LINKS {
-            let pairs = || links.iter().zip(wires);
-            ink.wires_from_afar(pairs());
-            for (i, (link, wire)) in pairs().enumerate() {
+            for (i, (link, wire)) in links.iter().zip(wires).enumerate() {
                 let look = self.look(i, hovered);
                 if look.chosen || look.hovered || matches!(hovered, Hit::Card(_)) && !look.faded {
-                    ink.wire(link, wire, look);
+                    ink.wire(link, wire, Look { hovered: true, ..look });
                 }
             }
-        } else {
+        } else if !self.is_afar(state) {
             // What is chosen lies on top.
             let mut order: Vec<usize> = (0..links.len()).collect();
             order.sort_by_key(|i| (self.look(*i, hovered).chosen, super::merge::rank(links[*i].tone())));
@@ -153,6 +167,9 @@ impl View<'_> {
         let named = links.len() <= MANY_LINKS;
         for (i, link) in links.iter().enumerate() {
             let look = self.look(i, hovered);
+            if self.is_afar(state) {
+                continue;
+            }
             if let Some(label) = &self.scene.labels[i] {
                 ink.label(link, &self.scene.words[i], label, self.scene.scale, look);
             }
@@ -213,6 +230,9 @@ impl View<'_> {
             let rect = state.camera.rect(self.canvas, scene.course.cards[i]);
             let chosen = self.selection.service.as_deref() == Some(b.name.as_str());
             let look = Look { chosen, hovered: *hovered == Hit::Card(i), faded: false };
+            if self.is_afar(state) && !look.chosen && !look.hovered {
+                continue;
+            }
             ink.card(b, rect, &scene.board, scene.key.grouping, look);
             if many && !chosen {
                 continue;
@@ -221,6 +241,7 @@ impl View<'_> {
             response.widget_info(|| WidgetInfo::selected(Role::Button, true, chosen, self.card_name(i)));
             focus_ring(ui, &response, 8);
             if response.clicked() {
+                response.request_focus();
                 commands.push(Command::SelectService(Some(b.name.clone())));
             }
             if response.double_clicked() {
@@ -247,7 +268,7 @@ impl View<'_> {
     }
 
     fn paint_switches(&self, ui: &Ui, state: &State, commands: &mut Commands) {
-        if state.camera.zoom < 0.3 {
+        if self.is_afar(state) {
             return;
         }
         for (link, wire) in self.scene.merged.links.iter().zip(&self.scene.course.wires) {
@@ -347,11 +368,10 @@ impl View<'_> {
     }
 
     /// What is under the pointer, in words.
-    fn tell(&self, ui: &Ui, background: &Response, hovered: &Hit) {
+    fn tell(&self, background: &Response, hovered: &Hit) {
         let Hit::Link(i) = *hovered else { return };
         let (link, board) = (&self.scene.merged.links[i], &self.scene.board);
         let Some(pointer) = self.pointer else { return };
-        let _ = ui;
         egui::Tooltip::always_open(background.ctx.clone(), background.layer_id, background.id.with("tell"), egui::PopupAnchor::Position(pointer + vec2(14.0, 14.0)))
             .show(|ui| {
                 text::body(ui, pair_name(self.scene, link));

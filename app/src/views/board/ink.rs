@@ -1,6 +1,6 @@
 //! Links and cards as ink: everything here paints and nothing asks.
 
-use egui::{Align2, Color32, CornerRadius, FontId, Mesh, Painter, Pos2, Rect, Shape, Stroke, StrokeKind, Vec2, pos2, vec2};
+use egui::{Align2, Color32, CornerRadius, FontId, Painter, Pos2, Rect, Shape, Stroke, StrokeKind, pos2, vec2};
 use fuseboard_api::graph::{Board, NodeKind};
 
 use super::camera::Camera;
@@ -25,6 +25,8 @@ pub(crate) struct Ink<'a> {
     pub(crate) camera: Camera,
 }
 
+/// Where the figures of a card end, from its left edge.
+const RIGHT: f32 = super::wires::CARD_WIDTH - 9.0;
 /// Below this zoom a card says its name only.
 const NEAR: f32 = 0.7;
 
@@ -73,11 +75,10 @@ impl Ink<'_> {
 
     /// Paints a link.
     pub(crate) fn wire(&self, link: &Link, wire: &Wire, look: Look) {
-        let points: Vec<Pos2> = wire.points.iter().map(|p| self.camera.to_screen(self.canvas, *p)).collect();
-        let bounds = Rect::from_points(&points);
-        if !bounds.expand(8.0).intersects(self.canvas) {
+        if !self.camera.rect(self.canvas, wire.bounds).expand(8.0).intersects(self.canvas) {
             return;
         }
+        let points: Vec<Pos2> = wire.points.iter().map(|p| self.camera.to_screen(self.canvas, *p)).collect();
         let color = self.link_color(link, look);
         let width = self.width(link) + if look.chosen { 1.2 } else { 0.0 };
         let stroke = Stroke::new(width, color);
@@ -104,31 +105,6 @@ impl Ink<'_> {
         let base = *end - along * size * 1.5;
         let head = vec![*end, base + across * size * 0.8, base - across * size * 0.8];
         self.painter.add(Shape::convex_polygon(head, color, Stroke::NONE));
-    }
-
-    /// Paints many links at once, thin and without words: one mesh.
-    pub(crate) fn wires_from_afar<'w>(&self, wires: impl Iterator<Item = (&'w Link, &'w Wire)>) {
-        let mut mesh = Mesh::default();
-        let view = self.canvas.expand(4.0);
-        for (link, wire) in wires {
-            let color = self.link_color(link, Look::default());
-            let half = (self.width(link) * 0.5).max(0.5);
-            let screen = |p: &Pos2| self.camera.to_screen(self.canvas, *p);
-            let steps = if self.zoom() < 0.25 { 3 } else { 1 };
-            let last = wire.points.len().saturating_sub(1);
-            let picked = wire.points.iter().enumerate().filter(|(i, _)| i % steps == 0 || *i == last);
-            let mut before: Option<Pos2> = None;
-            for (_, p) in picked {
-                let p = screen(p);
-                if let Some(from) = before
-                    && view.intersects(Rect::from_two_pos(from, p))
-                {
-                    thick(&mut mesh, from, p, half, color);
-                }
-                before = Some(p);
-            }
-        }
-        self.painter.add(Shape::mesh(mesh));
     }
 
     /// Paints the words of a link, `scale` times as large as at zoom 1.
@@ -296,11 +272,11 @@ impl Ink<'_> {
         let at = |x: f32, y: f32| rect.left_top() + vec2(x, y) * z;
         let node = b.node.and_then(|n| board.nodes.get(n as usize));
         let ratio = node.map_or(0.0, |n| n.stats.error_ratio());
-        let mut room = rect.width() - 22.0 * z;
+        let mut room = rect.width() - 23.0 * z;
         if ratio >= 0.001 {
             let color = if b.tone == Tone::Well { t.text_soft } else { t.tone(b.tone) };
             let words = format::percent(ratio);
-            let taken = self.painter.text(at(124.0, 16.0), Align2::RIGHT_CENTER, words, self.font(10.5, text::mono_medium), color);
+            let taken = self.painter.text(at(RIGHT, 16.0), Align2::RIGHT_CENTER, words, self.font(10.5, text::mono_medium), color);
             room -= taken.width() + 4.0 * z;
         }
         text::paint(self.painter, at(14.0, 16.0), Align2::LEFT_CENTER, &b.name, self.font(12.5, text::semibold), t.text, room);
@@ -321,7 +297,7 @@ impl Ink<'_> {
                 text::paint(self.painter, at(26.0, y), Align2::LEFT_CENTER, words, small.clone(), t.text_soft, 62.0 * z);
                 let figure = if ratio >= 0.001 { format::percent(ratio) } else { format::rate(instance.stats.rate()) };
                 let color = if ratio >= 0.01 { t.tone(tone) } else { t.label };
-                self.painter.text(at(124.0, y), Align2::RIGHT_CENTER, figure, self.font(10.0, text::mono_font), color);
+                self.painter.text(at(RIGHT, y), Align2::RIGHT_CENTER, figure, self.font(10.0, text::mono_font), color);
             }
             return;
         }
@@ -329,7 +305,7 @@ impl Ink<'_> {
             NodeKind::Service => format::plural(instances.len() as u64, "instance"),
             kind => kind_words(kind, node.map_or("", |n| n.system.as_str())),
         };
-        let taken = text::paint(self.painter, at(14.0, 36.0), Align2::LEFT_CENTER, words, small, t.text_soft, 112.0 * z);
+        let taken = text::paint(self.painter, at(14.0, 36.0), Align2::LEFT_CENTER, words, small, t.text_soft, rect.width() - 20.0 * z);
         self.spark(b, rect, taken.right(), board);
     }
 
@@ -363,17 +339,4 @@ pub(crate) fn kind_words(kind: NodeKind, system: &str) -> String {
         NodeKind::External => "external",
     };
     if system.is_empty() { kind.to_owned() } else { format!("{kind} · {system}") }
-}
-
-/// A straight piece of a line into a mesh.
-fn thick(mesh: &mut Mesh, a: Pos2, b: Pos2, half: f32, color: Color32) {
-    let across = (b - a).normalized().rot90() * half;
-    if !across.any_nan() && across != Vec2::ZERO {
-        let first = mesh.vertices.len() as u32;
-        for p in [a + across, a - across, b + across, b - across] {
-            mesh.colored_vertex(p, color);
-        }
-        mesh.add_triangle(first, first + 1, first + 2);
-        mesh.add_triangle(first + 1, first + 2, first + 3);
-    }
 }

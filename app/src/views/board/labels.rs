@@ -130,7 +130,8 @@ fn anchors(wire: &Wire) -> Vec<(Pos2, f32)> {
     let free = wire.points.get(wire.free_from..).unwrap_or_default();
     let total: f32 = free.windows(2).map(|p| p[0].distance(p[1])).sum();
     let mut anchors = Vec::with_capacity(16);
-    let steps = (total / 16.0).clamp(6.0, 24.0);
+    // An even number, so that the middle is among them.
+    let steps = ((total / 32.0).round() * 2.0).clamp(6.0, 24.0);
     let (mut run, mut next) = (0.0, 1.0);
     for pair in free.windows(2) {
         let length = pair[0].distance(pair[1]);
@@ -214,7 +215,7 @@ mod tests {
 
     fn line(from: (f32, f32), to: (f32, f32)) -> Wire {
         let (a, b) = (pos2(from.0, from.1), pos2(to.0, to.1));
-        Wire { points: (0..=10).map(|i| a.lerp(b, i as f32 / 10.0)).collect(), switch: None, free_from: 0 }
+        Wire { points: (0..=10).map(|i| a.lerp(b, i as f32 / 10.0)).collect(), ..Wire::default() }
     }
 
     fn wish(wire: usize, weight: f32) -> Wish {

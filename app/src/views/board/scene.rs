@@ -142,6 +142,8 @@ fn layout_all(key: &Key, all: &Merged, old: Option<&Scene>) -> (Graph, Layout) {
         Some(old) if old.key.laid_out == key.laid_out => {
             if old.places.0 == graph {
                 old.places.1.clone()
+            } else if old.key.grouping != key.grouping {
+                Layout::again(&graph, &old.places.0, &old.places.1)
             } else {
                 Layout::follow(&graph, &old.places.0, &old.places.1)
             }
@@ -362,10 +364,42 @@ mod tests {
     }
 
     #[test]
+    fn nothing_stands_over_anything_at_any_size() {
+        use crate::testing;
+        let range = fuseboard_api::TimeRange::ending(testing::NOW, std::time::Duration::from_secs(60));
+        let question = fuseboard_api::ask::Question::Board { range };
+        for kind in [testing::Scene::Trouble, testing::Scene::Crowd(1), testing::Scene::Crowd(60)] {
+            let fuseboard_api::ask::Answer::Board(board) = testing::answer(kind, &question) else { panic!("no board") };
+            let board = Arc::new(board);
+            for (room, grouping) in [
+                (vec2(430.0, 300.0), Grouping::Services),
+                (vec2(930.0, 560.0), Grouping::Services),
+                (vec2(930.0, 560.0), Grouping::Operations),
+                (vec2(2100.0, 1000.0), Grouping::Instances),
+            ] {
+                let key = Key { room: Some(room), grouping, ..key(1) };
+                let scene = Source { key, board: board.clone(), before: None }.make(None);
+                let switches = scene.course.wires.iter().filter_map(|w| w.switch);
+                let solid: Vec<Rect> = scene.course.cards.iter().copied().chain(switches).collect();
+                let labels: Vec<Rect> = scene.labels.iter().flatten().map(|l| l.rect).collect();
+                for (i, a) in solid.iter().enumerate() {
+                    assert!(solid[i + 1..].iter().all(|b| !a.shrink(0.6).intersects(*b)), "{a:?} is covered in {room:?}");
+                    assert!(labels.iter().all(|l| !a.intersects(*l)), "a label covers {a:?} in {room:?}");
+                }
+                for (i, a) in labels.iter().enumerate() {
+                    assert!(labels[i + 1..].iter().all(|b| !a.intersects(*b)), "two labels at {a:?} in {room:?}");
+                }
+                let bounds = scene.course.bounds.expect("cards");
+                assert!(bounds.width() * scene.zoom <= room.x + 1.0 && bounds.height() * scene.zoom <= room.y + 1.0);
+            }
+        }
+    }
+
+    #[test]
     fn words_are_short_and_exact() {
         let scene = Source { key: key(1), board: board(&[("a", "b")]), before: None }.make(None);
         let words = &scene.words[0];
-        assert_eq!((words.rate.as_str(), words.p95.as_str(), words.limit.as_str()), ("10/s", "p95 7.1", "2 s"));
+        assert_eq!((words.rate.as_str(), words.p95.as_str(), words.limit.as_str()), ("10/s", "p95 7.0", "2 s"));
         assert_eq!([limit_words(800), limit_words(1500), limit_words(60_000)], ["800 ms", "1,500 ms", "60 s"]);
         assert_eq!(["shop.v1.Shop/Place", "POST /authorize", "publish"].map(short_operation), ["Place", "POST /authorize", "publish"]);
     }

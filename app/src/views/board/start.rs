@@ -4,8 +4,8 @@ use egui::Ui;
 
 use crate::command::{Command, Commands};
 use crate::model::{Connection, Model};
-use crate::widgets::button::{Button, Kind, button};
-use crate::widgets::{banner, text};
+use crate::widgets::banner;
+use crate::widgets::button::button;
 
 /// No picture has come.
 pub(crate) fn without_picture(ui: &mut Ui, model: &Model, commands: &mut Commands) {
@@ -21,39 +21,13 @@ pub(crate) fn without_picture(ui: &mut Ui, model: &Model, commands: &mut Command
     }
 }
 
-/// Nothing was recorded in the range, or nothing at all.
-pub(crate) fn nothing_yet(ui: &mut Ui, model: &Model, commands: &mut Commands) {
-    if !model.is_empty() {
-        return banner::empty(ui, "No calls in this range", "Choose a longer range on the time strip, or follow the newest.", |ui| {
-            if button(ui, "Follow").clicked() {
-                commands.push(Command::Choose(None));
-                commands.push(Command::Follow);
-            }
-        });
-    }
-    let sentence = "Send OpenTelemetry to this machine: any SDK does, and services that embed the agent can be steered too. \
-                    Set these where a service starts:";
-    banner::empty(ui, "Nothing has been sent yet", sentence, |ui| {
-        let lines = environment(model);
-        for line in &lines {
-            text::styled(ui, line, text::mono_font(11.5), crate::widgets::tokens(ui).text);
+/// Nothing was recorded in the range shown.
+pub(crate) fn nothing_here(ui: &mut Ui, commands: &mut Commands) {
+    banner::empty(ui, "No calls in this range", "Choose a longer range on the time strip, or follow the newest.", |ui| {
+        if button(ui, "Follow").clicked() {
+            commands.push(Command::Choose(None));
+            commands.push(Command::Follow);
         }
-        ui.add_space(12.0);
-        let room = ui.available_width();
-        ui.horizontal(|ui| {
-            ui.add_space(((room - 330.0) / 2.0).max(0.0));
-            if Button::new("Start the demo shop").kind(Kind::Primary).show(ui).clicked() {
-                commands.push(Command::StartDemo);
-            }
-            if button(ui, "Copy the lines").clicked() {
-                commands.push(Command::Copy(lines.join("\n"), "environment variables".to_owned()));
-            }
-            if button(ui, "Open a file").clicked() {
-                commands.push(Command::ChooseFile);
-            }
-        });
-        ui.add_space(8.0);
-        text::secondary(ui, "or drop an incident file here");
     });
 }
 
@@ -61,20 +35,4 @@ fn other_sources(ui: &mut Ui, commands: &mut Commands) {
     if button(ui, "Open an incident file").clicked() {
         commands.push(Command::ChooseFile);
     }
-}
-
-/// What a service needs to know, from the addresses that the collector says it listens on.
-fn environment(model: &Model) -> Vec<String> {
-    let addresses = model.slots.totals.get().map_or(&[][..], |t| t.addresses.as_slice());
-    let find = |what: &str| addresses.iter().find(|(kind, _)| kind == what).map(|(_, a)| a.as_str());
-    let url = |a: &str| if a.contains("://") { a.to_owned() } else { format!("http://{a}") };
-    let mut lines = vec![format!("OTEL_EXPORTER_OTLP_ENDPOINT={}", url(find("otlp_grpc").unwrap_or("127.0.0.1:4317")))];
-    if let Some(http) = find("otlp_http") {
-        lines.push(format!("# or, over HTTP: OTEL_EXPORTER_OTLP_ENDPOINT={}", url(http)));
-    }
-    lines.push("OTEL_SERVICE_NAME=my-service".to_owned());
-    if let Some(control) = find("control") {
-        lines.push(format!("FUSEBOARD_CONTROL={}", url(control)));
-    }
-    lines
 }

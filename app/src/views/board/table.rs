@@ -29,14 +29,14 @@ struct Made {
 
 const COLUMNS: [Column<'static>; 9] = [
     Column { head: "caller", width: 0.0, right: false },
-    Column { head: "callee", width: 120.0, right: false },
-    Column { head: "operation", width: 170.0, right: false },
+    Column { head: "callee", width: 110.0, right: false },
+    Column { head: "operation", width: 150.0, right: false },
     Column { head: "rate", width: 66.0, right: true },
     Column { head: "errors", width: 58.0, right: true },
     Column { head: "p95", width: 72.0, right: true },
     Column { head: "timeout", width: 70.0, right: true },
-    Column { head: "attempts", width: 62.0, right: true },
-    Column { head: "breaker", width: 110.0, right: false },
+    Column { head: "attempts", width: 54.0, right: true },
+    Column { head: "breaker", width: 96.0, right: false },
 ];
 
 /// Paints the table.

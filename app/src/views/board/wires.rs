@@ -40,8 +40,10 @@ impl Spread {
         let low = |w: f32| (w * 0.74).max(MIN_GAP);
         let least = cards + wish.iter().map(|w| low(*w)).sum::<f32>();
         let height = layout.height.max(1.0);
-        let zoom = (size.y / height).min(size.x / least).clamp(0.02, 1.2);
-        let zoom = if size.y / height > 1.2 && size.x / most > 1.2 { 1.2 } else { zoom.min(1.0) };
+        // A small graph in a large room grows, but only so far that its words stay words.
+        let roomy = (size.y / height).min(size.x / (most * 1.15));
+        let tight = (size.y / height).min(size.x / least);
+        let zoom = if roomy > 1.0 { roomy.min(1.5) } else { tight.clamp(0.02, 1.0) };
         let room = size.x / zoom;
         let gaps: Vec<f32> = if room >= most {
             let spare = (room - most) / wish.len().max(1) as f32;
@@ -70,7 +72,7 @@ impl Spread {
 }
 
 /// A link with its course.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Wire {
     /// From the caller's side to the callee's.
     pub(crate) points: Vec<Pos2>,
@@ -78,6 +80,14 @@ pub(crate) struct Wire {
     pub(crate) switch: Option<Rect>,
     /// The index in `points` after which labels may stand: the switch is behind.
     pub(crate) free_from: usize,
+    /// Around all points.
+    pub(crate) bounds: Rect,
+}
+
+impl Default for Wire {
+    fn default() -> Self {
+        Self { points: Vec::new(), switch: None, free_from: 0, bounds: Rect::NOTHING }
+    }
 }
 
 /// Rectangles and curves, at zoom 1.
@@ -213,7 +223,7 @@ fn wire(ends: Ends, lanes: &[Pos2], backward: bool, switched: bool) -> Wire {
         points.push(at);
     }
     curve(&mut points, at, ends.to);
-    Wire { points, ..wire }
+    Wire { bounds: Rect::from_points(&points), points, ..wire }
 }
 
 fn curve(points: &mut Vec<Pos2>, from: Pos2, to: Pos2) {
@@ -238,12 +248,12 @@ fn curve(points: &mut Vec<Pos2>, from: Pos2, to: Pos2) {
 /// A service that calls itself: a loop over its card's corner.
 fn around(card: Rect) -> Wire {
     let (from, to) = (pos2(card.right() - 44.0, card.top()), pos2(card.right() - 18.0, card.top()));
-    let points = (0..=PIECES).map(|i| {
+    let points: Vec<Pos2> = (0..=PIECES).map(|i| {
         let angle = std::f32::consts::PI * (1.0 + i as f32 / PIECES as f32);
         let middle = from.lerp(to, 0.5);
         middle + vec2(13.0 * angle.cos(), 15.0 * angle.sin())
-    });
-    Wire { points: points.collect(), switch: None, free_from: 0 }
+    }).collect();
+    Wire { bounds: Rect::from_points(&points), points, ..Wire::default() }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use fuseboard_api::trace::Trace;
 use super::critical::{self, Segment, Until};
 use super::facts::{End, Facts};
 use super::skew::{self, Skew};
+use super::summary::Summary;
 use super::tree::{NONE, Tree};
 
 /// What a line of the waterfall shows.
@@ -69,6 +70,8 @@ pub(crate) struct Built {
     pub(crate) deadline: Option<i64>,
     /// For each span the places of its logs in the trace's list.
     pub(crate) logs: HashMap<u32, Vec<u32>>,
+    /// What is said about the whole.
+    pub(crate) summary: Summary,
 }
 
 impl Built {
@@ -105,6 +108,7 @@ impl Built {
         if long.last().map(|s| s.to) != built.path.last().map(|s| s.to) {
             built.long_path = long;
         }
+        built.summary = Summary::of(&built);
         built
     }
 

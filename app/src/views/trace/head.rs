@@ -1,12 +1,12 @@
 //! Over the waterfall: what the trace was, its figures, how it is drawn, and where to jump.
 
 use egui::Ui;
-use fuseboard_policy::names;
 
 use super::built::Built;
 use super::ending::reason;
 use super::facts::End;
-use super::{State, Tab, tree};
+use super::summary::Summary;
+use super::{State, Tab};
 use crate::command::{Command, Commands};
 use crate::model::{Model, View};
 use crate::widgets::button::{Button, Kind, link, segmented, toggle};
@@ -82,26 +82,23 @@ fn figures(built: &Built, root: u32) -> Vec<(&'static str, String, Option<Tone>)
         End::Failed | End::Refused => Some(Tone::Failed),
     };
     let (begin, end) = built.times[root as usize];
-    let orphans = built.tree.hold.iter().filter(|h| matches!(h, tree::Hold::Orphan)).count();
+    let Summary { loose, retries, shares, revision, .. } = &built.summary;
     let spans = built.trace.spans.len() as u64;
-    let spans = if orphans > 0 { format!("{} · {orphans} loose", format::count(spans)) } else { format::count(spans) };
-    let shares = built.shares(&built.path);
+    let spans = if *loose > 0 { format!("{} · {loose} loose", format::count(spans)) } else { format::count(spans) };
     let total: i64 = shares.iter().map(|s| s.1).sum();
     let critical = shares.first().map_or_else(|| "–".to_owned(), |(name, ns)| format!("{name} {}", format::percent(*ns as f64 / total.max(1) as f64)));
-    let revision = built.trace.spans.iter().find_map(|s| s.attr(names::REVISION));
-    let attempts = built.facts.iter().filter(|f| f.attempt > 1).count();
     let mut status = match facts.end {
         End::Well => "ok".to_owned(),
         _ => built.span(root).map(reason).unwrap_or_default(),
     };
-    if attempts > 0 {
-        status = format!("{status}, {}", if attempts == 1 { "1 retry".to_owned() } else { format!("{attempts} retries") });
+    if *retries > 0 {
+        status = format!("{status}, {}", if *retries == 1 { "1 retry".to_owned() } else { format!("{retries} retries") });
     }
     vec![
         ("duration", format::nanos((end - begin).unsigned_abs()), bad),
         ("spans", spans, None),
         ("critical path", critical, (total > 0).then_some(Tone::AtRisk)),
-        ("revision", revision.map_or_else(|| "–".to_owned(), |r| format!("r{r}")), None),
+        ("revision", revision.as_ref().map_or_else(|| "–".to_owned(), |r| format!("r{r}")), None),
         ("status", status, bad),
     ]
 }
@@ -145,9 +142,8 @@ fn jumps(ui: &mut Ui, built: &Built, state: &mut State, commands: &mut Commands)
         return;
     }
     text::secondary(ui, "go to");
-    let critical = || built.path.iter().filter(|s| !s.queued).max_by_key(|s| s.to - s.from).map(|s| s.span);
-    let slowest = || built.tree.order.iter().copied().max_by_key(|i| built.self_time(*i));
-    for (words, target) in [("failing", culprit(built)), ("slowest", slowest()), ("critical", critical())] {
+    let whole = &built.summary;
+    for (words, target) in [("failing", whole.culprit), ("slowest", whole.slowest), ("critical", whole.critical)] {
         if ui.available_width() > 60.0
             && let Some(span) = target
             && link(ui, words).clicked()
@@ -155,15 +151,6 @@ fn jumps(ui: &mut Ui, built: &Built, state: &mut State, commands: &mut Commands)
             state.go_to(built, span, commands);
         }
     }
-}
-
-/// The earliest failing span under which nothing else fails: where the trouble comes from. Refused calls come last, for they
-/// are consequences.
-pub(crate) fn culprit(built: &Built) -> Option<u32> {
-    let bad = |i: u32| !matches!(built.facts[i as usize].end, End::Well);
-    let own = |i: u32| bad(i) && !built.tree.children(i).iter().any(|c| bad(*c));
-    let key = |i: &u32| (built.facts[*i as usize].end == End::Refused, built.times[*i as usize].0);
-    built.tree.order.iter().copied().filter(|i| own(*i)).min_by_key(key)
 }
 
 /// What has to be said about the picture itself.

@@ -86,7 +86,9 @@ impl Lines<'_> {
     fn name(&self, ui: &Ui, line: &Line, rect: Rect, look: Look, t: &Tokens) {
         let painter = ui.painter().with_clip_rect(rect.with_max_x(self.names.1 - 6.0).intersect(ui.clip_rect()));
         let dot = self.dot(line, rect);
-        for depth in 0..line.depth {
+        // Guides closer than this are a wall, not guides.
+        let guides = if self.indent >= 5.0 { line.depth } else { 0 };
+        for depth in 0..guides {
             let x = (self.names.0 + 14.0 + depth as f32 * self.indent).round() + 0.5;
             painter.vline(x, rect.y_range(), Stroke::new(1.0, t.line));
         }

@@ -40,7 +40,7 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, built: &Built, state: &mut State,
     let colors = palette::colors(&built.services);
     let plan = strips_and_plan(ui, area, built, &colors, state);
     let path = path_by_span(built, state);
-    let deepest = built.tree.depth.iter().copied().max().unwrap_or(0).max(1) as f32;
+    let deepest = built.summary.deepest.max(1) as f32;
     let indent = ((plan.names.1 - plan.names.0) * 0.45 / deepest).min(13.0);
     let lines = Lines { built, colors: &colors, scale: plan.scale, names: plan.names, left: plan.left, indent, path: &path };
     let focus = ui.interact(plan.rows, ui.scope_id().with("waterfall"), Sense::click());
@@ -60,7 +60,7 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, built: &Built, state: &mut State,
 }
 
 fn strips_and_plan(ui: &Ui, area: Rect, built: &Built, colors: &[egui::Color32], state: &mut State) -> Plan {
-    let has_left = built.facts.iter().any(|f| f.left_ms.is_some()) && area.width() > 520.0;
+    let has_left = built.summary.has_left && area.width() > 520.0;
     let left = if has_left { 74.0 } else { 0.0 };
     let wish = if state.names_width > 0.0 { state.names_width } else { (area.width() * 0.31).clamp(120.0, 330.0) };
     let names = wish.clamp(90.0, (area.width() - left - 140.0).max(90.0));
@@ -332,7 +332,8 @@ fn splitter(ui: &Ui, plan: &Plan, area: Rect, state: &mut State) {
 /// Whose work the path consists of.
 fn foot(ui: &Ui, area: Rect, built: &Built, state: &State) {
     let t = tokens(ui);
-    let shares = built.shares(shown_path(built, state));
+    let through = state.through_queues && !built.long_path.is_empty();
+    let shares = if through { &built.summary.long_shares } else { &built.summary.shares };
     let list: Vec<String> = shares.iter().take(6).map(|(n, ns)| format!("{n} {}", format::nanos(ns.unsigned_abs()))).collect();
     let more = if shares.len() > 6 { format!(" · {} more", shares.len() - 6) } else { String::new() };
     let room = if built.deadline.is_some() { area.width() - 250.0 } else { area.width() };

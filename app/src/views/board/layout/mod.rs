@@ -86,8 +86,12 @@ impl Layout {
     /// lays it out anew, in an order like before.
     pub(crate) fn follow(graph: &Graph, old_graph: &Graph, old: &Self) -> Self {
         let was = |i: usize| place_of(old_graph, old, &graph.nodes[i].name);
-        settle::settle(graph, old, &|i| was(i).filter(|(h, _)| *h == graph.nodes[i].height).map(|(_, p)| p))
-            .unwrap_or_else(|| Self::full(graph, &|i| was(i).map(|(_, p)| p.y)))
+        settle::settle(graph, old, &was).unwrap_or_else(|| Self::again(graph, old_graph, old))
+    }
+
+    /// Lays everything out anew, in an order like before.
+    pub(crate) fn again(graph: &Graph, old_graph: &Graph, old: &Self) -> Self {
+        Self::full(graph, &|i| place_of(old_graph, old, &graph.nodes[i].name).map(|p| p.y))
     }
 
     fn append(&mut self, nodes: &[u32], edges: &[u32], part: Self) {
@@ -122,9 +126,9 @@ impl Layout {
     }
 }
 
-fn place_of(graph: &Graph, layout: &Layout, name: &str) -> Option<(f32, Place)> {
+fn place_of(graph: &Graph, layout: &Layout, name: &str) -> Option<Place> {
     let i = graph.nodes.binary_search_by(|n| n.name.as_str().cmp(name)).ok()?;
-    Some((graph.nodes[i].height, *layout.places.get(i)?))
+    layout.places.get(i).copied()
 }
 
 /// The connected parts with edges, largest first, and the nodes without edges; all in the order of names.

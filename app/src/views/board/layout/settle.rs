@@ -18,9 +18,12 @@ pub(super) fn settle(graph: &Graph, old: &Layout, was: &dyn Fn(usize) -> Option<
     }
     let mut columns = Columns::default();
     for (node, place) in graph.nodes.iter().zip(&kept) {
-        if let Some(place) = place {
-            columns.take(*place, node.height + NODE_GAP);
+        let Some(place) = place else { continue };
+        // A node that has grown may no longer fit where it stood.
+        if !columns.is_free(*place, node.height) {
+            return None;
         }
+        columns.take(*place, node.height + NODE_GAP);
     }
     let mut places = kept;
     // A new node may hang on another new one, so go over them until nothing moves.
@@ -96,6 +99,13 @@ impl Columns {
         let entry = (place.y - height / 2.0, place.y + height / 2.0);
         let at = self.0[column].partition_point(|e| e.0 < entry.0);
         self.0[column].insert(at, entry);
+    }
+
+    /// Whether nothing of what is taken reaches into a node there; margins may.
+    fn is_free(&self, place: Place, height: f32) -> bool {
+        let taken = self.0.get(place.column as usize).map_or(&[][..], Vec::as_slice);
+        let margin = NODE_GAP / 2.0;
+        taken.iter().all(|(top, bottom)| place.y + height / 2.0 <= top + margin + 1.0 || place.y - height / 2.0 >= bottom - margin - 1.0)
     }
 
     /// The free place of that height in the column of `wish` that is nearest to it.

@@ -16,7 +16,7 @@ fn full(graph: &Graph) -> Layout {
 }
 
 fn place(graph: &Graph, layout: &Layout, name: &str) -> Place {
-    place_of(graph, layout, name).unwrap().1
+    place_of(graph, layout, name).unwrap()
 }
 
 /// A graph like those of real systems: mostly calls to services a little further down, some hubs.
@@ -169,6 +169,26 @@ fn a_node_that_goes_moves_nobody() {
     for node in &g2.nodes {
         assert_eq!(place(&g, &l, &node.name), place(&g2, &l2, &node.name), "{}", node.name);
     }
+}
+
+#[test]
+fn a_node_that_grows_keeps_its_place_or_everything_is_laid_out_in_the_same_order() {
+    let g = graph(SHOP);
+    let l = full(&g);
+    let grown = |height: f32| {
+        let mut g2 = g.clone();
+        g2.nodes.iter_mut().filter(|n| n.name == "payments").for_each(|n| n.height = height);
+        let l2 = Layout::follow(&g2, &g, &l);
+        assert_no_overlap(&g2, &l2);
+        l2
+    };
+    assert_eq!(grown(64.0).places, l.places);
+    let order = |l: &Layout| {
+        let mut names = ["inventory", "payments", "order.events"];
+        names.sort_by(|a, b| place(&g, l, a).y.total_cmp(&place(&g, l, b).y));
+        names
+    };
+    assert_eq!(order(&grown(200.0)), order(&l));
 }
 
 #[test]
