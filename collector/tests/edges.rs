@@ -109,8 +109,8 @@ async fn the_headline_names_the_cause_and_its_echo() {
     let headline = stage.board(lately()).await.headline.expect("a headline");
     assert_eq!(headline.severity, Severity::Failed);
     assert_eq!(headline.edge.map(|e| (e.caller, e.callee)), Some(("orders".into(), "payments".into())));
-    assert!(headline.text.contains("100 % of Charge fail (20 of 20 calls)"), "{}", headline.text);
-    assert!(headline.text.contains("gateway → orders are its echo"), "{}", headline.text);
+    assert!(headline.text.contains("100 % of Charge fail (20 of 20)"), "{}", headline.text);
+    assert!(headline.text.contains("; echo: gateway → orders"), "{}", headline.text);
     stage.stop().await;
 }
 

@@ -13,6 +13,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// See, foresee and steer the calls between microservices.
 ///
@@ -66,14 +70,21 @@ enum Command {
     Load(load::LoadArgs),
 }
 
+/// Warnings of ours and errors of others go to stderr. tarpc calls every failed request an error; a shop in bad weather
+/// would bury the rest under them, and the same failures stand in the traces.
+fn log_to_stderr() {
+    let wanted = Targets::new()
+        .with_default(LevelFilter::ERROR)
+        .with_target("fuseboard", LevelFilter::WARN)
+        .with_target("tarpc", LevelFilter::OFF);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).without_time();
+    tracing_subscriber::registry().with(lines.with_filter(wanted)).init();
+}
+
 /// Runs what the arguments say.
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(tracing::Level::WARN)
-        .with_target(false)
-        .init();
+    log_to_stderr();
     let done = match cli.command {
         None if cli.gallery => open::gallery(),
         None => open::console(&cli.listen),

@@ -12,7 +12,7 @@ const FAILED: f64 = 0.05;
 /// At this share it is at risk.
 const AT_RISK: f64 = 0.01;
 
-/// An edge's errors are an echo when a failing edge further down brings at least this share as many.
+/// The errors that came back over an edge are an echo when a failing edge further down brings at least this share as many.
 const EXPLAINS: f64 = 0.5;
 
 pub(super) fn headline(board: &Board) -> Headline {
@@ -24,8 +24,8 @@ pub(super) fn headline(board: &Board) -> Headline {
     let mut text = cause(worst);
     let echoes = callers_above(worst, &failing);
     if !echoes.is_empty() {
-        let plural = if echoes.len() == 1 { "its echo" } else { "its echoes" };
-        text.push_str(&format!("; the errors of {} are {plural}", list(&echoes)));
+        let plural = if echoes.len() == 1 { "echo" } else { "echoes" };
+        text.push_str(&format!("; {plural}: {}", list(&echoes)));
     }
     let others = causes.len() - 1;
     if others > 0 {
@@ -57,7 +57,7 @@ fn well(board: &Board) -> Headline {
     Headline { severity: Severity::Well, text, edge: None, since: board.range.from }
 }
 
-/// `orders → payments: 34 % of Charge fail (120 of 350 calls), 80 of them refused by its breaker`.
+/// `orders → payments: 34 % of Charge fail (120 of 350), 80 refused here, p95 713 ms`.
 fn cause(edge: &Edge) -> String {
     let s = &edge.stats;
     let percent = s.error_ratio() * 100.0;
@@ -66,9 +66,9 @@ fn cause(edge: &Edge) -> String {
     let operation = key.operation.rsplit('/').next().filter(|o| !o.is_empty() && !key.operation.contains(' '));
     let operation = operation.unwrap_or(&key.operation);
     let mut text =
-        format!("{} → {}: {percent} % of {operation} fail ({} of {} calls)", key.caller, key.callee, s.errors, s.calls);
+        format!("{} → {}: {percent} % of {operation} fail ({} of {})", key.caller, key.callee, s.errors, s.calls);
     if s.refused > 0 {
-        text.push_str(&format!(", {} refused by its own rules", s.refused));
+        text.push_str(&format!(", {} refused here", s.refused));
     }
     if let Some(p95) = s.quantile(0.95) {
         let ms = p95.as_secs_f64() * 1e3;
@@ -78,12 +78,14 @@ fn cause(edge: &Edge) -> String {
     text
 }
 
-/// An edge whose callee itself calls an edge that fails as often.
+/// An edge whose callee itself calls an edge that fails as often as what came back from the callee. What the caller's own
+/// rules refused never got there, so that an open breaker does not make an echo look like a cause.
 fn is_echo(edge: &Edge, failing: &[&Edge]) -> bool {
+    let came_back = edge.stats.errors.saturating_sub(edge.stats.refused);
     failing.iter().any(|below| {
         below.key.caller == edge.key.callee
             && below.key.callee != edge.key.caller
-            && below.stats.errors as f64 >= edge.stats.errors as f64 * EXPLAINS
+            && below.stats.errors as f64 >= came_back as f64 * EXPLAINS
     })
 }
 
@@ -122,4 +124,29 @@ fn since(board: &Board, edge: &Edge) -> UnixNanos {
     let run = silent.iter().rposition(|p| p.error_ratio > 0.0).map_or(0, |last| last + 1);
     let end = board.range.to.0.div_euclid(step.max(1)).saturating_add(1).saturating_mul(step);
     UnixNanos(end.saturating_sub(step.saturating_mul(i64::try_from(run).unwrap_or(0)))).min(board.range.to)
+}
+
+#[cfg(test)]
+mod tests {
+    use fuseboard_api::graph::EdgeKey;
+    use fuseboard_api::stats::Stats;
+
+    use super::*;
+
+    fn edge(caller: &str, callee: &str, calls: u64, errors: u64, refused: u64) -> Edge {
+        let stats = Stats { seconds: 60.0, calls, errors, refused, ..Stats::default() };
+        Edge { key: EdgeKey::new(caller, callee, "op"), stats, ..Edge::default() }
+    }
+
+    #[test]
+    fn an_open_breaker_does_not_make_an_echo_the_cause() {
+        let edges = vec![
+            edge("gateway", "orders", 1000, 760, 600),
+            edge("orders", "payments", 400, 180, 80),
+            edge("payments", "bank", 320, 140, 60),
+        ];
+        let said = headline(&Board { edges, ..Board::default() });
+        assert_eq!(said.edge, Some(EdgeKey::new("payments", "bank", "op")));
+        assert!(said.text.ends_with("; echoes: orders → payments and gateway → orders"), "{}", said.text);
+    }
 }
