@@ -5,6 +5,13 @@
 pub const ATTEMPT: &str = "resilience.attempt";
 /// Set (to `true`) on the span of a logical call whose attempts are its children; such a span is not an attempt itself.
 pub const CALL: &str = "resilience.call";
+/// How many attempts a call took (int). On logical spans; as a metric, the count of attempts that went on the wire.
+pub const ATTEMPTS: &str = "resilience.attempts";
+/// Why a failed call was not tried again: `not_listed`, `attempts`, `retry_budget`… (see
+/// [`crate::pipeline::GiveUp::as_str`]), or `not_replayable` for a body that passes once. On logical spans.
+pub const GAVE_UP: &str = "resilience.gave_up";
+/// Set (to `true`) where an operator's fault delayed or aborted the attempt. On attempt spans.
+pub const FAULT: &str = "resilience.fault";
 /// What the deadline left when the span began, in milliseconds (double).
 pub const DEADLINE_LEFT_MS: &str = "resilience.deadline.left_ms";
 /// The attempt timeout in force, in milliseconds (int).

@@ -3,6 +3,11 @@
 //! Nothing here does IO or waits: layers, rehearsal and previews drive it. A call begins with [`EdgeEngine::begin`]; each
 //! attempt asks with [`Call::attempt`] and reports with [`Call::finish`], which says what to do next. A dropped
 //! [`Attempt`] gives its permit back and counts for nothing.
+//!
+//! **What is tried again.** An outcome that `retry.on` lists, of an operation that may be made twice, within attempts,
+//! deadline and budget. A request that certainly never left ([`AttemptKind::NeverSent`]) cannot have had an effect: whether
+//! the operation may be made twice is not asked for it; everything else is, the budget too, and for the breaker it is a
+//! failure like any other (a callee that cannot be reached is not well).
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -78,6 +83,12 @@ pub enum AttemptKind<'a> {
         /// A gRPC status name in lower case, an HTTP status, or `reset`, `connect`.
         code: &'a str,
     },
+    /// The request certainly never left: no connection could be made. A failure that is safe to try again whatever the
+    /// operation does.
+    NeverSent {
+        /// As for [`AttemptKind::Failure`]: `connect`, for one.
+        code: &'a str,
+    },
     /// The attempt timeout or the deadline cut it.
     TimedOut,
     /// The caller gave up.
@@ -133,7 +144,7 @@ pub enum GiveUp {
     NotListed,
     /// `max_attempts` are used.
     Attempts,
-    /// The operation is not known to be idempotent.
+    /// The operation is not known to be idempotent, and the request may have had an effect.
     NotIdempotent,
     /// The request that caused the call is itself a retry.
     AlreadyRetry,
@@ -336,6 +347,7 @@ impl Call {
             AttemptKind::Success => Outcome::Success,
             AttemptKind::TimedOut => Outcome::Failure,
             AttemptKind::Cancelled => Outcome::Cancelled,
+            AttemptKind::NeverSent { .. } => Outcome::Failure,
             AttemptKind::Failure { code } => codes::breaker_outcome(code),
         };
         if let Some(permit) = attempt.permit.take() {
@@ -348,7 +360,7 @@ impl Call {
             }
             AttemptKind::Cancelled => return Next::GiveUp { why: GiveUp::Cancelled },
             AttemptKind::TimedOut => "deadline_exceeded",
-            AttemptKind::Failure { code } => code,
+            AttemptKind::Failure { code } | AttemptKind::NeverSent { code } => code,
         };
         match self.retry(now, code, &outcome, draw) {
             Ok(after) => Next::Retry { after },
@@ -366,7 +378,8 @@ impl Call {
         if !listed {
             return Err(GiveUp::NotListed);
         }
-        if !self.inbound.idempotent && !retry.non_idempotent.unwrap_or(false) {
+        let harmless = self.inbound.idempotent || matches!(outcome.kind, AttemptKind::NeverSent { .. });
+        if !harmless && !retry.non_idempotent.unwrap_or(false) {
             return Err(GiveUp::NotIdempotent);
         }
         if self.inbound.attempt >= 2 {

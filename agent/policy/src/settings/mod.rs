@@ -199,7 +199,8 @@ pub struct Retry {
     /// [`crate::pipeline::DEFAULT_RETRY_ON`] when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on: Option<Vec<String>>,
-    /// Whether operations that are not known to be idempotent are retried too.
+    /// Whether operations that are not known to be idempotent are retried too. A request that certainly never left (the
+    /// connection could not be made) is, whatever this says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub non_idempotent: Option<bool>,
     /// Delays.

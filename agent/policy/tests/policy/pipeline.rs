@@ -66,6 +66,41 @@ fn what_must_not_be_tried_again_is_not() {
     assert_eq!(with(IDEMPOTENT, exact), Next::Retry { after: Duration::from_millis(7) });
 }
 
+fn never_sent() -> AttemptOutcome<'static> {
+    AttemptOutcome::plain(AttemptKind::NeverSent { code: "connect" })
+}
+
+#[test]
+fn what_never_left_is_tried_again_whatever_the_operation_does() {
+    const CONNECT: &str =
+        "retry = { max_attempts = 2, on = [\"reset\"], backoff = { base_ms = 10, jitter = \"none\" } }\n";
+    let retry = Next::Retry { after: Duration::from_millis(10) };
+    let mut call = engine(CONNECT).begin(0, Inbound::default()).unwrap();
+    assert_eq!(fail(&mut call, 0, never_sent()).unwrap(), retry);
+    assert_eq!(fail(&mut call, 10 * MS, never_sent()).unwrap(), Next::GiveUp { why: GiveUp::Attempts });
+    // The same code of a request that may have left says nothing about its effect.
+    let perhaps_sent = AttemptOutcome::plain(AttemptKind::Failure { code: "connect" });
+    let mut call = engine(CONNECT).begin(0, Inbound::default()).unwrap();
+    assert_eq!(fail(&mut call, 0, perhaps_sent).unwrap(), Next::GiveUp { why: GiveUp::NotIdempotent });
+    // The other rules hold.
+    let first = |rest: &str, inbound| fail(&mut engine(rest).begin(0, inbound).unwrap(), 0, never_sent()).unwrap();
+    assert_eq!(first(RETRY, Inbound::default()), Next::GiveUp { why: GiveUp::NotListed });
+    let again = Inbound { attempt: 2, ..Inbound::default() };
+    assert_eq!(first(CONNECT, again), Next::GiveUp { why: GiveUp::AlreadyRetry });
+    let spent = "[edge.retry]\nmax_attempts = 2\nbudget = { max_tokens = 2, token_ratio = 0.1 }\n";
+    assert_eq!(first(spent, Inbound::default()), Next::GiveUp { why: GiveUp::Budget });
+}
+
+#[test]
+fn what_never_left_counts_for_the_breaker() {
+    let engine = engine("breaker = { consecutive_failures = 2, open_ms = 1000 }\n");
+    for now in 0..2 {
+        fail(&mut engine.begin(now, Inbound::default()).unwrap(), now, never_sent()).unwrap();
+    }
+    let refused = engine.begin(2, Inbound::default()).unwrap().attempt(2).unwrap_err();
+    assert_eq!(refused.by, RefusedBy::Breaker);
+}
+
 #[test]
 fn an_open_breaker_ends_the_retries_and_counts_for_nothing() {
     let engine = engine(&format!("{RETRY}breaker = {{ consecutive_failures = 2, open_ms = 1000 }}\n"));
