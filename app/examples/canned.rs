@@ -1,4 +1,5 @@
 //! Draws the canned shop: `cargo run -p fuseboard --no-default-features --example canned -- board dark 1440x900 out.png`.
+//! After the file a scene (trouble, empty, gone, waiting) and commands of the palette may follow.
 
 use std::path::Path;
 
@@ -19,6 +20,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => testing::Scene::Trouble,
     };
     let mut app = testing::scene(scene, view);
+    for command in args.iter().skip(5) {
+        if !app.perform(command) {
+            return Err(format!("the palette has no “{command}”").into());
+        }
+    }
     shot::write_png(&shot::draw(&mut app, picture), Path::new(&arg(3, "/tmp/canned.png")))?;
     Ok(())
 }

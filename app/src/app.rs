@@ -175,6 +175,14 @@ impl App {
         format!("{} at {}", self.model.time.cursor.word(), self.model.zone.tenth(self.model.time.position()))
     }
 
+    /// Runs a command of the palette in the next frame, as if it was chosen there; `false` when there is none of that text.
+    pub fn perform(&mut self, text: &str) -> bool {
+        let entry = crate::command::entries().into_iter().find(|e| e.text == text);
+        let found = entry.is_some();
+        entry.into_iter().for_each(|e| self.commands.push(e.command));
+        found
+    }
+
     /// Light or dark, before the first frame.
     pub fn set_theme(&mut self, theme: ThemeChoice) {
         self.model.theme = theme;
@@ -183,7 +191,9 @@ impl App {
 
     /// Whether every picture of the view in front has come, or an error in its place.
     pub fn settled(&self) -> bool {
-        !self.wanted.is_empty() && self.commands.is_empty() && self.wanted.iter().all(|w| self.model.slots.settled(w.slot))
+        !self.wanted.is_empty()
+            && self.commands.is_empty()
+            && self.wanted.iter().all(|w| self.model.slots.settled(w.slot))
     }
 
     /// Paints everything.
@@ -225,7 +235,8 @@ impl App {
     }
 
     fn middle(&mut self, ui: &mut egui::Ui) {
-        let needs_data = !matches!(self.model.view, View::Gallery | View::Incidents | View::Audit | View::Fleet | View::Policies);
+        let needs_data =
+            !matches!(self.model.view, View::Gallery | View::Incidents | View::Audit | View::Fleet | View::Policies);
         if start::wanted(&self.model) && needs_data {
             start::show(ui, &self.model, &mut self.commands);
         } else {
@@ -251,15 +262,18 @@ impl App {
         let t = tokens(ui);
         let width = 360.0_f32.min(middle.width() - 48.0);
         let rect = middle.with_min_x(middle.right() - width);
-        egui::Area::new(egui::Id::unique("inspector-over")).fixed_pos(rect.min).order(egui::Order::Middle).show(ui, |ui| {
-            ui.set_clip_rect(rect.expand(1.0));
-            ui.painter().rect_filled(rect, 0, t.panel);
-            ui.painter().vline(rect.left(), rect.y_range(), egui::Stroke::new(1.0, t.line_strong));
-            ui.scope_builder(egui::UiBuilder::new().max_rect(rect), |ui| {
-                ui.set_min_size(rect.size());
-                self.inspector(ui);
-            });
-        });
+        egui::Area::new(egui::Id::unique("inspector-over")).fixed_pos(rect.min).order(egui::Order::Middle).show(
+            ui,
+            |ui| {
+                ui.set_clip_rect(rect.expand(1.0));
+                ui.painter().rect_filled(rect, 0, t.panel);
+                ui.painter().vline(rect.left(), rect.y_range(), egui::Stroke::new(1.0, t.line_strong));
+                ui.scope_builder(egui::UiBuilder::new().max_rect(rect), |ui| {
+                    ui.set_min_size(rect.size());
+                    self.inspector(ui);
+                });
+            },
+        );
     }
 
     fn set_clock(&mut self) {
@@ -270,6 +284,9 @@ impl App {
             _ => model.time.now.max(model.newest),
         };
         let grows = model.source_kind != SourceKind::File;
+        if let Some(totals) = model.slots.totals.get() {
+            model.time.fit(totals.stored, grows);
+        }
         let lap = model.time.chosen.filter(|_| model.time.lap);
         model.time.cursor = model.time.cursor.tick(model.time.now, model.time.edge, lap, grows);
     }

@@ -171,18 +171,8 @@ pub(crate) struct Entry {
 
 /// The commands that need nothing chosen.
 pub(crate) fn entries() -> Vec<Entry> {
-    const VIEW_KEYS: [Key; 10] = [
-        Key::Num1,
-        Key::Num2,
-        Key::Num3,
-        Key::Num4,
-        Key::Num5,
-        Key::Num6,
-        Key::Num7,
-        Key::Num8,
-        Key::Num9,
-        Key::Num0,
-    ];
+    const VIEW_KEYS: [Key; 10] =
+        [Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::Num5, Key::Num6, Key::Num7, Key::Num8, Key::Num9, Key::Num0];
     const VIEW_TEXTS: [&str; 10] = [
         "Go to Board",
         "Go to Traces",
@@ -222,6 +212,19 @@ pub(crate) fn entries() -> Vec<Entry> {
     add("Back", Some(KeyboardShortcut::new(Modifiers::ALT, Key::ArrowLeft)), Command::Back);
     add("Quit", Some(ctrl(Key::Q)), Command::Quit);
     all
+}
+
+/// A shortcut as it stands on the keyboard: `?`, `[`, `Ctrl+K`.
+pub(crate) fn shortcut_words(ui: &egui::Ui, shortcut: &KeyboardShortcut) -> String {
+    let names = [
+        ("Questionmark", "?"),
+        ("OpenBracket", "["),
+        ("CloseBracket", "]"),
+        ("Comma", ","),
+        ("Period", "."),
+        ("Left", "←"),
+    ];
+    names.into_iter().fold(ui.format_shortcut(shortcut), |words, (name, sign)| words.replace(name, sign))
 }
 
 /// Ends every override in force.

@@ -6,6 +6,8 @@
 mod http;
 mod room;
 mod standing;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::PathBuf;

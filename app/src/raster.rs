@@ -170,12 +170,10 @@ impl Canvas {
         };
         let flat = v[0].color == v[1].color && v[0].color == v[2].color;
         let white = v.iter().all(|v| v.uv == WHITE_UV) || texture.is_none();
-        let channels: [Plane; 4] =
-            std::array::from_fn(|i| plane(&|v: &Vertex| f32::from(v.color.to_array()[i])));
+        let channels: [Plane; 4] = std::array::from_fn(|i| plane(&|v: &Vertex| f32::from(v.color.to_array()[i])));
         let uv = [plane(&|v: &Vertex| v.uv.x), plane(&|v: &Vertex| v.uv.y)];
-        let (top, bottom) = v.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), v| {
-            (lo.min(v.pos.y), hi.max(v.pos.y))
-        });
+        let (top, bottom) =
+            v.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), v| (lo.min(v.pos.y), hi.max(v.pos.y)));
         let first = ((top - 0.5).ceil() as i64).max(clip.y0);
         let last = ((bottom - 0.5).ceil() as i64).min(clip.y1);
         for y in first..last {
@@ -233,9 +231,8 @@ fn fill(pixels: &mut [Color32], color: Color32) {
 fn blend(pixel: &mut Color32, source: [u8; 4]) {
     let rest = 255 - u32::from(source[3]);
     let target = pixel.to_array();
-    let mixed: [u8; 4] = std::array::from_fn(|i| {
-        (u32::from(source[i]) + (u32::from(target[i]) * rest + 127) / 255).min(255) as u8
-    });
+    let mixed: [u8; 4] =
+        std::array::from_fn(|i| (u32::from(source[i]) + (u32::from(target[i]) * rest + 127) / 255).min(255) as u8);
     *pixel = Color32::from_rgba_premultiplied(mixed[0], mixed[1], mixed[2], mixed[3]);
 }
 

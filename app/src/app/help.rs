@@ -45,7 +45,10 @@ pub(super) fn show(ui: &mut egui::Ui, commands: &mut Commands) {
     }
     let width = 640.0_f32.min(screen.width() - 32.0);
     let at = egui::pos2((screen.center().x - width / 2.0).round(), screen.top() + (screen.height() * 0.08).round());
-    egui::Area::new(egui::Id::unique("help")).order(egui::Order::Foreground).fixed_pos(at).show(ui.ctx(), |ui| {
+    let room = egui::vec2(width, screen.height() * 0.84);
+    let area =
+        egui::Area::new(egui::Id::unique("help")).order(egui::Order::Foreground).fixed_pos(at).default_size(room);
+    area.show(ui.ctx(), |ui| {
         let frame = egui::Frame::new()
             .fill(t.panel)
             .stroke(Stroke::new(1.0, t.line_strong))
@@ -59,10 +62,11 @@ pub(super) fn show(ui: &mut egui::Ui, commands: &mut Commands) {
             egui::ScrollArea::vertical().max_height(screen.height() * 0.7).show(ui, |ui| {
                 let own: Vec<(String, &str)> = command::entries()
                     .into_iter()
-                    .filter_map(|e| e.shortcut.map(|s| (ui.format_shortcut(&s), e.text)))
+                    .filter_map(|e| e.shortcut.map(|s| (command::shortcut_words(ui, &s), e.text)))
                     .chain(MORE.map(|(k, v)| (k.to_owned(), v)))
                     .collect();
                 let half = own.len().div_ceil(2);
+                ui.spacing_mut().item_spacing.x = 24.0;
                 ui.columns(2, |columns| {
                     for (column, part) in columns.iter_mut().zip(own.chunks(half)) {
                         for (key, words) in part {

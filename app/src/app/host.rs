@@ -2,6 +2,7 @@
 //! of it is heard between two frames.
 
 use std::fmt;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +11,7 @@ use fuseboard_api::graph::Severity;
 use super::App;
 use crate::command::Command;
 use crate::link::{Door, Source};
-use crate::model::Toast;
+use crate::model::{TextRead, Toast};
 
 /// What only the program around the console can do. Called on threads that may wait.
 pub trait Host: Send + Sync + fmt::Debug {
@@ -49,6 +50,8 @@ pub(super) enum Heard {
     File(PathBuf),
     /// Where to write an incident to.
     SaveAs(u64, PathBuf),
+    /// A text that was read from a file, or why not.
+    Text(PathBuf, Result<String, String>),
     /// Something to tell.
     Told(String),
     /// Something went wrong.
@@ -57,6 +60,20 @@ pub(super) enum Heard {
 
 /// Connects to a source.
 pub(super) type Connect = Box<dyn Fn(Source) -> Box<dyn Door> + Send>;
+
+/// The largest text that is read: the collector takes no larger policy document.
+const LARGEST_TEXT: u64 = 1 << 20;
+
+fn read_limited(path: &Path) -> Result<String, String> {
+    let why = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let file = std::fs::File::open(path).map_err(why)?;
+    let mut text = String::new();
+    let read = file.take(LARGEST_TEXT + 1).read_to_string(&mut text).map_err(why)?;
+    if read as u64 > LARGEST_TEXT {
+        return Err(format!("{} is larger than 1 MiB: it is no policy document", path.display()));
+    }
+    Ok(text)
+}
 
 /// What was heard from the threads; at most one entry for each thing that a person asked for.
 #[derive(Default)]
@@ -105,6 +122,10 @@ impl App {
                         self.tell(why, Severity::Failed);
                     }
                 }
+                Heard::Text(path, text) => {
+                    let number = self.model.text_read.as_ref().map_or(0, |r| r.number) + 1;
+                    self.model.text_read = Some(TextRead { number, path, text });
+                }
                 Heard::Told(text) => self.tell(text, Severity::Well),
                 Heard::Failed(why) => self.tell(why, Severity::Failed),
             }
@@ -134,15 +155,36 @@ impl App {
     /// Has the host serve a file.
     pub(super) fn open_file(&self, path: PathBuf, ctx: &egui::Context) {
         let host = Arc::clone(&self.host);
-        self.hosted.run("open-file", ctx, move || {
-            Some(host.open_file(&path).map_or_else(Heard::Failed, Heard::Source))
-        });
+        self.hosted
+            .run("open-file", ctx, move || Some(host.open_file(&path).map_or_else(Heard::Failed, Heard::Source)));
     }
 
     /// Asks for a file.
     pub(super) fn choose_file(&self, ctx: &egui::Context) {
         self.hosted.run("choose-file", ctx, || {
-            rfd::FileDialog::new().set_title("Open an incident").add_filter("incident", &["fuse", "db", "sqlite"]).pick_file().map(Heard::File)
+            rfd::FileDialog::new()
+                .set_title("Open an incident")
+                .add_filter("incident", &["fuse", "db", "sqlite"])
+                .pick_file()
+                .map(Heard::File)
+        });
+    }
+
+    /// Reads a text of at most [`LARGEST_TEXT`] bytes from a file.
+    pub(super) fn read_text(&self, path: PathBuf, ctx: &egui::Context) {
+        self.hosted.run("read-text", ctx, move || {
+            let text = read_limited(&path);
+            Some(Heard::Text(path, text))
+        });
+    }
+
+    /// Writes a text into a file.
+    pub(super) fn write_text(&self, path: PathBuf, text: String, ctx: &egui::Context) {
+        self.hosted.run("write-text", ctx, move || {
+            Some(match std::fs::write(&path, text) {
+                Ok(()) => Heard::Told(format!("Written: {}", path.display())),
+                Err(error) => Heard::Failed(format!("cannot write {}: {error}", path.display())),
+            })
         });
     }
 

@@ -28,7 +28,11 @@ pub(super) fn take(ui: &egui::Ui, model: &Model, commands: &mut Commands) {
         }
     }
     // `?` is typed with Shift on most keyboards.
-    if !writing && ui.input_mut(|i| i.consume_key(Modifiers::SHIFT, Key::Questionmark) || i.consume_key(Modifiers::SHIFT, Key::Slash)) {
+    if !writing
+        && ui.input_mut(|i| {
+            i.consume_key(Modifiers::SHIFT, Key::Questionmark) || i.consume_key(Modifiers::SHIFT, Key::Slash)
+        })
+    {
         commands.push(Command::Help);
     }
     if !writing && !focused && model.overlay == Overlay::None {

@@ -35,7 +35,9 @@ pub enum NoWindow {
     #[error("cannot start the thread that talks to the collector: {0}")]
     Link(#[source] std::io::Error),
     /// The system refused a window.
-    #[error("the system gives no window: {0}. The console needs OpenGL 2.1 or later (libgl1 or libegl1 with libgl1-mesa-dri)")]
+    #[error(
+        "the system gives no window: {0}. The console needs OpenGL 2.1 or later (libgl1 or libegl1 with libgl1-mesa-dri)"
+    )]
     Window(String),
 }
 

@@ -38,12 +38,13 @@ pub(super) fn show(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
 fn listening(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
     text::title(ui, "Nothing has arrived yet");
     ui.add_space(4.0);
-    text::note(ui, "Fuseboard is listening. Point a service at it, start the demo shop, or drop an incident file here.");
+    text::note(
+        ui,
+        "Fuseboard is listening. Point a service at it, start the demo shop, or drop an incident file here.",
+    );
     ui.add_space(16.0);
     let totals = model.slots.totals.get();
-    let address = |kind: &str| {
-        totals.and_then(|t| t.addresses.iter().find(|(k, _)| k == kind)).map(|(_, a)| a.clone())
-    };
+    let address = |kind: &str| totals.and_then(|t| t.addresses.iter().find(|(k, _)| k == kind)).map(|(_, a)| a.clone());
     if let Some(totals) = totals {
         for (kind, address) in &totals.addresses {
             let words = match kind.as_str() {
@@ -64,7 +65,7 @@ fn listening(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
     );
     snippet(ui, "Any language, OpenTelemetry SDK", &any, commands);
     let agent = format!(
-        "let agent = Agent::builder(\"my-service\").otlp(\"{grpc}\").control(\"{control}\").start().await?;"
+        "let agent = Agent::builder(\"my-service\")\n    .otlp(\"{grpc}\")\n    .control(\"{control}\")\n    .start()\n    .await?;"
     );
     snippet(ui, "Rust, with the agent: breakers and timeouts too", &agent, commands);
     ui.add_space(8.0);
@@ -86,7 +87,10 @@ fn lost(ui: &mut egui::Ui, model: &Model, why: &str, tries: u32, commands: &mut 
         text::title(ui, &format!("{} does not answer", model.source));
     });
     ui.add_space(4.0);
-    text::note(ui, format!("{why}. Tried {tries} times; the console goes on trying and shows the data as soon as it comes."));
+    text::note(
+        ui,
+        format!("{why}. Tried {tries} times; the console goes on trying and shows the data as soon as it comes."),
+    );
     ui.add_space(16.0);
     ui.horizontal(|ui| {
         if model.source_kind != SourceKind::File && button(ui, "Open an incident file…").clicked() {
@@ -103,11 +107,8 @@ fn snippet(ui: &mut egui::Ui, head: &str, lines: &str, commands: &mut Commands) 
         }
     });
     ui.add_space(4.0);
-    let frame = egui::Frame::new()
-        .fill(t.panel)
-        .stroke(Stroke::new(1.0, t.line))
-        .corner_radius(space::RADIUS)
-        .inner_margin(12);
+    let frame =
+        egui::Frame::new().fill(t.panel).stroke(Stroke::new(1.0, t.line)).corner_radius(space::RADIUS).inner_margin(12);
     frame.show(ui, |ui| {
         ui.set_width(ui.available_width());
         text::wrapped(ui, lines, text::mono_font(11.5), t.text_soft);

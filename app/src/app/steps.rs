@@ -163,6 +163,13 @@ impl App {
                 let name = list.and_then(|l| l.incidents.iter().find(|i| i.id == id)).map(|i| i.name.clone());
                 self.choose_target(id, &name.unwrap_or_else(|| format!("incident-{id}")), ctx);
             }
+            Command::ExportIncidentTo(id, path) => {
+                if let Err(why) = self.door.download(id, path) {
+                    self.tell(why, Severity::Failed);
+                }
+            }
+            Command::WriteText(path, text) => self.write_text(path, text, ctx),
+            Command::ReadText(path) => self.read_text(path, ctx),
             Command::StartDemo => self.start_demo(ctx),
             Command::Copy(text, what) => {
                 ctx.copy_text(text);
@@ -204,7 +211,9 @@ impl App {
             }
             Command::Lap(lap) => time.lap = *lap,
             Command::Span(span) => time.span = *span,
-            Command::StripWindow(length, end) => (time.strip, time.strip_end) = (*length, *end),
+            Command::StripWindow(length, end) => {
+                (time.strip, time.strip_end, time.strip_by_hand) = (*length, *end, true);
+            }
             Command::OpenIncident(range) => self.open_incident(*range),
             _ => {}
         }
@@ -223,7 +232,10 @@ impl App {
     fn close(&mut self) {
         let selection = &mut self.model.selection;
         if self.flip.take().is_some() {
-        } else if selection.span.take().is_some() || selection.edge.take().is_some() || selection.service.take().is_some() {
+        } else if selection.span.take().is_some()
+            || selection.edge.take().is_some()
+            || selection.service.take().is_some()
+        {
             selection.instance = None;
         } else if self.model.view == View::Trace {
             self.go(View::Traces);
@@ -237,6 +249,7 @@ impl App {
         let time = &mut self.model.time;
         let around = range.length() / 4 + Duration::from_secs(30);
         time.strip = range.length() + around * 2;
+        time.strip_by_hand = true;
         time.strip_end = Some((range.to + around).min(time.edge));
         time.chosen = Some(range);
         time.cursor = Cursor::Paused { at: range.to.min(time.edge) };

@@ -125,7 +125,13 @@ fn controls(ui: &mut egui::Ui, area: Rect, model: &Model, commands: &mut Command
         commands.push(Command::ToggleFollow);
     }
     let time = pos2(left, area.top() + 58.0);
-    ui.painter().text(time, Align2::LEFT_CENTER, model.zone.tenth(model.time.position()), text::mono_font(12.5), t.text);
+    ui.painter().text(
+        time,
+        Align2::LEFT_CENTER,
+        model.zone.tenth(model.time.position()),
+        text::mono_font(12.5),
+        t.text,
+    );
     let date = pos2(left + 90.0, area.top() + 58.0);
     if !cursor.is_following() {
         let behind = model.time.edge.since(model.time.position());
@@ -156,8 +162,20 @@ fn speeds(ui: &egui::Ui, at: Pos2, model: &Model, commands: &mut Commands) {
         let chosen = model.time.speed == speed;
         let name = format!("speed ×{}", speed.label());
         response.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, chosen, &name));
-        let color = if chosen { t.text } else if response.hovered() { t.text_soft } else { t.label };
-        ui.painter().text(rect.center(), Align2::CENTER_CENTER, format!("×{}", speed.label()), text::mono_font(10.5), color);
+        let color = if chosen {
+            t.text
+        } else if response.hovered() {
+            t.text_soft
+        } else {
+            t.label
+        };
+        ui.painter().text(
+            rect.center(),
+            Align2::CENTER_CENTER,
+            format!("×{}", speed.label()),
+            text::mono_font(10.5),
+            color,
+        );
         if chosen {
             ui.painter().hline(rect.shrink2(vec2(6.0, 0.0)).x_range(), rect.bottom() - 2.5, Stroke::new(1.5, t.accent));
         }
@@ -249,14 +267,19 @@ fn range_chosen(ui: &egui::Ui, scale: Scale, model: &Model, commands: &mut Comma
         commands.push(Command::Choose(None));
     }
     let lap = Rect::from_min_size(right + vec2(20.0, 0.0), vec2(16.0, 16.0));
-    if control(ui, lap, Icon::Loop, if model.time.lap { "Stop going round" } else { "Go round in this range" }, model.time.lap) {
+    if control(
+        ui,
+        lap,
+        Icon::Loop,
+        if model.time.lap { "Stop going round" } else { "Go round in this range" },
+        model.time.lap,
+    ) {
         commands.push(Command::Lap(!model.time.lap));
     }
 }
 
 fn ticks(painter: &Painter, scale: Scale, model: &Model, y: f32, t: &Tokens) {
-    const STEPS: [u64; 16] =
-        [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 86_400];
+    const STEPS: [u64; 16] = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 86_400];
     let wanted = model.time.strip.as_secs_f64() / f64::from(scale.rect.width() / 140.0);
     let step = STEPS.into_iter().find(|s| *s as f64 >= wanted).unwrap_or(86_400);
     let step_time = Duration::from_secs(step);
@@ -287,7 +310,15 @@ fn incidents(ui: &egui::Ui, scale: Scale, strip: &Strip, commands: &mut Commands
         ui.painter().rect(rect, 3, t.tint(tone), Stroke::new(1.0, t.edge(tone)), StrokeKind::Inside);
         let words = if *id == 0 { format!("candidate: {name}") } else { name.clone() };
         let font = text::medium(8.5);
-        text::paint(ui.painter(), rect.left_center() + vec2(5.0, 0.0), Align2::LEFT_CENTER, words, font, t.tone(tone), rect.width() - 10.0);
+        text::paint(
+            ui.painter(),
+            rect.left_center() + vec2(5.0, 0.0),
+            Align2::LEFT_CENTER,
+            words,
+            font,
+            t.tone(tone),
+            rect.width() - 10.0,
+        );
         focus_ring(ui, &response, 3);
         if response.on_hover_text(format!("{kind}: {name}")).clicked() {
             commands.push(Command::OpenIncident(*range));
@@ -316,10 +347,13 @@ fn flags(ui: &egui::Ui, scale: Scale, marks: &[Mark], model: &Model, commands: &
     let t = tokens(ui);
     let font = text::medium(10.0);
     let mut shown: Vec<&Mark> = marks.iter().filter(|m| scale.range.contains(m.at)).collect();
-    for mark in &shown {
+    let stem = |mark: &Mark, end: f32| {
         let x = scale.x(mark.at);
-        let line = [pos2(x, scale.rect.top() + 16.0), pos2(x, scale.rect.bottom() - 12.0)];
-        ui.painter().extend(egui::Shape::dashed_line(&line, Stroke::new(1.0, t.edge(tone_of(mark))), 2.0, 2.0));
+        let line = [pos2(x, scale.rect.top() + 16.0), pos2(x, end)];
+        ui.painter().extend(egui::Shape::dashed_line(&line, Stroke::new(1.0, t.tone(tone_of(mark))), 2.0, 2.0));
+    };
+    for mark in &shown {
+        stem(mark, scale.rect.top() + 21.0);
     }
     shown.sort_by_key(|m| (std::cmp::Reverse(m.severity), m.kind, m.at));
     let mut taken: Vec<Rect> = Vec::new();
@@ -330,13 +364,15 @@ fn flags(ui: &egui::Ui, scale: Scale, marks: &[Mark], model: &Model, commands: &
         let x = scale.x(mark.at);
         let place = |x: f32| Rect::from_min_size(pos2(x.round(), scale.rect.top() + 1.0), vec2(width, 15.0));
         let free = |r: &Rect| {
-            r.left() >= scale.rect.left() && r.right() <= scale.rect.right() + 2.0
+            r.left() >= scale.rect.left()
+                && r.right() <= scale.rect.right() + 2.0
                 && !taken.iter().any(|t: &Rect| t.expand2(vec2(2.0, 0.0)).intersects(*r))
         };
         // To the right of its stem, or to the left, or around it.
         let places = [place(x - 2.0), place(x - width + 2.0), place(x - width / 2.0)];
         let Some(rect) = places.into_iter().find(free) else { continue };
         taken.push(rect);
+        stem(mark, scale.rect.bottom() - 12.0);
         let response = ui.interact(rect, ui.scope_id().with(("mark", i)), Sense::click());
         response.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("mark {}", mark.text)));
         let fill = if response.hovered() { t.pressed } else { t.tint(tone) };

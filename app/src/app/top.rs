@@ -108,7 +108,11 @@ fn health(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
         .on_hover_text("median time from a span’s end to its being stored, over the last ten seconds");
     ui.add_space(12.0);
     text::styled(ui, format!("{} spans/s", format::whole(totals.spans_per_second)), text::body_font(), t.text_soft)
-        .on_hover_text(format!("{} spans stored, {} on disk", format::count(totals.spans), format::bytes(totals.bytes_on_disk)));
+        .on_hover_text(format!(
+            "{} spans stored, {} on disk",
+            format::count(totals.spans),
+            format::bytes(totals.bytes_on_disk)
+        ));
     if totals.rejected > 0 {
         ui.add_space(12.0);
         text::toned(ui, format!("{} refused", format::count(totals.rejected)), Tone::AtRisk)
@@ -121,7 +125,7 @@ fn record(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
     let (words, kind, dot): (String, Kind, Color32) = match model.recording() {
         Some(incident) => {
             let since = model.time.edge.since(incident.from);
-            (format!("Stop · {}", format::duration(since)), Kind::Danger, t.on_fill)
+            (format!("Stop · {}", format::duration(since)), Kind::Ongoing, t.failed)
         }
         None => ("Record".to_owned(), Kind::Quiet, t.failed),
     };

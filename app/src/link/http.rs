@@ -141,7 +141,8 @@ fn decode<A: DeserializeOwned>(bytes: &[u8], json: bool) -> Result<A, String> {
     if json {
         return serde_json::from_slice(bytes).map_err(|e| format!("the answer cannot be read: {e}"));
     }
-    rmp_serde::from_slice(bytes).map_err(|e| format!("the answer cannot be read: {e}; use the same version on both sides"))
+    rmp_serde::from_slice(bytes)
+        .map_err(|e| format!("the answer cannot be read: {e}; use the same version on both sides"))
 }
 
 fn refusal(status: reqwest::StatusCode, bytes: &[u8], json: bool) -> String {

@@ -92,9 +92,25 @@ impl Desk {
                 }
                 Some(place) => {
                     superseded.extend(place.running.and_then(|r| r.1));
-                    Place { want, since: now, due: Some(now), running: None, as_of: None, asked: None, took: Duration::ZERO }
+                    Place {
+                        want,
+                        since: now,
+                        due: Some(now),
+                        running: None,
+                        as_of: None,
+                        asked: None,
+                        took: Duration::ZERO,
+                    }
                 }
-                None => Place { want, since: now, due: Some(now), running: None, as_of: None, asked: None, took: Duration::ZERO },
+                None => Place {
+                    want,
+                    since: now,
+                    due: Some(now),
+                    running: None,
+                    as_of: None,
+                    asked: None,
+                    took: Duration::ZERO,
+                },
             };
             self.places.insert(place.want.slot, place);
         }
@@ -355,7 +371,8 @@ mod tests {
         assert!(desk.answered(SlotId::Board, due[0].number, GRID, now).is_some(), "it is shown on the way");
         assert_eq!(desk.next_due(now), Some(now), "and the newer instant is asked for");
         let due = desk.take_due(now, wall(1000));
-        let other = want(SlotId::Board, Question::Board { range: TimeRange { from: wall(0), to: wall(600) } }, Standing::Once);
+        let other =
+            want(SlotId::Board, Question::Board { range: TimeRange { from: wall(0), to: wall(600) } }, Standing::Once);
         desk.want(vec![other], now);
         assert!(desk.answered(SlotId::Board, due[0].number, GRID, now).is_none(), "nobody waits for it any more");
     }
@@ -367,7 +384,11 @@ mod tests {
         desk.want(vec![board(Standing::Moving)], now);
         desk.connected(now);
         let present = UnixNanos::now();
-        desk.touched(&LiveEvent { as_of: present, range: TimeRange { from: present, to: present }, ..Default::default() }, now, present);
+        desk.touched(
+            &LiveEvent { as_of: present, range: TimeRange { from: present, to: present }, ..Default::default() },
+            now,
+            present,
+        );
         let due = desk.take_due(now, present);
         assert!(desk.answered(SlotId::Board, due[0].number, Duration::ZERO, now).is_some());
         assert_eq!(desk.next_due(now), Some(now + DECAY));

@@ -144,9 +144,7 @@ impl Model {
     }
 
     fn want_traces(&self, wants: &mut Vec<Want>) {
-        for (slot, id) in
-            [(SlotId::Trace, self.selection.trace), (SlotId::OtherTrace, self.selection.other_trace)]
-        {
+        for (slot, id) in [(SlotId::Trace, self.selection.trace), (SlotId::OtherTrace, self.selection.other_trace)] {
             wants.extend(id.map(|id| self.of_source(slot, Question::Trace(id), Standing::Fixed)));
         }
     }

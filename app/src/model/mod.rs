@@ -86,10 +86,9 @@ impl View {
 
     /// The view with this name, case ignored.
     pub fn named(name: &str) -> Option<Self> {
-        Self::RAIL
-            .into_iter()
-            .chain([Self::Trace, Self::Gallery])
-            .find(|v| v.name().eq_ignore_ascii_case(name) || (*v == Self::Forecasts && name.eq_ignore_ascii_case("forecasts")))
+        Self::RAIL.into_iter().chain([Self::Trace, Self::Gallery]).find(|v| {
+            v.name().eq_ignore_ascii_case(name) || (*v == Self::Forecasts && name.eq_ignore_ascii_case("forecasts"))
+        })
     }
 }
 

@@ -55,7 +55,15 @@ pub(crate) struct Slot<T> {
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {
-        Self { value: None, as_of: UnixNanos::default(), stale: false, behind: None, error: None, answers: None, version: 0 }
+        Self {
+            value: None,
+            as_of: UnixNanos::default(),
+            stale: false,
+            behind: None,
+            error: None,
+            answers: None,
+            version: 0,
+        }
     }
 }
 

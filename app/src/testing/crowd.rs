@@ -23,8 +23,12 @@ fn stats(seed: u64, seconds: f64, failing: bool) -> Stats {
 /// A board of `n` nodes in tiers, with about five times as many edges once there are many nodes.
 pub(super) fn board(range: TimeRange, n: u32) -> Board {
     let seconds = range.length().as_secs_f64().max(1.0);
-    let name = |i: u32| format!("{}-{i:03}", ["web", "cart", "price", "stock", "mail", "auth", "ship", "rate"][i as usize % 8]);
-    let spark = |seed: u64| (0..30).map(|i| SparkPoint { rate: dice(seed * 40 + i) as f32 + 1.0, ..SparkPoint::default() }).collect();
+    let name = |i: u32| {
+        format!("{}-{i:03}", ["web", "cart", "price", "stock", "mail", "auth", "ship", "rate"][i as usize % 8])
+    };
+    let spark = |seed: u64| {
+        (0..30).map(|i| SparkPoint { rate: dice(seed * 40 + i) as f32 + 1.0, ..SparkPoint::default() }).collect()
+    };
     let leaf = |i: u32| i >= n - n / 6;
     let mut nodes: Vec<Node> = (0..n)
         .map(|i| {
@@ -42,7 +46,15 @@ pub(super) fn board(range: TimeRange, n: u32) -> Board {
                 stats: stats.clone(),
             });
             let system = if kind == NodeKind::Database { "postgresql" } else { "" };
-            Node { name: name(i), kind, system: system.to_owned(), instances: instances.collect(), spark: spark(i.into()), stats, ..Node::default() }
+            Node {
+                name: name(i),
+                kind,
+                system: system.to_owned(),
+                instances: instances.collect(),
+                spark: spark(i.into()),
+                stats,
+                ..Node::default()
+            }
         })
         .collect();
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
@@ -85,7 +97,12 @@ pub(super) fn trace(trace_id: TraceId, n: u32) -> Trace {
     let origins: Vec<Arc<Origin>> = (0..40)
         .map(|i| {
             let service = format!("service-{i:02}");
-            Arc::new(Origin { instance: format!("{service}-1"), service, version: "1.8.2".to_owned(), ..Origin::default() })
+            Arc::new(Origin {
+                instance: format!("{service}-1"),
+                service,
+                version: "1.8.2".to_owned(),
+                ..Origin::default()
+            })
         })
         .collect();
     let id = |i: u32| SpanId((u64::from(i) + 1).to_be_bytes());

@@ -2,20 +2,23 @@
 //! instant. No collector, no clock, no network.
 
 mod crowd;
+pub mod feed;
 mod people;
 mod shop;
 mod traces;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fuseboard_api::graph::EdgeKey;
-use fuseboard_api::{TraceId, UnixNanos};
 use fuseboard_api::ask::{Answer, Question};
 use fuseboard_api::command::Receipt;
+use fuseboard_api::graph::EdgeKey;
+use fuseboard_api::{TraceId, UnixNanos};
 
 use crate::app::{App, Clock, Settings};
-use crate::link::{Link, Source, Delivery, Door, Inbox};
+use crate::link::{Delivery, Door, Inbox, Link, Source};
 use crate::model::{Connection, SourceKind, View, Want};
+
+pub use traces::CHECKOUT;
 
 /// The instant at which the canned shop stands still: 2026-11-20 14:04:36.2 UTC.
 pub const NOW: UnixNanos = UnixNanos(1_795_183_476_200_000_000);

@@ -27,13 +27,9 @@ fn bank() -> EdgeKey {
 
 /// Counts of everything.
 pub(super) fn totals(full: bool) -> Totals {
-    let addresses = [
-        ("otlp_grpc", "127.0.0.1:4317"),
-        ("otlp_http", "127.0.0.1:4318"),
-        ("control", "127.0.0.1:4390"),
-    ]
-    .map(|(k, v)| (k.to_owned(), v.to_owned()))
-    .to_vec();
+    let addresses = [("otlp_grpc", "127.0.0.1:4317"), ("otlp_http", "127.0.0.1:4318"), ("control", "127.0.0.1:4390")]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .to_vec();
     if !full {
         return Totals { addresses, ..Default::default() };
     }
@@ -223,9 +219,30 @@ pub(super) fn forecasts() -> Forecasts {
             forecast(EdgeKey::new("gateway", "users", "shop.Users/Get"), Quantity::Rate, 160.0, None, Severity::Well),
         ],
         anomalies: vec![
-            anomaly(orders, Quantity::P95, 130.0, "gateway → orders: p95 610 ms, normally 120–180 ms", Severity::AtRisk, Some(bank())),
-            anomaly(charge(), Quantity::ErrorRatio, 137.0, "orders → payments: 38% fail, normally under 1%", Severity::Failed, Some(bank())),
-            anomaly(bank(), Quantity::P95, 145.0, "payments → bank: p95 1,420 ms, normally 160–210 ms", Severity::AtRisk, None),
+            anomaly(
+                orders,
+                Quantity::P95,
+                130.0,
+                "gateway → orders: p95 610 ms, normally 120–180 ms",
+                Severity::AtRisk,
+                Some(bank()),
+            ),
+            anomaly(
+                charge(),
+                Quantity::ErrorRatio,
+                137.0,
+                "orders → payments: 38% fail, normally under 1%",
+                Severity::Failed,
+                Some(bank()),
+            ),
+            anomaly(
+                bank(),
+                Quantity::P95,
+                145.0,
+                "payments → bank: p95 1,420 ms, normally 160–210 ms",
+                Severity::AtRisk,
+                None,
+            ),
         ],
     }
 }

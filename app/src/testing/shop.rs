@@ -85,14 +85,8 @@ const LINES: [Line; 12] = [
     ),
     line(("inventory", "orders-db", "SELECT stock"), (158.0, 0.0, 6.0), None, None),
     line(("payments", "orders-db", "INSERT charge"), (72.0, 0.0, 8.0), None, None),
-    Line {
-        asynchronous: true,
-        ..line(("orders", "order.events", "publish"), (96.0, 0.0, 3.0), None, None)
-    },
-    Line {
-        asynchronous: true,
-        ..line(("order.events", "notifications", "process"), (96.0, 0.002, 42.0), None, None)
-    },
+    Line { asynchronous: true, ..line(("orders", "order.events", "publish"), (96.0, 0.0, 3.0), None, None) },
+    Line { asynchronous: true, ..line(("order.events", "notifications", "process"), (96.0, 0.002, 42.0), None, None) },
 ];
 
 impl Line {
@@ -221,7 +215,9 @@ fn nodes(seconds: f64) -> Vec<Node> {
                         stats: Stats {
                             calls: stats.calls / instances,
                             // The new release of payments is the worse one.
-                            errors: stats.errors / instances * if name == "payments" { [1, 1, 2][i as usize - 1] } else { 2 } / 2,
+                            errors: stats.errors / instances
+                                * if name == "payments" { [1, 1, 2][i as usize - 1] } else { 2 }
+                                / 2,
                             ..stats.clone()
                         },
                     })
@@ -403,9 +399,9 @@ fn effective(l: &Line) -> EffectiveEdge {
 pub(super) fn document(revision: u64) -> String {
     let charge = if revision >= 41 { 1600 } else { 800 };
     format!(
-        "# shop policies, revision {revision}\n\n[[rule]]\nservice = \"*\"\npreset = \"rpc-50\"\nretry.max_attempts = 3\n\n\
-         [[rule]]\nservice = \"payments\"\ncriticality = \"high\"\ntimeout.overall_ms = 2400\n\n\
-         [[rule]]\nservice = \"payments\"\noperation = \"shop.Payments/Charge\"\ntimeout.attempt_ms = {charge}\n"
+        "# shop policies, revision {revision}\n\n[[edge]]\nservice = \"*\"\npreset = \"rpc-50\"\nretry.max_attempts = 3\n\n\
+         [[edge]]\nservice = \"payments\"\ncriticality = \"high\"\ntimeout.overall_ms = 2400\n\n\
+         [[edge]]\nservice = \"payments\"\noperation = \"shop.Payments/Charge\"\ntimeout.attempt_ms = {charge}\n"
     )
 }
 
@@ -420,7 +416,11 @@ pub(super) fn strip(range: TimeRange, full: bool) -> Strip {
         .map(|i| {
             let left = (columns - i) as f64 * 5.0;
             let calls = 1400.0 * (0.8 + 0.25 * (i as f64 / 14.0).sin() + 0.2 * dice(i));
-            let ratio = if (20.0..420.0).contains(&left) { 0.28 * (1.0 - ((left - 200.0) / 220.0).powi(2)).max(0.0) } else { 0.004 };
+            let ratio = if (20.0..420.0).contains(&left) {
+                0.28 * (1.0 - ((left - 200.0) / 220.0).powi(2)).max(0.0)
+            } else {
+                0.004
+            };
             Density { calls: calls as u64, errors: (calls * ratio) as u64 }
         })
         .collect();

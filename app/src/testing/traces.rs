@@ -19,7 +19,7 @@ fn start() -> UnixNanos {
 }
 
 /// The trace that tests open.
-pub(crate) const CHECKOUT: TraceId = TraceId([0x4f, 0x2a, 0x91, 0xc0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0x7b, 0xe3]);
+pub const CHECKOUT: TraceId = TraceId([0x4f, 0x2a, 0x91, 0xc0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0x7b, 0xe3]);
 
 /// A list of traces.
 pub(super) fn list(query: &TraceQuery) -> TraceList {

@@ -22,6 +22,8 @@ pub(crate) struct Timeline {
     pub(crate) strip: Duration,
     /// Where the strip ends; `None` while it goes with the newest.
     pub(crate) strip_end: Option<UnixNanos>,
+    /// Whether the strip's length was chosen by hand; until then it fits what is stored.
+    pub(crate) strip_by_hand: bool,
     /// The range chosen by hand; it filters every view.
     pub(crate) chosen: Option<TimeRange>,
     /// Whether playing goes round in the chosen range.
@@ -40,6 +42,7 @@ impl Default for Timeline {
             span: Duration::from_secs(60),
             strip: Duration::from_secs(20 * 60),
             strip_end: None,
+            strip_by_hand: false,
             chosen: None,
             lap: false,
             edge: UnixNanos::default(),
@@ -49,6 +52,21 @@ impl Default for Timeline {
 }
 
 impl Timeline {
+    /// Fits the strip to what is stored, until its length is chosen by hand: the whole of a source that does not grow, a
+    /// round length of at most twenty minutes of one that does.
+    pub(crate) fn fit(&mut self, stored: TimeRange, grows: bool) {
+        const LENGTHS: [u64; 4] = [2, 5, 10, 20];
+        if self.strip_by_hand || stored.to <= stored.from {
+            return;
+        }
+        self.strip = if grows {
+            let age = self.edge.since(stored.from).as_secs();
+            Duration::from_secs(60 * LENGTHS.into_iter().find(|m| age <= m * 60).unwrap_or(20))
+        } else {
+            stored.length().max(Duration::from_secs(30)).mul_f64(1.02)
+        };
+    }
+
     /// The instant shown.
     pub(crate) fn position(&self) -> UnixNanos {
         self.cursor.position(self.now, self.edge)
@@ -79,5 +97,25 @@ impl Timeline {
     /// From what lists are taken: the chosen range, or as much as the strip is long.
     pub(crate) fn listed(&self) -> TimeRange {
         self.chosen.unwrap_or_else(|| TimeRange::ending(self.position(), self.strip))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strip_fits_what_is_stored_until_it_is_chosen() {
+        let minute = |m: i64| UnixNanos(m * 60_000_000_000);
+        let mut time = Timeline { edge: minute(103), ..Timeline::default() };
+        time.fit(TimeRange { from: minute(100), to: minute(103) }, true);
+        assert_eq!(time.strip, Duration::from_secs(300));
+        time.fit(TimeRange { from: minute(0), to: minute(103) }, true);
+        assert_eq!(time.strip, Duration::from_secs(1200));
+        time.fit(TimeRange { from: minute(0), to: minute(100) }, false);
+        assert_eq!(time.strip, Duration::from_secs(6120), "a file is shown whole");
+        time.strip_by_hand = true;
+        time.fit(TimeRange { from: minute(100), to: minute(103) }, true);
+        assert_eq!(time.strip, Duration::from_secs(6120));
     }
 }

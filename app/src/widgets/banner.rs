@@ -57,7 +57,8 @@ pub(crate) fn empty(ui: &mut Ui, head: &str, sentence: &str, actions: impl FnOnc
 /// The line over an old picture: it stays readable, but says that it is old.
 pub(crate) fn stale(ui: &mut Ui, why: Option<&str>) -> Response {
     let t = tokens(ui);
-    let words = why.map_or_else(|| "an older picture; the new one is on its way".to_owned(), |w| format!("an older picture: {w}"));
+    let words = why
+        .map_or_else(|| "an older picture; the new one is on its way".to_owned(), |w| format!("an older picture: {w}"));
     let tone = if why.is_some() { Tone::AtRisk } else { Tone::Neutral };
     let galley = ui.painter().layout_no_wrap(words, text::secondary_font(), t.tone(tone));
     let (rect, response) = ui.allocate_exact_size(galley.size() + vec2(16.0, 6.0), egui::Sense::hover());

@@ -103,9 +103,7 @@ pub(crate) fn switch_at(ui: &Ui, rect: Rect, id: egui::Id, glyph: Glyph, name: &
 }
 
 fn paint_switch(ui: &Ui, rect: Rect, glyph: Glyph, response: &Response, name: &str) {
-    response.widget_info(|| {
-        WidgetInfo::labeled(Role::Button, true, format!("breaker {name}, {}", glyph.words()))
-    });
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("breaker {name}, {}", glyph.words())));
     if !ui.is_rect_visible(rect) {
         return;
     }
@@ -141,9 +139,21 @@ pub(crate) fn window_cells(ui: &mut Ui, calls: &[WindowCall], needed: usize, nam
     let cell_at = |i: usize| Rect::from_min_size(rect.min + vec2(i as f32 * (CELL.x + 4.0), 0.0), CELL);
     for (i, call) in calls.iter().skip(from).enumerate() {
         let cell = cell_at(i);
-        let tone = if call.failed { Tone::Failed } else if call.slow { Tone::AtRisk } else { Tone::Well };
+        let tone = if call.failed {
+            Tone::Failed
+        } else if call.slow {
+            Tone::AtRisk
+        } else {
+            Tone::Well
+        };
         let fill = super::theme::mix(t.panel, t.tone(tone), 0.22);
-        ui.painter().rect(cell, 3, fill, Stroke::new(1.0, super::theme::mix(t.panel, t.tone(tone), 0.75)), StrokeKind::Inside);
+        ui.painter().rect(
+            cell,
+            3,
+            fill,
+            Stroke::new(1.0, super::theme::mix(t.panel, t.tone(tone), 0.75)),
+            StrokeKind::Inside,
+        );
         if call.failed {
             let (c, r) = (cell.center(), 2.6);
             let stroke = Stroke::new(1.2, t.failed);
@@ -158,10 +168,19 @@ pub(crate) fn window_cells(ui: &mut Ui, calls: &[WindowCall], needed: usize, nam
     }
     let hovered = response.hover_pos().map(|p| ((p.x - rect.left()) / (CELL.x + 4.0)).floor() as usize);
     if let Some(call) = hovered.and_then(|i| (i < shown).then(|| calls.get(from + i)).flatten()) {
-        let how = if call.failed { "failed" } else if call.slow { "slow" } else { "good" };
+        let how = if call.failed {
+            "failed"
+        } else if call.slow {
+            "slow"
+        } else {
+            "good"
+        };
         let took = super::format::millis(f64::from(call.micros) / 1000.0);
         response.clone().on_hover_ui_at_pointer(|ui| {
-            text::secondary(ui, format!("{how} after {took}{}", if call.trace_id.is_some() { "; click for its trace" } else { "" }));
+            text::secondary(
+                ui,
+                format!("{how} after {took}{}", if call.trace_id.is_some() { "; click for its trace" } else { "" }),
+            );
         });
     }
     response.clicked().then_some(hovered).flatten().filter(|i| *i < shown).map(|i| from + i)

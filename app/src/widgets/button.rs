@@ -3,7 +3,7 @@
 use egui::{Color32, CornerRadius, Response, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, vec2};
 
 use super::icon::{self, Icon};
-use super::{Tokens, focus_ring, space, text, tokens};
+use super::{Tokens, Tone, focus_ring, space, text, tokens};
 
 /// What a button is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Danger,
     /// Chosen among its neighbours.
     Chosen,
+    /// Something that goes on and can be ended here.
+    Ongoing,
 }
 
 /// A button with text.
@@ -76,8 +78,7 @@ impl<'a> Button<'a> {
     /// Paints it.
     pub(crate) fn show(self, ui: &mut Ui) -> Response {
         let t = tokens(ui);
-        let (height, font) =
-            if self.small { (22.0, text::medium(11.0)) } else { (space::CONTROL, text::medium(12.0)) };
+        let (height, font) = if self.small { (22.0, text::medium(11.0)) } else { (space::CONTROL, text::medium(12.0)) };
         let words = if self.key.is_empty() { self.text.to_owned() } else { format!("{} {}", self.key, self.text) };
         let pad = if self.small { 8.0 } else { 12.0 };
         let room = ui.available_width();
@@ -90,7 +91,8 @@ impl<'a> Button<'a> {
         let (rect, response) = ui.allocate_exact_size(vec2(width, height), sense);
         response.widget_info(|| WidgetInfo::labeled(Role::Button, self.enabled, self.text));
         if ui.is_rect_visible(rect) {
-            let (fill, stroke, color) = colors(t, self.kind, self.enabled, response.hovered(), response.is_pointer_button_down_on());
+            let (fill, stroke, color) =
+                colors(t, self.kind, self.enabled, response.hovered(), response.is_pointer_button_down_on());
             let radius = CornerRadius::same(space::RADIUS);
             ui.painter().rect(rect, radius, fill, Stroke::new(1.0, stroke), StrokeKind::Inside);
             let left = rect.center().x - (galley.size().x + dot) / 2.0;
@@ -111,11 +113,18 @@ fn colors(t: &Tokens, kind: Kind, enabled: bool, hovered: bool, down: bool) -> (
     if !enabled {
         return (t.panel, t.line, t.label);
     }
-    let lift = if down { 0.16 } else if hovered { 0.08 } else { 0.0 };
+    let lift = if down {
+        0.16
+    } else if hovered {
+        0.08
+    } else {
+        0.0
+    };
     match kind {
         Kind::Primary => (mix(t.accent, t.on_fill, lift), t.accent, t.on_fill),
         Kind::Danger => (mix(t.failed, t.on_fill, lift), t.failed, t.on_fill),
         Kind::Chosen => (t.pressed, t.accent, t.text),
+        Kind::Ongoing => (mix(t.tint(Tone::Failed), t.failed, lift), t.edge(Tone::Failed), t.failed),
         Kind::Quiet if hovered => (t.pressed, t.line_strong, t.text),
         Kind::Quiet => (t.raised, t.line_strong, t.text),
     }
@@ -191,7 +200,13 @@ fn segment(ui: &mut Ui, group: &str, words: &str, chosen: bool, (first, last): (
         let r = space::RADIUS;
         let (west, east) = (if first { r } else { 0 }, if last { r } else { 0 });
         let radius = CornerRadius { nw: west, sw: west, ne: east, se: east };
-        let fill = if chosen { t.pressed } else if response.hovered() { t.raised } else { t.panel };
+        let fill = if chosen {
+            t.pressed
+        } else if response.hovered() {
+            t.raised
+        } else {
+            t.panel
+        };
         let body = if last { rect } else { rect.with_max_x(rect.right() + 1.0) };
         ui.painter().rect(body, radius, fill, Stroke::new(1.0, t.line_strong), StrokeKind::Inside);
         let color = if chosen { t.text } else { t.text_soft };

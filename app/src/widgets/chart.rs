@@ -47,7 +47,14 @@ pub(crate) fn sparkline(ui: &mut Ui, size: egui::Vec2, values: &[f32], tone: Ton
 }
 
 /// A failure ratio over time under its dashed threshold, both 0…1, as under a breaker's window.
-pub(crate) fn ratio_line(ui: &mut Ui, size: egui::Vec2, values: &[f32], threshold: Option<f64>, tone: Tone, name: &str) -> Response {
+pub(crate) fn ratio_line(
+    ui: &mut Ui,
+    size: egui::Vec2,
+    values: &[f32],
+    threshold: Option<f64>,
+    tone: Tone,
+    name: &str,
+) -> Response {
     let t = tokens(ui);
     let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
     if ui.is_rect_visible(rect) {

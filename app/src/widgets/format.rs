@@ -129,7 +129,10 @@ mod tests {
 
     #[test]
     fn numbers_keep_few_digits() {
-        assert_eq!([millis(0.4), millis(18.2), millis(1420.4), millis(12_400.0)], ["0.40 ms", "18 ms", "1,420 ms", "12.4 s"]);
+        assert_eq!(
+            [millis(0.4), millis(18.2), millis(1420.4), millis(12_400.0)],
+            ["0.40 ms", "18 ms", "1,420 ms", "12.4 s"]
+        );
         assert_eq!([rate(0.0), rate(8.16), rate(131.2), rate(12_400.0)], ["0/s", "8.2/s", "131/s", "12,400/s"]);
         assert_eq!([percent(0.0), percent(0.0004), percent(0.021), percent(0.381)], ["0%", "<0.1%", "2.1%", "38%"]);
         assert_eq!([percent(0.9996), percent(1.0)], ["99.9%", "100%"]);

@@ -97,7 +97,8 @@ impl<'a> Histogram<'a> {
             let x = x_of(now as f64);
             let line = [pos2(x, plot.top() + 4.0), pos2(x, plot.bottom())];
             super::chart::painter_dashed(ui.painter(), &line, Stroke::new(1.0, t.text_soft));
-            let (at, anchor) = if x - plot.left() > 40.0 { (-5.0, egui::Align2::RIGHT_TOP) } else { (5.0, egui::Align2::LEFT_TOP) };
+            let (at, anchor) =
+                if x - plot.left() > 40.0 { (-5.0, egui::Align2::RIGHT_TOP) } else { (5.0, egui::Align2::LEFT_TOP) };
             ui.painter().text(pos2(x + at, plot.top() + 2.0), anchor, "now", text::label_font(), t.label);
         }
         if let Some(x) = thumb {
@@ -110,11 +111,23 @@ impl<'a> Histogram<'a> {
         }
         let axis_y = plot.bottom() + 8.0;
         if thumb.is_none_or(|x| x - plot.left() > 24.0) {
-            ui.painter().text(pos2(plot.left(), axis_y), egui::Align2::LEFT_CENTER, "0", text::mono_font(10.0), t.label);
+            ui.painter().text(
+                pos2(plot.left(), axis_y),
+                egui::Align2::LEFT_CENTER,
+                "0",
+                text::mono_font(10.0),
+                t.label,
+            );
         }
         if thumb.is_none_or(|x| plot.right() - x > 60.0) {
             let words = format::millis(max);
-            ui.painter().text(pos2(plot.right(), axis_y), egui::Align2::RIGHT_CENTER, words, text::mono_font(10.0), t.label);
+            ui.painter().text(
+                pos2(plot.right(), axis_y),
+                egui::Align2::RIGHT_CENTER,
+                words,
+                text::mono_font(10.0),
+                t.label,
+            );
         }
         response
     }

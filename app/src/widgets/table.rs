@@ -154,7 +154,12 @@ impl<'a> Table<'a> {
         });
         if focus.has_focus() {
             let ring = egui::Stroke::new(1.0, t.accent);
-            ui.painter().rect_stroke(area, space::RADIUS, ring, egui::StrokeKind::Inside);
+            ui.painter().rect_stroke(
+                area.expand2(egui::vec2(10.0, 2.0)),
+                space::RADIUS,
+                ring,
+                egui::StrokeKind::Inside,
+            );
         }
         touched
     }
