@@ -56,7 +56,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let shapes = harness.output().shapes.clone();
     let primitives = harness.ctx.tessellate(shapes, 1.0);
-    let image = raster::draw(&primitives, &textures.borrow(), [width as usize, height as usize], 1.0, egui::Color32::BLACK);
+    let image =
+        raster::draw(&primitives, &textures.borrow(), [width as usize, height as usize], 1.0, egui::Color32::BLACK);
     shot::write_png(&image, Path::new(path))?;
     Ok(())
 }

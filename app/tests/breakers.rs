@@ -44,6 +44,8 @@ fn a_switch_is_found_by_its_name_and_two_presses_flip_it() {
     assert_eq!(mode_of(action), Some((BreakerMode::ForcedOpen, Some("payments"), Some("bank"), 300_000)));
     assert!(reason.starts_with("stop calls payments → bank"), "{reason}");
     assert!(console.query_by_label("Force open?").is_none(), "the question is answered");
+    assert!(console.query_by_label("requested: forced open · 0 of 2").is_some(), "a wish, until the data says otherwise");
+    assert!(console.query_by_label("breaker payments → bank, half open").is_some(), "the switch itself has not moved");
 }
 
 #[test]

@@ -95,3 +95,41 @@ fn history_shows_what_a_revision_changed_and_leads_back() {
     let given = given.actions();
     assert_eq!(given, [(Action::Rollback { to: 40 }, "the experiment is over".to_owned())]);
 }
+
+#[test]
+fn a_document_is_written_to_and_read_from_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("policies.toml");
+    let (mut console, given) = policies();
+    console.get_by_label("Show: Document").click();
+    console.run_steps(3);
+    let field = |console: &Harness<'static, App>| console.get_by_label("Path of a TOML file").focus();
+    field(&console);
+    console.run_steps(2);
+    console.get_by_label("Path of a TOML file").type_text(&path.display().to_string());
+    console.run_steps(3);
+    console.get_by_label("Write file").click();
+    until(&mut console, |c| c.query_by_label_contains("Written:").is_some());
+    let written = std::fs::read_to_string(&path).expect("the file");
+    assert!(written.contains("service = \"payments\""), "{written}");
+    std::fs::write(&path, written.replace("2400", "2500")).expect("a changed file");
+    console.get_by_label("Read file").click();
+    until(&mut console, |c| c.query_by_label("Edited document").is_some());
+    assert!(console.query_by_label("1 added, 1 removed against r41").is_some());
+    console.get_by_label("Publish as r42").click();
+    console.run_steps(3);
+    let given = given.actions();
+    let [(Action::SetPolicy { base: 41, document }, reason)] = given.as_slice() else { panic!("a document, not {given:?}") };
+    assert!(document.contains("2500"));
+    assert!(reason.starts_with("import of"), "{reason}");
+}
+
+/// Runs frames until something holds; a thread does the reading and writing.
+fn until(console: &mut Harness<'static, App>, holds: impl Fn(&Harness<'static, App>) -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds(console) {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "it never came");
+        console.run_steps(1);
+        std::thread::yield_now();
+    }
+}

@@ -1,6 +1,7 @@
 //! The breakers view: a panel of switches, worst first, and beside it the flip that is being prepared.
 
 mod card;
+mod choice;
 mod details;
 pub(crate) mod flip;
 pub(crate) mod flip_panel;
@@ -17,7 +18,8 @@ use fuseboard_api::UnixNanos;
 use fuseboard_api::breaker::BreakerMode;
 use fuseboard_api::graph::EdgeKey;
 
-use self::switches::{Filter, Order, Sources, Switch};
+use self::choice::{Filter, Order};
+use self::switches::{Sources, Switch};
 use crate::command::{Command, Commands, end_all_overrides};
 use crate::model::{Model, SourceKind};
 use crate::widgets::{self, banner, button, format, space, text};
@@ -50,6 +52,7 @@ fn sources(model: &Model) -> Sources<'_> {
         board: model.slots.board.get(),
         policies: model.slots.policies.get(),
         forecasts: model.slots.forecasts.get(),
+        pending: &model.pending,
     }
 }
 
@@ -130,7 +133,7 @@ fn nothing(ui: &mut Ui, state: &mut State, none_at_all: bool) {
 fn head(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, all: &[Switch<'_>]) {
     let aside = summary(all);
     let room = ui.available_width();
-    widgets::view_head(ui, "Breakers", if room > 820.0 { &aside } else { "" }, |ui| {
+    widgets::view_head(ui, "Breakers", if room > 940.0 { &aside } else { "" }, |ui| {
         let counted: Vec<(Filter, String)> = Filter::ALL
             .iter()
             .map(|f| (*f, format!("{} {}", f.label(), all.iter().filter(|s| f.wants(s)).count())))
@@ -205,6 +208,8 @@ fn keys(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, 
             [(Key::ArrowLeft, -1), (Key::ArrowRight, 1), (Key::ArrowUp, -(columns as i64)), (Key::ArrowDown, columns as i64)];
         for (key, step) in steps {
             if pressed(ui, key) {
+                // egui would move the focus on from the card at the end of this frame.
+                ui.memory_mut(|m| m.move_focus(egui::FocusDirection::None));
                 let there = (here as i64 + step).clamp(0, shown.len() as i64 - 1) as usize;
                 let key = shown[there].key;
                 commands.push(Command::SelectEdge(Some(key.clone())));

@@ -179,7 +179,9 @@ fn table(ui: &mut Ui, model: &Model, state: &mut State, fleet: &Fleet) {
     }
     let is_chosen = |m: &Member| state.chosen.as_ref().is_some_and(|(s, i)| *s == m.service && *i == m.instance);
     let here = rows.iter().position(|m| is_chosen(m));
-    let touched = Table::new("instances", &COLUMNS, rows.len()).chosen(here).sorted(state.order).show(
+    // Beside an open inspector the notes have no room; it says the same.
+    let columns = if ui.available_width() < 1080.0 { &COLUMNS[..COLUMNS.len() - 1] } else { &COLUMNS[..] };
+    let touched = Table::new("instances", columns, rows.len()).chosen(here).sorted(state.order).show(
         ui,
         |i| rows.get(i).map_or_else(String::new, |m| format!("{} {}, {}", m.service, m.instance, standing(m, fleet).words().0)),
         |ui, i, column| {

@@ -6,7 +6,7 @@ use egui::{Align, Layout, Rect, Ui, UiBuilder};
 pub(crate) fn halves(ui: &mut Ui, width: f32) -> (Ui, Ui) {
     const GAP: f32 = 20.0;
     let room = ui.available_rect_before_wrap();
-    let list = if room.width() > 820.0 { width } else { (room.width() * 0.38).clamp(120.0, width) };
+    let list = (room.width() * 0.36).clamp(120.0, width);
     let left = Rect::from_min_max(room.min, egui::pos2(room.left() + list, room.bottom()));
     let right = Rect::from_min_max(egui::pos2((left.right() + GAP).min(room.right()), room.top()), room.max);
     let child = |ui: &mut Ui, rect: Rect, salt: &str| {

@@ -1,7 +1,6 @@
 //! The metrics view: instruments that came in over OTLP, and the chart of the chosen one's series.
 
 use egui::{Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
-use fuseboard_api::ask::Question;
 use fuseboard_api::metric::{MetricInfo, MetricKind, MetricPoint, MetricQuery, MetricSeries, Metrics};
 use fuseboard_api::UnixNanos;
 
@@ -33,9 +32,10 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
     let slot = &model.slots.metrics;
     if let Some(metrics) = slot.get()
         && state.version != slot.version
+        && !slot.stale
     {
         state.version = slot.version;
-        let one = matches!(&slot.answers, Some(Question::Metrics(MetricQuery { name: Some(_), .. })));
+        let one = model.filters.metrics.name.is_some();
         if !one || state.instruments.is_empty() {
             state.instruments.clone_from(&metrics.instruments);
         }

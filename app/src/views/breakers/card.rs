@@ -138,7 +138,7 @@ fn frame(ui: &Ui, rect: Rect, drawn: &Drawn<'_>, card: &egui::Response) {
     let fill = if card.hovered() { crate::widgets::theme::mix(t.panel, t.raised, 0.4) } else { t.panel };
     let tone = tone(drawn.switch.lead);
     ui.painter().rect_filled(rect, radius, fill);
-    if drawn.switch.requested().is_some() {
+    if drawn.switch.wish.is_some() {
         // A wish, not yet a fact: dashed.
         let r = rect.shrink(0.75);
         let corners = [r.left_top(), r.right_top(), r.right_bottom(), r.left_bottom(), r.left_top()];
@@ -175,8 +175,8 @@ fn head(ui: &mut Ui, drawn: &Drawn<'_>, name: &str) -> Option<Deed> {
                 deed = Some(Deed::Flip(opposite(switch)));
             }
             ui.add_space(4.0);
-            if let Some((applied, targeted)) = switch.requested() {
-                pill::pill(ui, &format!("requested · {applied} of {targeted}"), Tone::Accent);
+            if let Some(wish) = switch.wish {
+                pill::pill(ui, &words::wish_pill(wish), Tone::Accent).on_hover_text("Asked for; not yet in force everywhere");
             } else if let Some(change) = switch.change {
                 pill::pill(ui, &words::override_pill(change, drawn.now), Tone::Accent)
                     .on_hover_text(format!("{}: {}", change.summary, change.reason));

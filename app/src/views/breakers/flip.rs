@@ -184,7 +184,8 @@ pub(crate) fn mode_name(switch: &str, deed: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::switches::{Order, Sources, gather};
+    use super::super::choice::Order;
+    use super::super::switches::{Sources, gather};
     use super::*;
     use fuseboard_api::breaker::{Breaker, Breakers};
     use fuseboard_api::policy::{EffectiveEdge, Policies};

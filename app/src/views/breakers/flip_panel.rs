@@ -7,7 +7,8 @@ use fuseboard_api::breaker::BreakerMode;
 use fuseboard_api::command::Action;
 
 use super::flip::{EXPIRIES, Flip, LONGEST_EXPIRY};
-use super::switches::{self, Order, Switch};
+use super::choice::Order;
+use super::switches::{self, Switch};
 use super::{impact, recent};
 use crate::command::{Command, Commands};
 use crate::model::Model;

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use fuseboard_api::breaker::{Breaker, BreakerMode, BreakerState, Breakers};
-use fuseboard_api::change::{Change, ChangeState, Changes, OverrideAction};
+use fuseboard_api::change::{Change, ChangeState, Changes, OverrideAction, Selector};
+use fuseboard_api::command::Action;
 use fuseboard_api::forecast::{Anomaly, Breach, Forecasts, Quantity};
 use fuseboard_api::graph::{Board, Edge, EdgeKey};
 use fuseboard_api::policy::{EffectiveEdge, Policies};
 use fuseboard_policy::settings::Criticality;
+
+use super::choice::Order;
+use crate::model::{Pending, PendingState};
 
 /// The pictures that the panel is made of; what has not come yet is absent.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,6 +26,17 @@ pub(crate) struct Sources<'a> {
     pub(crate) policies: Option<&'a Policies>,
     /// Forecasts, for the time to the next trip.
     pub(crate) forecasts: Option<&'a Forecasts>,
+    /// Commands given here that the data does not tell of yet.
+    pub(crate) pending: &'a [Pending],
+}
+
+/// A mode that was asked for and is not yet in force everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// The mode.
+    pub(crate) mode: BreakerMode,
+    /// Instances that have it, and instances meant; `None` while the collector has not answered.
+    pub(crate) held: Option<(u32, u32)>,
 }
 
 /// One switch of the panel: an edge and the breakers that the caller's instances hold for it.
@@ -39,6 +54,8 @@ pub(crate) struct Switch<'a> {
     pub(crate) half_open: usize,
     /// The override in force or on its way to this edge.
     pub(crate) change: Option<&'a Change>,
+    /// What was asked for and is not yet in force everywhere.
+    pub(crate) wish: Option<Wish>,
     /// What the callers saw lately.
     pub(crate) edge: Option<&'a Edge>,
     /// The settings in force.
@@ -87,13 +104,6 @@ impl Switch<'_> {
     #[must_use]
     pub(crate) fn is_overridden(&self) -> bool {
         self.change.is_some() || self.instances.iter().any(|b| b.override_id.is_some())
-    }
-
-    /// Instances that hold the override, and instances meant, while it is on its way.
-    #[must_use]
-    pub(crate) fn requested(&self) -> Option<(u32, u32)> {
-        let change = self.change?;
-        (change.state == ChangeState::Requested).then_some((change.applied, change.targeted))
     }
 }
 
@@ -146,7 +156,7 @@ pub(crate) fn fullness(b: &Breaker) -> f64 {
         None => 0.0,
     };
     let enough = if b.min_calls == 0 { 1.0 } else { (b.calls as f64 / b.min_calls as f64).min(1.0) };
-    (of(b.failures, b.failure_ratio).max(of(b.slow, b.slow_ratio)) * enough).min(1.0)
+    of(b.failures, b.failure_ratio).max(of(b.slow, b.slow_ratio)).min(1.0) * enough
 }
 
 /// The order of the panel. Whole steps by state (refusing by the rules 5, refusing by hand 4, probing 3, shadow that would
@@ -165,84 +175,6 @@ pub(crate) fn risk(instances: &[&Breaker], breach: Option<&Breach>) -> f64 {
     let there = instances.iter().filter(|b| step(b) == worst).count() as f64 / instances.len().max(1) as f64;
     let near = instances.iter().map(|b| fullness(b)).fold(0.0, f64::max).max(breach.map_or(0.0, |b| b.probability));
     if worst > 0.0 { worst + 0.4 * there + 0.5 * near } else { near }
-}
-
-/// Which switches are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Filter {
-    /// Every one.
-    #[default]
-    All,
-    /// Open, probing, in shadow, forced open.
-    NotClosed,
-    /// Closed, but near its threshold.
-    AtRisk,
-    /// Set by hand.
-    Overridden,
-}
-
-impl Filter {
-    /// In the order of the tabs.
-    pub(crate) const ALL: [Self; 4] = [Self::All, Self::NotClosed, Self::AtRisk, Self::Overridden];
-
-    /// The tab's word.
-    #[must_use]
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::All => "All",
-            Self::NotClosed => "Not closed",
-            Self::AtRisk => "At risk",
-            Self::Overridden => "Overridden",
-        }
-    }
-
-    /// Whether `switch` is wanted.
-    #[must_use]
-    pub(crate) fn wants(self, switch: &Switch<'_>) -> bool {
-        match self {
-            Self::All => true,
-            Self::NotClosed => !switch.is_closed(),
-            Self::AtRisk => switch.is_at_risk(),
-            Self::Overridden => switch.is_overridden(),
-        }
-    }
-}
-
-/// The order of the switches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Order {
-    /// Worst first, then the busiest.
-    #[default]
-    Risk,
-    /// By caller, callee, operation.
-    Name,
-    /// Busiest first.
-    Rate,
-}
-
-impl Order {
-    /// In the order in which a click walks through them.
-    pub(crate) const ALL: [Self; 3] = [Self::Risk, Self::Name, Self::Rate];
-
-    /// Its word.
-    #[must_use]
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::Risk => "risk",
-            Self::Name => "name",
-            Self::Rate => "rate",
-        }
-    }
-
-    /// The next one.
-    #[must_use]
-    pub(crate) fn next(self) -> Self {
-        match self {
-            Self::Risk => Self::Name,
-            Self::Name => Self::Rate,
-            Self::Rate => Self::Risk,
-        }
-    }
 }
 
 /// Gathers and sorts the switches.
@@ -279,12 +211,14 @@ fn switch<'a>(key: &'a EdgeKey, mut instances: Vec<&'a Breaker>, from: &Sources<
         .and_then(|f| f.breach.as_ref());
     let anomaly: Option<&Anomaly> =
         forecasts.and_then(|f| f.anomalies.iter().find(|a| a.key == *key && a.to.is_none() && a.echo_of.is_some()));
+    let change = from.changes.and_then(|c| override_on(c, key, &instances));
     Some(Switch {
         key,
         lead,
+        change,
+        wish: wish(from.pending, change, key, &instances),
         open: instances.iter().filter(|b| matches!(look(b), Look::Open | Look::ForcedOpen)).count(),
         half_open: instances.iter().filter(|b| look(b) == Look::HalfOpen).count(),
-        change: from.changes.and_then(|c| override_on(c, key, &instances)),
         edge: from.board.and_then(|b| b.edges.iter().find(|e| e.key == *key)),
         policy: from.policies.and_then(|p| p.edges.iter().find(|e| e.key == *key)),
         breach,
@@ -298,6 +232,28 @@ fn switch<'a>(key: &'a EdgeKey, mut instances: Vec<&'a Breaker>, from: &Sources<
 fn override_on<'a>(changes: &'a Changes, key: &EdgeKey, instances: &[&Breaker]) -> Option<&'a Change> {
     changes.overrides.iter().find(|c| {
         in_force(c) && targets(c, key, instances.iter().map(|b| b.instance.as_str())) && mode_of(c).is_some()
+    })
+}
+
+/// The newest wish: of a command still on its way, else of an override that not every instance has yet.
+fn wish(pending: &[Pending], change: Option<&Change>, key: &EdgeKey, instances: &[&Breaker]) -> Option<Wish> {
+    let meant = |s: &Selector| instances.iter().any(|b| s.matches(&key.caller, &b.instance, &key.callee, &key.operation));
+    let held = |p: &Pending| match &p.state {
+        PendingState::Requested(receipt) => Some((0, receipt.targeted)),
+        PendingState::Sending | PendingState::Refused(_) => None,
+    };
+    let sent = pending.iter().rev().filter(|p| !matches!(p.state, PendingState::Refused(_))).find_map(|p| match &p.action {
+        Action::SetOverride { spec, .. } if meant(&spec.selector) => match spec.action {
+            OverrideAction::Mode(mode) => Some(Wish { mode, held: held(p) }),
+            OverrideAction::Timeout { .. } | OverrideAction::Fault(_) => None,
+        },
+        Action::EndOverride { id } if change.is_some_and(|c| c.id == *id) => Some(Wish { mode: BreakerMode::Auto, held: held(p) }),
+        Action::EndAllOverrides if change.is_some() => Some(Wish { mode: BreakerMode::Auto, held: held(p) }),
+        _ => None,
+    });
+    sent.or_else(|| {
+        let change = change.filter(|c| c.state == ChangeState::Requested)?;
+        Some(Wish { mode: mode_of(change)?, held: Some((change.applied, change.targeted)) })
     })
 }
 
@@ -326,6 +282,7 @@ pub(crate) fn targets<'n>(change: &Change, key: &EdgeKey, mut instances: impl It
 
 #[cfg(test)]
 mod tests {
+    use super::super::choice::Filter;
     use super::*;
 
     fn breaker(callee: &str, instance: &str, state: BreakerState, failures: u64) -> Breaker {
@@ -392,9 +349,31 @@ mod tests {
     }
 
     #[test]
+    fn a_command_just_sent_is_a_wish() {
+        use fuseboard_api::change::OverrideSpec;
+        let all = panel(vec![breaker("payments", "o-1", BreakerState::Closed, 0)]);
+        let spec = OverrideSpec {
+            selector: Selector { service: Some("payments".into()), ..Selector::default() },
+            action: OverrideAction::Mode(BreakerMode::Shadow),
+        };
+        let mut pending = vec![Pending {
+            number: 1,
+            action: Action::SetOverride { spec, ttl_ms: 1000 },
+            reason: String::new(),
+            state: PendingState::Sending,
+        }];
+        let wish = |pending: &[Pending]| {
+            gather(&Sources { breakers: Some(&all), pending, ..Sources::default() }, Order::Risk)[0].wish
+        };
+        assert_eq!(wish(&pending), Some(Wish { mode: BreakerMode::Shadow, held: None }));
+        pending[0].state = PendingState::Refused("no".into());
+        assert_eq!(wish(&pending), None, "what was refused is no wish any more");
+    }
+
+    #[test]
     fn an_override_is_found_until_it_ends() {
         use fuseboard_api::UnixNanos;
-        use fuseboard_api::change::{OverrideSpec, Selector};
+        use fuseboard_api::change::OverrideSpec;
         let all = panel(vec![breaker("payments", "o-1", BreakerState::Closed, 0)]);
         let spec = OverrideSpec {
             selector: Selector { service: Some("payments".into()), ..Selector::default() },
@@ -406,9 +385,10 @@ mod tests {
         };
         let with = |changes: &Changes| {
             let s = Sources { breakers: Some(&all), changes: Some(changes), ..Sources::default() };
-            gather(&s, Order::Risk).first().map(|s| (s.is_overridden(), s.requested()))
+            gather(&s, Order::Risk).first().map(|s| (s.is_overridden(), s.wish))
         };
-        assert_eq!(with(&changes), Some((true, Some((1, 2)))));
+        let wish = Wish { mode: BreakerMode::ForcedOpen, held: Some((1, 2)) };
+        assert_eq!(with(&changes), Some((true, Some(wish))));
         changes.overrides[0].state = ChangeState::Applied;
         assert_eq!(with(&changes), Some((true, None)));
         changes.overrides[0].ended = Some(UnixNanos(5));

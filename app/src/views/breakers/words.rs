@@ -7,7 +7,7 @@ use fuseboard_api::breaker::{Breaker, BreakerMode, BreakerState};
 use fuseboard_api::change::Change;
 use fuseboard_api::forecast::Breach;
 
-use super::switches::{Look, Switch, look};
+use super::switches::{Look, Switch, Wish, look};
 use crate::views::names::edge_name;
 use crate::widgets::format;
 
@@ -158,6 +158,15 @@ fn times(n: u64) -> String {
     }
 }
 
+/// The pill of a wish: `requested: forced open · 1 of 2`.
+pub(crate) fn wish_pill(wish: Wish) -> String {
+    let held = match wish.held {
+        Some((held, meant)) => format!("{held} of {meant}"),
+        None => "sending".to_owned(),
+    };
+    format!("requested: {} · {held}", mode_word(wish.mode))
+}
+
 /// The pill of an override: `op-2 · 4:12 left`.
 #[must_use]
 pub(crate) fn override_pill(change: &Change, now: UnixNanos) -> String {
@@ -170,7 +179,8 @@ pub(crate) fn override_pill(change: &Change, now: UnixNanos) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::switches::{Order, Sources, gather};
+    use super::super::choice::Order;
+    use super::super::switches::{Sources, gather};
     use super::*;
     use fuseboard_api::breaker::Breakers;
     use fuseboard_api::graph::EdgeKey;

@@ -103,7 +103,7 @@ pub(crate) fn file_name(incident: &Incident, date_time: &str) -> String {
     };
     let name = safe(&incident.name);
     let name = if name.is_empty() { format!("incident-{}", incident.id) } else { name };
-    format!("{}-{}.fuseboard", name.chars().take(60).collect::<String>(), safe(date_time))
+    format!("{}-{}.fuse", name.chars().take(60).collect::<String>(), safe(date_time))
 }
 
 #[cfg(test)]
@@ -149,8 +149,8 @@ mod tests {
             ..Incident::default()
         };
         assert_eq!(figures(&incident, UnixNanos(0)), "6 min · 41,204 calls, 2,118 failed (5.1%)");
-        assert_eq!(file_name(&incident, "2026-11-20 14:02:11"), "bank-slow-flapping-2026-11-20-14-02-11.fuseboard");
+        assert_eq!(file_name(&incident, "2026-11-20 14:02:11"), "bank-slow-flapping-2026-11-20-14-02-11.fuse");
         let unnamed = Incident { id: 3, ..Incident::default() };
-        assert_eq!(file_name(&unnamed, "2026"), "incident-3-2026.fuseboard");
+        assert_eq!(file_name(&unnamed, "2026"), "incident-3-2026.fuse");
     }
 }

@@ -237,7 +237,7 @@ fn fixed(ui: &mut Ui, edge: &EffectiveEdge, path: &str, value: &str) {
             text::styled(ui, name, text::mono_font(11.0), t.text_soft).on_hover_text("Edited in the document");
         });
         cell(ui, FIELD, |ui| {
-            text::styled(ui, value, text::mono_font(11.5), t.text);
+            text::styled(ui, fields::said(Kind::Words, Some(value)), text::mono_font(11.5), t.text);
         });
         source(ui, edge, path);
     });
