@@ -46,13 +46,13 @@ fn arrow_keys_choose_and_enter_opens() {
 #[test]
 fn conditions_narrow_the_list() {
     let mut list = console(testing::app(View::Traces));
-    assert!(list.query_by_label_contains("180 traces").is_some());
+    assert!(list.query_by_label_contains("180 traces and more").is_some());
     list.get_by_label("errors only").click();
     list.run_steps(4);
-    assert!(list.query_by_label_contains("180 traces").is_none());
+    assert!(list.query_by_label_contains("180 traces and more").is_none());
     list.get_by_label("clear").click();
     list.run_steps(4);
-    assert!(list.query_by_label_contains("180 traces").is_some());
+    assert!(list.query_by_label_contains("180 traces and more").is_some());
 }
 
 #[test]

@@ -129,9 +129,16 @@ impl Source {
             (None, Some(old)) if old.spread.left.len() >= layout.columns as usize => (old.spread.clone(), old.zoom),
             (room, _) => Spread::fit(&layout, &gaps(&merged, &layout, &words), room.unwrap_or(vec2(960.0, 600.0))),
         };
-        let course = course(&merged, &graph, &layout, &spread);
+        let mut course = course(&merged, &graph, &layout, &spread);
         let scale = (0.86 / zoom).clamp(1.0, 2.4);
         let labels = place_labels(&merged, &course, &words, scale);
+        // Curves and words may reach beyond the cards: they are to be seen, too.
+        let inked = course.wires.iter().map(|w| w.bounds).chain(labels.iter().flatten().map(|l| l.rect));
+        course.bounds = inked.chain(course.bounds).reduce(Rect::union);
+        let zoom = match (key.room, course.bounds) {
+            (Some(room), Some(b)) => zoom.min(room.x / b.width().max(1.0)).min(room.y / b.height().max(1.0)),
+            _ => zoom,
+        };
         Scene { key, board, merged, spread, zoom, course, words, labels, scale, places, hidden }
     }
 }

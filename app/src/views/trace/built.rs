@@ -142,10 +142,10 @@ impl Built {
         critical::path(&self.tree, root, &times, &detached, until)
     }
 
+    /// The outermost deadline: those of calls further down end earlier.
     fn find_deadline(&self) -> Option<i64> {
-        let first = self.tree.order.iter().find(|i| self.facts[**i as usize].left_ms.is_some())?;
-        let left = self.facts[*first as usize].left_ms?;
-        Some(self.times[*first as usize].0 + (f64::from(left) * 1e6) as i64)
+        let all = self.facts.iter().zip(&self.times);
+        all.filter_map(|(f, (begin, _))| Some(begin + (f64::from(f.left_ms?) * 1e6) as i64)).max()
     }
 
     /// How long each service's own work lay on a path, and the waits: largest first.

@@ -60,6 +60,7 @@ pub(crate) fn on_bar(built: &Built, i: u32) -> String {
     let attempts = built.tree.children(i).iter().filter(|c| built.facts[**c as usize].attempt > 0).count();
     match facts.end {
         End::Refused if attempts > 0 => format!("{took}{side} · {} · {}", counted(attempts), refused_by(span)),
+        End::Refused if end - begin < 1_000 => format!("refused at once · {}", refused_by(span)),
         End::Refused => format!("refused in {took} · {}", refused_by(span)),
         End::Timeout => match timeout_ms(span, facts) {
             Some(ms) => format!("{took} · timeout {}", format::millis(ms)),

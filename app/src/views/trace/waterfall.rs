@@ -291,8 +291,9 @@ fn deadline(ui: &Ui, plan: &Plan, built: &Built) {
     ui.painter().extend(egui::Shape::dashed_line(&line, Stroke::new(1.3, t.failed), 5.0, 4.0));
     let words = format!("deadline {}", format::nanos(at.unsigned_abs()));
     let galley = ui.painter().layout_no_wrap(words, text::label_font(), t.failed);
-    let pos = pos2(x - galley.size().x - 6.0, plan.rows.bottom() + 4.0);
-    ui.painter().galley(pos.max(pos2(plan.scale.left, 0.0)), galley, t.failed);
+    let pos = pos2(x - galley.size().x - 6.0, plan.rows.bottom() - galley.size().y - 1.0).max(pos2(plan.scale.left, 0.0));
+    ui.painter().rect_filled(Rect::from_min_size(pos, galley.size()).expand(2.0), 2, t.window);
+    ui.painter().galley(pos, galley, t.failed);
 }
 
 fn scroll_bar(ui: &Ui, plan: &Plan, state: &mut State) {
@@ -336,7 +337,6 @@ fn foot(ui: &Ui, area: Rect, built: &Built, state: &State) {
     let shares = if through { &built.summary.long_shares } else { &built.summary.shares };
     let list: Vec<String> = shares.iter().take(6).map(|(n, ns)| format!("{n} {}", format::nanos(ns.unsigned_abs()))).collect();
     let more = if shares.len() > 6 { format!(" · {} more", shares.len() - 6) } else { String::new() };
-    let room = if built.deadline.is_some() { area.width() - 250.0 } else { area.width() };
     let at = pos2(area.left(), area.bottom() - 8.0);
-    text::paint(ui.painter(), at, egui::Align2::LEFT_CENTER, format!("Critical path: {}{more}", list.join(" · ")), text::secondary_font(), t.text_soft, room);
+    text::paint(ui.painter(), at, egui::Align2::LEFT_CENTER, format!("Critical path: {}{more}", list.join(" · ")), text::secondary_font(), t.text_soft, area.width());
 }

@@ -33,6 +33,10 @@ struct Plot {
 
 impl Plot {
     fn new(rect: Rect, range: TimeRange, rows: &[TraceRow]) -> Self {
+        // The newest rows often fill only the end of a long range: the axis begins where they do.
+        let first = rows.iter().map(|r| r.start.0).min().unwrap_or(range.from.0);
+        let air = (range.to.0 - first).max(0) / 40;
+        let range = TimeRange { from: UnixNanos((first - air).max(range.from.0)), to: range.to };
         let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
         for row in rows {
             let d = (row.duration_nanos as f64).max(1e3);
