@@ -221,7 +221,9 @@ impl Agent {
         self.inner.telemetry.meter(scope)
     }
 
-    /// Telemetry records dropped since the start: queues were full, or the collector refused or never took them.
+    /// Spans and log records lost since the start, each counted once: queues were full, or the collector refused them. After
+    /// [`Agent::shutdown`] also all that no collector ever acknowledged, and whatever came after it. Metrics are not
+    /// counted: sums and histograms are cumulative, and the next export says what a failed one did.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.inner.telemetry.dropped()

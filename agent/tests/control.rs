@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fuseboard_agent::Agent;
 use fuseboard_policy::document::PolicyDocument;
+use fuseboard_policy::names;
 use fuseboard_policy::wire::{self, v1};
 use tonic::{Code, Status};
 
@@ -137,7 +138,7 @@ async fn an_injected_fault_takes_the_callees_place() {
     assert!(error.code() == Code::Unavailable && error.message().contains("injected"), "{error}");
     assert_eq!(charger.calls(), 0);
     let spans = collector.spans("call and attempts", |spans| spans.len() == 3).await;
-    assert_eq!(spans.iter().filter(|s| s.text("resilience.fault").as_deref() == Some("true")).count(), 2);
+    assert_eq!(spans.iter().filter(|s| s.text(names::FAULT).as_deref() == Some("true")).count(), 2);
     session.overrides(2, Vec::new()).await;
     session.status("the fault is over", |s| s.overrides.is_empty()).await;
     charge(&client).await.unwrap();

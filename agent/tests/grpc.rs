@@ -76,7 +76,7 @@ async fn a_call_is_three_spans_of_one_trace() {
     assert!(!spans.iter().any(is_error));
     orders.flush().await;
     payer.flush().await;
-    let wanted = ["rpc.client.call.duration", "rpc.server.call.duration", "resilience.attempts"];
+    let wanted = ["rpc.client.call.duration", "rpc.server.call.duration", names::ATTEMPTS];
     collector.metrics("RED", |names| wanted.iter().all(|w| names.iter().any(|n| n == w))).await;
 }
 
@@ -114,7 +114,7 @@ async fn a_failed_attempt_is_tried_again_on_another_instance_and_leaves_the_call
     assert_ne!(first.text("server.port"), second.text("server.port"));
     let call = spans.iter().filter(mine).find(|s| is_call(s)).unwrap();
     assert!(!is_error(call), "a failure that was made good is none of the call's");
-    assert_eq!(call.text("resilience.attempts").as_deref(), Some("2"));
+    assert_eq!(call.text(names::ATTEMPTS).as_deref(), Some("2"));
 }
 
 #[tokio::test]
@@ -131,6 +131,67 @@ async fn an_operation_that_must_not_be_done_twice_is_not() {
 }
 
 #[tokio::test]
+async fn what_found_no_connection_is_tried_again_whatever_it_does() {
+    let collector = Collector::start().await;
+    let policy = RETRY.replace("non_idempotent = true", "");
+    let (orders, payer) = (agent("orders", &collector, &policy).await, agent("payments", &collector, "").await);
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let good = Charger::start(&payer, |_, _| Box::pin(async { Ok(()) })).await;
+    let client = orders.grpc_client("payments", &[closed.to_string(), good.address.to_string()]).unwrap();
+    // One of two calls goes to the closed port first.
+    for _ in 0..2 {
+        charge(&client).await.unwrap();
+    }
+    assert_eq!(good.calls(), 2);
+    let refused = |s: &Got| is_attempt(s) && s.text("error.type").as_deref() == Some("connect");
+    let spans = collector.spans("both calls", |spans| spans.iter().filter(|s| is_call(s)).count() == 2).await;
+    let refused = spans.iter().find(|s| refused(s)).expect("an attempt that found no connection");
+    let call = spans.iter().find(|s| s.span.span_id == refused.span.parent_span_id).unwrap();
+    assert_eq!((call.text(names::ATTEMPTS).as_deref(), is_error(call)), (Some("2"), false));
+}
+
+/// A server whose own timer is shorter than what the caller grants.
+async fn impatient(
+    answer: impl Fn(usize, tonic::metadata::MetadataMap) -> crate::rig::Answer + Send + Sync + 'static,
+) -> Charger {
+    let server = tonic::transport::Server::builder().timeout(Duration::from_millis(20));
+    Charger::serve(server, answer).await
+}
+
+#[tokio::test]
+async fn a_callee_whose_own_timer_went_off_is_late_and_not_cancelled() {
+    let collector = Collector::start().await;
+    let policy = "[[edge]]\nservice = \"payments\"\ntimeout = { attempt_ms = 60000 }\n\
+        breaker = { consecutive_failures = 2, open_ms = 60000 }\n";
+    let orders = agent("orders", &collector, policy).await;
+    let charger = impatient(|_, _| Box::pin(std::future::pending())).await;
+    let client = payments(&orders, &[&charger]);
+    for _ in 0..2 {
+        let late = soon("the server gives up", charge(&client)).await.unwrap_err();
+        assert_eq!(late.code(), Code::DeadlineExceeded, "{late}");
+    }
+    assert_eq!(source(&charge(&client).await.unwrap_err()).rule, "breaker");
+    let timeout = |s: &&Got| is_attempt(s) && s.text(names::OUTCOME).as_deref() == Some("timeout");
+    let spans = collector.spans("two that were late", |spans| spans.iter().filter(timeout).count() == 2).await;
+    assert!(spans.iter().filter(timeout).all(is_error));
+}
+
+#[tokio::test]
+async fn a_callee_that_says_cancelled_itself_counts_for_nothing() {
+    let collector = Collector::start().await;
+    let policy = "[[edge]]\nservice = \"payments\"\ntimeout = { attempt_ms = 60000 }\n\
+        breaker = { consecutive_failures = 2, open_ms = 60000 }\n";
+    let orders = agent("orders", &collector, policy).await;
+    let charger = impatient(|_, _| Box::pin(async { Err(Status::cancelled("nobody waits any more")) })).await;
+    let client = payments(&orders, &[&charger]);
+    for _ in 0..4 {
+        assert_eq!(charge(&client).await.unwrap_err().code(), Code::Cancelled);
+    }
+    let cancelled = |s: &&Got| is_attempt(s) && s.text(names::OUTCOME).as_deref() == Some("cancelled");
+    collector.spans("four that were cancelled", |spans| spans.iter().filter(cancelled).count() == 4).await;
+}
+
+#[tokio::test]
 async fn retries_stop_when_the_budget_is_spent() {
     let collector = Collector::start().await;
     let policy = format!("{RETRY}\nbudget = {{ max_tokens = 4, token_ratio = 0.1 }}\n");
@@ -144,7 +205,7 @@ async fn retries_stop_when_the_budget_is_spent() {
     assert_eq!(charger.calls(), 10 + 1);
     let ghost = |got: &&Got| is_attempt(got) && got.text(names::REFUSED_BY).as_deref() == Some("retry_budget");
     let spans = collector.spans("ghosts", |spans| spans.iter().filter(ghost).count() == 9 + 1).await;
-    let call = |got: &&Got| is_call(got) && got.text("resilience.gave_up").as_deref() == Some("retry_budget");
+    let call = |got: &&Got| is_call(got) && got.text(names::GAVE_UP).as_deref() == Some("retry_budget");
     assert_eq!(spans.iter().filter(call).count(), 9 + 1);
 }
 

@@ -8,7 +8,9 @@ use fuseboard_policy::names;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::collector::{Collector, soon};
+use tower::{Layer as _, ServiceExt as _};
+
+use crate::collector::{Collector, Got, soon};
 use crate::rig::agent;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -98,13 +100,59 @@ async fn an_answer_is_an_answer_but_5xx_trips_the_breaker() {
     assert!(failed.clone().count() == 6 && failed.into_iter().all(|s| s.text("error.type").is_some()));
 }
 
+/// Two attempts, where the operation may be made twice.
+const TWICE: &str =
+    "[[edge]]\nservice = \"bank\"\nretry = { max_attempts = 2, backoff = { base_ms = 1, max_ms = 1 } }\n";
+
+fn attempts<'a>(spans: &'a [Got], error: &str) -> Vec<&'a Got> {
+    let fits = |s: &&Got| s.text(names::ATTEMPT).is_some() && s.text("error.type").as_deref() == Some(error);
+    spans.iter().filter(fits).collect()
+}
+
 #[tokio::test]
-async fn a_bank_that_is_not_there_is_a_connection_that_could_not_be_made() {
+async fn a_bank_that_is_not_there_was_sent_nothing_and_is_asked_again() {
     let collector = Collector::start().await;
-    let payments = agent("payments", &collector, "").await;
+    let payments = agent("payments", &collector, TWICE).await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let client = payments.http_client("bank", &format!("http://{closed}")).unwrap();
-    client.get("/x").send().await.unwrap_err();
-    let spans = collector.spans("both spans", |spans| spans.len() == 2).await;
-    assert!(spans.iter().all(|s| s.text("error.type").as_deref() == Some("connect")));
+    client.post("/authorize").send().await.unwrap_err();
+    collector.spans("two attempts", |spans| attempts(spans, "connect").len() == 2 && spans.len() == 3).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_may_have_carried_the_request_and_is_not_asked_again() {
+    let collector = Collector::start().await;
+    let payments = agent("payments", &collector, TWICE).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = payments.http_client("bank", &format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    tokio::spawn(async move {
+        loop {
+            // Reads the request, and hangs up.
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 4096]).await.unwrap();
+        }
+    });
+    client.post("/authorize").send().await.unwrap_err();
+    let spans = collector.spans("one attempt", |spans| spans.len() == 2).await;
+    assert_eq!(attempts(&spans, "reset").len(), 1);
+    assert!(spans.iter().any(|s| s.text(names::GAVE_UP).as_deref() == Some("not_idempotent")));
+}
+
+#[tokio::test]
+async fn the_layer_knows_a_refused_connection_from_a_broken_one() {
+    let collector = Collector::start().await;
+    let payments = agent("payments", &collector, TWICE).await;
+    let call = |kind: std::io::ErrorKind| {
+        let inner = tower::service_fn(
+            move |_: http::Request<fuseboard_agent::http::ReplayBody<axum::body::Body>>| async move {
+                Err::<http::Response<()>, _>(std::io::Error::from(kind))
+            },
+        );
+        let client = payments.http_client_layer("bank").layer(inner);
+        client.oneshot(http::Request::post("http://bank/authorize").body(axum::body::Body::empty()).unwrap())
+    };
+    call(std::io::ErrorKind::ConnectionRefused).await.unwrap_err();
+    call(std::io::ErrorKind::ConnectionReset).await.unwrap_err();
+    let spans = collector.spans("both calls", |spans| spans.len() == 3 + 2).await;
+    assert_eq!((attempts(&spans, "connect").len(), attempts(&spans, "reset").len()), (2, 1));
 }

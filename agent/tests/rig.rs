@@ -32,7 +32,8 @@ pub(crate) async fn agent(service: &str, collector: &Collector, policy: &str) ->
         .unwrap()
 }
 
-type Answer = BoxFuture<'static, Result<(), Status>>;
+/// What a [`Charger`] answers.
+pub(crate) type Answer = BoxFuture<'static, Result<(), Status>>;
 
 /// A gRPC service behind an agent's server layer.
 pub(crate) struct Charger {
@@ -46,13 +47,30 @@ impl Charger {
         agent: &Agent,
         answer: impl Fn(usize, MetadataMap) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        let (charger, service, incoming) = Self::listen(answer).await;
+        let server = Server::builder().layer(agent.grpc_server()).add_service(service);
+        tokio::spawn(server.serve_with_incoming(incoming));
+        charger
+    }
+
+    /// Starts one that knows no agent, on a server that was set up already.
+    pub(crate) async fn serve(
+        mut server: Server,
+        answer: impl Fn(usize, MetadataMap) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let (charger, service, incoming) = Self::listen(answer).await;
+        tokio::spawn(server.add_service(service).serve_with_incoming(incoming));
+        charger
+    }
+
+    async fn listen(
+        answer: impl Fn(usize, MetadataMap) -> Answer + Send + Sync + 'static,
+    ) -> (Self, TraceServiceServer<Charging>, TcpListenerStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let calls = Arc::new(AtomicUsize::new(0));
         let service = Charging { calls: calls.clone(), answer: Box::new(answer) };
-        let server = Server::builder().layer(agent.grpc_server()).add_service(TraceServiceServer::new(service));
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        Self { address, calls }
+        (Self { address, calls }, TraceServiceServer::new(service), TcpListenerStream::new(listener))
     }
 
     pub(crate) fn calls(&self) -> usize {

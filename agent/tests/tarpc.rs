@@ -8,7 +8,7 @@ use tarpc::client::RpcError;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::collector::{Collector, soon};
+use crate::collector::{Collector, Got, soon};
 use crate::rig::agent;
 
 #[tarpc::service]
@@ -50,7 +50,7 @@ async fn ids_and_deadline_travel() {
     let (left, traced) = client.reserve(tarpc::context::current(), 3).await.unwrap();
     assert!(traced && left <= 5000 && left > 1000, "{left} ms left");
     let spans = collector.spans("three spans", |spans| spans.len() == 3).await;
-    let find = |pick: &dyn Fn(&&crate::collector::Got) -> bool| spans.iter().find(pick).unwrap();
+    let find = |pick: &dyn Fn(&&Got) -> bool| spans.iter().find(pick).unwrap();
     let call = find(&|s| s.text(names::CALL).is_some());
     let attempt = find(&|s| s.text(names::ATTEMPT).is_some());
     let server = find(&|s| s.service == "stock");
@@ -70,9 +70,24 @@ async fn a_timeout_cuts_and_the_connection_goes_on() {
     let cut = soon("the cut", client.hang(tarpc::context::current())).await.unwrap_err();
     assert!(matches!(cut, RpcError::DeadlineExceeded), "{cut}");
     client.reserve(tarpc::context::current(), 1).await.unwrap();
-    let cancelled =
-        |s: &crate::collector::Got| s.service == "stock" && s.text(names::OUTCOME).as_deref() == Some("cancelled");
+    let cancelled = |s: &Got| s.service == "stock" && s.text(names::OUTCOME).as_deref() == Some("cancelled");
     collector.spans("the callee was cancelled", |spans| spans.iter().any(cancelled)).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_is_not_there_was_sent_nothing_and_another_is_asked() {
+    let collector = Collector::start().await;
+    let policy = "[[edge]]\nservice = \"stock\"\nretry = { max_attempts = 2, backoff = { base_ms = 1, max_ms = 1 } }\n";
+    let (orders, stock) = (agent("orders", &collector, policy).await, agent("stock", &collector, "").await);
+    let (address, _server) = shelf(&stock, "127.0.0.1:0").await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let client = StockClient::from(orders.tarpc_client("stock", &[closed, address]));
+    // One of two calls goes to the closed port first.
+    for _ in 0..2 {
+        client.reserve(tarpc::context::current(), 1).await.unwrap();
+    }
+    let calls = |spans: &[Got], n: &str| spans.iter().filter(|s| s.text(names::ATTEMPTS).as_deref() == Some(n)).count();
+    collector.spans("one and two attempts", |spans| calls(spans, "1") == 1 && calls(spans, "2") == 1).await;
 }
 
 #[tokio::test]

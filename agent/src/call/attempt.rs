@@ -13,7 +13,7 @@ use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 
 use super::spans::{EDGE, describe};
-use super::{Ended, FAULT, Protocol, Refusal, Sent, Target};
+use super::{Ended, Protocol, Refusal, Sent, Target};
 use crate::agent::Inner;
 
 /// One attempt on the wire. Dropping it cancels it and gives its permit back.
@@ -88,13 +88,13 @@ impl LiveAttempt {
     async fn inject_fault(&self) -> Option<Refusal> {
         let (fault, target) = self.fault.as_ref()?;
         if fault.delay_ms > 0 && rand::random::<f64>() < fault.delay_ratio {
-            self.cx.span().set_attribute(KeyValue::new(FAULT, true));
+            self.cx.span().set_attribute(KeyValue::new(names::FAULT, true));
             tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
         }
         if rand::random::<f64>() >= fault.abort_ratio {
             return None;
         }
-        self.cx.span().set_attribute(KeyValue::new(FAULT, true));
+        self.cx.span().set_attribute(KeyValue::new(names::FAULT, true));
         let cause = format!("an injected fault aborts {:.0} % of the attempts", fault.abort_ratio * 100.0);
         Some(target.refusal("fault", cause, fault.abort_code.clone()))
     }

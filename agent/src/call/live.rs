@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::attempt::LiveAttempt;
 use super::spans::{EDGE, describe, left_attribute, millis, open_span, outcome_word, span_attributes, whole_millis};
-use super::{ATTEMPTS, Ended, GAVE_UP, Protocol, Refusal, Target};
+use super::{Ended, Protocol, Refusal, Target};
 use crate::agent::Inner;
 use crate::context;
 use crate::control::tell_transitions;
@@ -159,6 +159,7 @@ impl LiveCall {
         let kind = match &*ended.code {
             _ if ended.timed_out => AttemptKind::TimedOut,
             "ok" => AttemptKind::Success,
+            code if ended.never_sent => AttemptKind::NeverSent { code },
             code => AttemptKind::Failure { code },
         };
         let ids = attempt.span_context();
@@ -223,7 +224,7 @@ impl LiveCall {
             GiveUp::AlreadyRetry if !self.target.replayable => "not_replayable",
             why => why.as_str(),
         };
-        self.cx.span().set_attribute(KeyValue::new(GAVE_UP, word));
+        self.cx.span().set_attribute(KeyValue::new(names::GAVE_UP, word));
         if why == GiveUp::Budget {
             let cause = "the retry budget of the edge is spent".to_owned();
             let refusal = self.target.refusal("retry_budget", cause, "unavailable".to_owned());
@@ -235,7 +236,7 @@ impl LiveCall {
         self.ended = true;
         let span = self.cx.span();
         span.set_attribute(KeyValue::new(names::OUTCOME, outcome));
-        span.set_attribute(KeyValue::new(ATTEMPTS, i64::from(self.attempts)));
+        span.set_attribute(KeyValue::new(names::ATTEMPTS, i64::from(self.attempts)));
         let labels = describe(&span, &self.labels, outcome, ended);
         span.end();
         let instruments = &self.agent.telemetry.instruments;

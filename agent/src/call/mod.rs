@@ -16,13 +16,6 @@ pub(crate) use self::attempt::LiveAttempt;
 pub(crate) use self::live::LiveCall;
 pub(crate) use self::spans::millis;
 
-/// How many attempts a call took (int). On logical spans.
-pub(crate) const ATTEMPTS: &str = "resilience.attempts";
-/// Why a failed call was not tried again: `not_listed`, `attempts`, `retry_budget`…. On logical spans.
-pub(crate) const GAVE_UP: &str = "resilience.gave_up";
-/// Whether an operator's fault delayed or aborted the attempt. On attempt spans.
-pub(crate) const FAULT: &str = "resilience.fault";
-
 /// How a call travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -98,6 +91,8 @@ pub(crate) struct Ended {
     pub(crate) code: Cow<'static, str>,
     /// Whether the attempt was cut by its timeout.
     pub(crate) timed_out: bool,
+    /// Whether the request certainly never left, so that another try can do no harm.
+    pub(crate) never_sent: bool,
     /// What a gRPC reply says about another try.
     pub(crate) pushback: Pushback,
     /// What an HTTP reply says about another try.
@@ -122,7 +117,12 @@ impl Ended {
     /// An end with a code.
     pub(crate) fn with(code: impl Into<Cow<'static, str>>) -> Self {
         let (code, attributes) = (code.into(), Vec::new());
-        Self { code, timed_out: false, pushback: Pushback::None, retry_after: None, attributes }
+        Self { code, timed_out: false, never_sent: false, pushback: Pushback::None, retry_after: None, attributes }
+    }
+
+    /// No connection could be made: nothing was sent.
+    pub(crate) fn no_connection() -> Self {
+        Self { never_sent: true, ..Self::with("connect") }
     }
 
     /// An attempt cut by its timeout or the deadline.

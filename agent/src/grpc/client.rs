@@ -82,7 +82,7 @@ impl GrpcClient {
                 Sent::Got(Ok(response)) if timer_went_off(&response, &attempt) => (Ended::timed_out(), Err(too_late())),
                 Sent::Got(Err(error)) => {
                     let (ended, status) = broken(error);
-                    if ended.code == "connect" {
+                    if ended.never_sent {
                         self.peers.shun(peer);
                     }
                     (ended, Err(status))
@@ -172,7 +172,8 @@ fn broken(error: tonic::transport::Error) -> (Ended, Status) {
     };
     let mut ended = super::ended_by(&status);
     if connect {
-        ended.code = "connect".into();
+        // The channel gave up before it had anything to write the request to.
+        ended = Ended { attributes: ended.attributes, ..Ended::no_connection() };
     } else if status.code() == Code::Unavailable {
         ended.code = "reset".into();
     }

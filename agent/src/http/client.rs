@@ -245,7 +245,7 @@ impl HttpRequest {
 
 fn broken(error: &HttpError) -> Ended {
     match error {
-        HttpError::Broken(e) if e.is_connect() => Ended::with("connect"),
+        HttpError::Broken(e) if e.is_connect() => Ended::no_connection(),
         HttpError::Broken(e) if e.is_builder() => Ended::with("invalid_argument"),
         HttpError::TooLong => Ended::with("out_of_range"),
         _ => Ended::with("reset"),

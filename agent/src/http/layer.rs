@@ -126,7 +126,10 @@ impl<S> HttpClientService<S> {
                 Sent::Cut => (Ended::timed_out(), Err(LayerError::TimedOut(self.service.clone()))),
                 Sent::Aborted(fault) => (Ended::with(fault.code.clone()), Err(fault.into())),
                 Sent::Got(Ok(answer)) => (answered(answer.status(), answer.headers()), Ok(answer)),
-                Sent::Got(Err(error)) => (Ended::with("reset"), Err(LayerError::Broken(error.into()))),
+                Sent::Got(Err(error)) => {
+                    let error = error.into();
+                    (broken(&*error), Err(LayerError::Broken(error)))
+                }
             };
             if !call.settle(attempt, &ended) {
                 call.finish(&ended);
@@ -155,4 +158,14 @@ impl<S> HttpClientService<S> {
             details: vec![KeyValue::new("url.full", shown(&parts.uri.to_string()).into_owned())],
         }
     }
+}
+
+/// The end of an attempt without an answer. What a client says of itself is unknown here, but only a connection that was to be
+/// made can be refused: then nothing was sent.
+fn broken(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Ended {
+    let error: &(dyn std::error::Error + 'static) = error;
+    let refused = std::iter::successors(Some(error), |e| e.source())
+        .filter_map(|e| e.downcast_ref::<std::io::Error>())
+        .any(|e| e.kind() == std::io::ErrorKind::ConnectionRefused);
+    if refused { Ended::no_connection() } else { Ended::with("reset") }
 }

@@ -178,7 +178,7 @@ impl<Req, Resp> Shared<Req, Resp> {
         match answer {
             Err(RpcError::DeadlineExceeded) => Ended::timed_out(),
             Ok(answer) => Ended::with(self.judge.and_then(|judge| judge(answer)).unwrap_or("ok")),
-            Err(RpcError::Send(error)) if error.is::<Unreachable>() => Ended::with("connect"),
+            Err(RpcError::Send(error)) if error.is::<Unreachable>() => Ended::no_connection(),
             Err(RpcError::Server(_)) => Ended::with("internal"),
             Err(_) => Ended::with("reset"),
         }

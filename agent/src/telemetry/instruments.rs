@@ -1,5 +1,6 @@
 //! The metrics of an agent: rate, errors and duration of each side of each call, and what the rules around calls did.
 
+use fuseboard_policy::names;
 use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
 
 /// Seconds; the boundaries that OpenTelemetry's conventions advise for request durations.
@@ -40,7 +41,7 @@ impl Instruments {
             rpc_server: seconds("rpc.server.call.duration", "Duration of an incoming remote procedure call."),
             rpc_client: seconds("rpc.client.call.duration", "Duration of an outgoing remote procedure call."),
             attempts: meter
-                .u64_counter("resilience.attempts")
+                .u64_counter(names::ATTEMPTS)
                 .with_unit("{attempt}")
                 .with_description("Attempts that went on the wire.")
                 .build(),

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 pub(crate) use self::instruments::Instruments;
-use self::queue::{Dropped, Flush, queue};
+use self::queue::{Books, Flush, queue};
 use crate::error::AgentError;
 
 /// The instrumentation scope of everything that the agent itself tells.
@@ -57,7 +57,7 @@ pub(crate) struct Telemetry {
     pub(crate) instruments: Instruments,
     tracers: SdkTracerProvider,
     meters: SdkMeterProvider,
-    dropped: Arc<Dropped>,
+    books: [Arc<Books>; 2],
     flushes: Vec<mpsc::Sender<Flush>>,
     closing: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -93,9 +93,9 @@ impl Telemetry {
         spans.set_resource(&resource);
         logs.set_resource(&resource);
 
-        let (dropped, closing) = (Arc::new(Dropped::default()), CancellationToken::new());
-        let (span_queue, span_drain) = queue(limits.spans, &dropped);
-        let (log_queue, log_drain) = queue(limits.logs, &dropped);
+        let closing = CancellationToken::new();
+        let (span_queue, span_drain, span_books) = queue(limits.spans);
+        let (log_queue, log_drain, log_books) = queue(limits.logs);
         let reader = Reader(Arc::new(ManualReader::default()));
         let tracers =
             SdkTracerProvider::builder().with_span_processor(span_queue).with_resource(resource.clone()).build();
@@ -117,7 +117,7 @@ impl Telemetry {
             instruments: Instruments::new(&meters.meter(SCOPE)),
             tracers,
             meters,
-            dropped,
+            books: [span_books, log_books],
             flushes: vec![span_flush, log_flush, metric_flush],
             closing,
             tasks: Mutex::new(tasks),
@@ -134,9 +134,9 @@ impl Telemetry {
         self.meters.meter(scope)
     }
 
-    /// Records lost since the start.
+    /// Records lost since the start; after the end, all that were never acknowledged.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.get()
+        self.books.iter().map(|books| books.dropped()).sum()
     }
 
     /// Sends what is queued now, within `limit`.
@@ -158,6 +158,8 @@ impl Telemetry {
         for mut task in tasks {
             if tokio::time::timeout_at(until, &mut task).await.is_err() {
                 task.abort();
+                // It ends at its next await; only then is all it held counted.
+                let _ = task.await;
             }
         }
     }

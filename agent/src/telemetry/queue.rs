@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use opentelemetry::InstrumentationScope;
@@ -20,19 +20,37 @@ const LAST: Duration = Duration::from_secs(30);
 /// Most records in one request.
 const BATCH: usize = 512;
 
-/// Records lost since the agent started, whatever the reason.
+/// The books of one queue. Each record that it was given waits, until it is delivered or lost; once the queue has ended, what
+/// still waits is lost too, wherever it was.
 #[derive(Debug, Default)]
-pub(crate) struct Dropped(AtomicU64);
+pub(crate) struct Books {
+    waiting: AtomicU64,
+    lost: AtomicU64,
+    ended: AtomicBool,
+}
 
-impl Dropped {
-    /// Counts lost records.
-    pub(crate) fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
+impl Books {
+    /// A record comes.
+    fn given(&self) {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// How many were lost.
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    /// The collector acknowledged records.
+    fn delivered(&self, n: u64) {
+        self.waiting.fetch_sub(n, Ordering::AcqRel);
+    }
+
+    /// Records were refused, by the queue or by the collector.
+    fn lost(&self, n: u64) {
+        // In this order, so that a reader in between counts them twice rather than not at all.
+        self.lost.fetch_add(n, Ordering::AcqRel);
+        self.waiting.fetch_sub(n, Ordering::AcqRel);
+    }
+
+    /// How many records were lost so far.
+    pub(crate) fn dropped(&self) -> u64 {
+        let waiting = if self.ended.load(Ordering::Acquire) { self.waiting.load(Ordering::Acquire) } else { 0 };
+        self.lost.load(Ordering::Acquire) + waiting
     }
 }
 
@@ -40,7 +58,7 @@ impl Dropped {
 pub(crate) struct Queue<T> {
     tx: mpsc::Sender<T>,
     half_full: Arc<Notify>,
-    dropped: Arc<Dropped>,
+    books: Arc<Books>,
 }
 
 impl<T> fmt::Debug for Queue<T> {
@@ -51,8 +69,9 @@ impl<T> fmt::Debug for Queue<T> {
 
 impl<T> Queue<T> {
     fn push(&self, record: T) {
+        self.books.given();
         if self.tx.try_send(record).is_err() {
-            self.dropped.add(1);
+            self.books.lost(1);
         } else if self.tx.capacity() < self.tx.max_capacity() / 2 {
             self.half_full.notify_one();
         }
@@ -63,15 +82,22 @@ impl<T> Queue<T> {
 pub(crate) struct Drain<T> {
     rx: mpsc::Receiver<T>,
     half_full: Arc<Notify>,
-    dropped: Arc<Dropped>,
+    books: Arc<Books>,
+}
+
+/// However its task ends, with or without its consent.
+impl<T> Drop for Drain<T> {
+    fn drop(&mut self) {
+        self.books.ended.store(true, Ordering::Release);
+    }
 }
 
 /// A queue for `capacity` records.
-pub(crate) fn queue<T>(capacity: usize, dropped: &Arc<Dropped>) -> (Queue<T>, Drain<T>) {
+pub(crate) fn queue<T>(capacity: usize) -> (Queue<T>, Drain<T>, Arc<Books>) {
     let (tx, rx) = mpsc::channel(capacity.max(2));
-    let half_full = Arc::new(Notify::new());
-    let queue = Queue { tx, half_full: half_full.clone(), dropped: dropped.clone() };
-    (queue, Drain { rx, half_full, dropped: dropped.clone() })
+    let (half_full, books) = (Arc::new(Notify::new()), Arc::new(Books::default()));
+    let queue = Queue { tx, half_full: half_full.clone(), books: books.clone() };
+    (queue, Drain { rx, half_full, books: books.clone() }, books)
 }
 
 /// Sends a batch, with retries of its own; an error means that the batch is lost.
@@ -153,30 +179,11 @@ impl<T: Send + 'static> Drain<T> {
                 return;
             }
             let full = std::mem::replace(batch, Vec::with_capacity(BATCH));
-            // Counted as lost if the export is abandoned half way, too.
-            let lost = Lost { count: full.len() as u64, dropped: &self.dropped };
-            if exporter.send(full).await.is_ok() {
-                lost.none();
+            let count = full.len() as u64;
+            match exporter.send(full).await {
+                Ok(()) => self.books.delivered(count),
+                Err(_) => self.books.lost(count),
             }
-        }
-    }
-}
-
-struct Lost<'a> {
-    count: u64,
-    dropped: &'a Dropped,
-}
-
-impl Lost<'_> {
-    fn none(mut self) {
-        self.count = 0;
-    }
-}
-
-impl Drop for Lost<'_> {
-    fn drop(&mut self) {
-        if self.count > 0 {
-            self.dropped.add(self.count);
         }
     }
 }
@@ -219,39 +226,100 @@ mod tests {
     use opentelemetry_sdk::error::OTelSdkError;
     use std::sync::Mutex;
 
-    #[derive(Clone, Default)]
+    /// What a collector does with a batch.
+    #[derive(Clone, Copy)]
+    enum Word {
+        Taken,
+        Refused,
+        Never,
+    }
+
+    #[derive(Clone)]
     struct Sink {
         batches: Arc<Mutex<Vec<usize>>>,
-        broken: bool,
+        /// About the first batch, and about all others.
+        words: [Word; 2],
+    }
+
+    impl Sink {
+        fn new(first: Word, then: Word) -> Self {
+            Self { batches: Arc::default(), words: [first, then] }
+        }
     }
 
     impl Send1<u32> for Sink {
         async fn send(&self, batch: Vec<u32>) -> OTelSdkResult {
-            self.batches.lock().unwrap().push(batch.len());
-            if self.broken { Err(OTelSdkError::AlreadyShutdown) } else { Ok(()) }
+            let number = {
+                let mut batches = self.batches.lock().unwrap();
+                batches.push(batch.len());
+                batches.len()
+            };
+            match self.words[usize::from(number > 1)] {
+                Word::Taken => Ok(()),
+                Word::Refused => Err(OTelSdkError::AlreadyShutdown),
+                Word::Never => std::future::pending().await,
+            }
         }
+    }
+
+    fn closed() -> CancellationToken {
+        let closing = CancellationToken::new();
+        closing.cancel();
+        closing
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_full_queue_drops_and_counts() {
-        let dropped = Arc::new(Dropped::default());
-        let (queue, drain) = queue(4, &dropped);
+        let (queue, drain, books) = queue(4);
         (0..10).for_each(|n| queue.push(n));
-        assert_eq!(dropped.get(), 6);
-        let (sink, closing) = (Sink::default(), CancellationToken::new());
-        closing.cancel();
-        drain.run(sink.clone(), mpsc::channel(1).1, closing).await;
+        assert_eq!(books.dropped(), 6);
+        let sink = Sink::new(Word::Taken, Word::Taken);
+        drain.run(sink.clone(), mpsc::channel(1).1, closed()).await;
         assert_eq!(*sink.batches.lock().unwrap(), [4]);
+        assert_eq!(books.dropped(), 6);
+        // Nobody takes it any more.
+        queue.push(10);
+        assert_eq!(books.dropped(), 7);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_batch_is_counted() {
-        let dropped = Arc::new(Dropped::default());
-        let (queue, drain) = queue(8, &dropped);
+        let (queue, drain, books) = queue(8);
         (0..3).for_each(|n| queue.push(n));
-        let closing = CancellationToken::new();
-        closing.cancel();
-        drain.run(Sink { broken: true, ..Sink::default() }, mpsc::channel(1).1, closing).await;
-        assert_eq!(dropped.get(), 3);
+        drain.run(Sink::new(Word::Refused, Word::Taken), mpsc::channel(1).1, closed()).await;
+        assert_eq!(books.dropped(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_an_abandoned_export_held_is_counted_once() {
+        const RECORDS: usize = BATCH * 2 + 100;
+        // Aborted while a batch is under way, one more was acknowledged before it, the rest waits in the queue.
+        let (queue, drain, books) = queue(RECORDS);
+        (0..RECORDS).for_each(|n| queue.push(u32::try_from(n).unwrap()));
+        let sink = Sink::new(Word::Taken, Word::Never);
+        let task = tokio::spawn(drain.run(sink.clone(), mpsc::channel(1).1, closed()));
+        while sink.batches.lock().unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(books.dropped(), 0, "nothing is lost as long as somebody tries");
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        assert_eq!(books.dropped(), (RECORDS - BATCH) as u64);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_that_waits_for_company_is_counted_when_its_task_is_aborted() {
+        let (queue, drain, books) = queue(8);
+        let (_flush, flushes) = mpsc::channel(1);
+        let sink = Sink::new(Word::Taken, Word::Taken);
+        let task = tokio::spawn(drain.run(sink, flushes, CancellationToken::new()));
+        queue.push(1);
+        // Taken out of the queue, not yet sent.
+        while queue.tx.capacity() < queue.tx.max_capacity() {
+            tokio::task::yield_now().await;
+        }
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        assert_eq!(books.dropped(), 1);
     }
 }
