@@ -26,12 +26,8 @@ pub(crate) enum Command {
     SelectEdge(Option<EdgeKey>),
     /// Choose a service (and no edge), or none.
     SelectService(Option<String>),
-    /// Choose one instance's breaker of an edge.
-    SelectBreaker(EdgeKey, Option<String>),
     /// Open a trace in the trace view.
     OpenTrace(TraceId),
-    /// Choose the trace that the open one is compared with.
-    CompareTrace(Option<TraceId>),
     /// Choose a span of the open trace.
     SelectSpan(Option<SpanId>),
     /// Choose the revision whose document is shown.
@@ -119,7 +115,7 @@ pub(crate) enum Command {
     /// Open or close the list of keys.
     Help,
     /// Show or hide what stands beside the view.
-    Inspector(bool),
+    Inspector,
     /// End the innermost thing that is open or chosen.
     Close,
     /// Put text on the clipboard; the second part says what it was.
@@ -200,6 +196,23 @@ pub(crate) fn entries() -> Vec<Entry> {
     add("Last mark", Some(key(Key::OpenBracket)), Command::Step(false));
     add("One second later", Some(key(Key::Period)), Command::Nudge(1000));
     add("One second earlier", Some(key(Key::Comma)), Command::Nudge(-1000));
+    add("Show or hide what stands beside the view", Some(key(Key::I)), Command::Inspector);
+    for (text, minutes) in [
+        ("Count calls over 1 minute", 1),
+        ("Count calls over 5 minutes", 5),
+        ("Count calls over 15 minutes", 15),
+        ("Count calls over 1 hour", 60),
+    ] {
+        add(text, None, Command::Span(Duration::from_secs(minutes * 60)));
+    }
+    for (text, minutes) in [
+        ("Time strip of 5 minutes", 5),
+        ("Time strip of 20 minutes", 20),
+        ("Time strip of 1 hour", 60),
+        ("Time strip of 6 hours", 360),
+    ] {
+        add(text, None, Command::StripWindow(Duration::from_secs(minutes * 60), None));
+    }
     add("Show the whole time again", None, Command::Choose(None));
     add("Record or stop recording an incident", Some(ctrl(Key::R)), Command::Record);
     add("Undo the last change", Some(ctrl(Key::Z)), Command::Undo);

@@ -116,19 +116,11 @@ impl App {
                 model.selection.edge = None;
                 self.flip = None;
             }
-            Command::SelectBreaker(edge, instance) => {
-                model.selection.edge = Some(edge);
-                model.selection.instance = instance;
-                model.selection.service = None;
-                self.flip = None;
-            }
             Command::OpenTrace(id) => {
                 model.selection.trace = Some(id);
-                model.selection.other_trace = None;
                 model.selection.span = None;
                 self.go(View::Trace);
             }
-            Command::CompareTrace(id) => model.selection.other_trace = id,
             Command::SelectSpan(id) => model.selection.span = id,
             Command::SelectRevision(n) => model.selection.revision = n,
             Command::CompareRevision(n) => model.selection.other_revision = n,
@@ -153,7 +145,7 @@ impl App {
             Command::Help => {
                 model.overlay = if model.overlay == Overlay::Help { Overlay::None } else { Overlay::Help };
             }
-            Command::Inspector(shown) => model.inspector_hidden = !shown,
+            Command::Inspector => model.inspector_hidden = !model.inspector_hidden,
             Command::Close => self.close(),
             Command::Record => self.record(),
             Command::OpenFile(path) => self.open_file(path, ctx),

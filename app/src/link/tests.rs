@@ -111,7 +111,9 @@ fn server() -> Server {
 fn link(url: &str) -> (Link, Receiver<()>) {
     let (ring, bell) = sync_channel(1);
     let source = Source { name: "test".into(), url: url.to_owned(), kind: SourceKind::Live, token: None };
-    let link = Link::open(source, move || drop(ring.try_send(()))).unwrap();
+    let link = Link::open(source, move || {
+        let _ = ring.try_send(());
+    }).unwrap();
     (link, bell)
 }
 
@@ -171,11 +173,10 @@ fn a_lost_collector_is_said_and_found_again() {
     assert_eq!(wait(&mut link, &bell, connection), Connection::Up);
     server.tell.send(None).unwrap();
     let mut lost = false;
-    let back = wait(&mut link, &bell, |inbox| {
+    wait(&mut link, &bell, |inbox| {
         lost |= matches!(inbox.connection, Some(Connection::Lost { .. }));
         (lost && inbox.connection == Some(Connection::Up)).then_some(())
     });
-    assert_eq!(back, ());
 }
 
 #[test]

@@ -106,9 +106,9 @@ impl Model {
             View::Traces => {
                 let query = TraceQuery { range: listed, ..self.filters.traces.clone() };
                 wants.push(self.at_cursor(SlotId::Traces, Question::Traces(query)));
-                self.want_traces(&mut wants);
+                self.want_trace(&mut wants);
             }
-            View::Trace => self.want_traces(&mut wants),
+            View::Trace => self.want_trace(&mut wants),
             View::Breakers => {
                 wants.push(self.at_cursor(SlotId::Breakers, Question::Breakers { range: listed }));
                 wants.push(self.at_cursor(SlotId::Board, Question::Board { range: counted }));
@@ -143,10 +143,9 @@ impl Model {
         wants
     }
 
-    fn want_traces(&self, wants: &mut Vec<Want>) {
-        for (slot, id) in [(SlotId::Trace, self.selection.trace), (SlotId::OtherTrace, self.selection.other_trace)] {
-            wants.extend(id.map(|id| self.of_source(slot, Question::Trace(id), Standing::Fixed)));
-        }
+    fn want_trace(&self, wants: &mut Vec<Want>) {
+        let open = self.selection.trace;
+        wants.extend(open.map(|id| self.of_source(SlotId::Trace, Question::Trace(id), Standing::Fixed)));
     }
 
     /// A question as of the newest instant, wherever the cursor is.

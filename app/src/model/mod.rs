@@ -19,7 +19,7 @@ use crate::time::{Timeline, Zone};
 
 pub(crate) use door::{Standing, Want, rebase};
 pub(crate) use pending::{Pending, PendingState, Undo};
-pub(crate) use slot::{Asked, PATIENCE, Slot, SlotId, Slots};
+pub(crate) use slot::{Asked, PATIENCE, SlotId, Slots};
 
 /// The views.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -130,8 +130,6 @@ pub(crate) struct Selection {
     pub(crate) service: Option<String>,
     /// The trace that is open.
     pub(crate) trace: Option<TraceId>,
-    /// The trace that it is compared with.
-    pub(crate) other_trace: Option<TraceId>,
     /// A span of the open trace.
     pub(crate) span: Option<SpanId>,
     /// A breaker's instance, with `edge`.

@@ -157,8 +157,6 @@ slots! {
     traces: Traces = Traces(TraceList),
     /// The open trace.
     trace: Trace = Trace(Option<Trace>),
-    /// The trace that the open one is compared with.
-    other_trace: OtherTrace = Trace(Option<Trace>),
     /// Breakers.
     breakers: Breakers = Breakers(Breakers),
     /// Policies.

@@ -181,7 +181,7 @@ fn breakers(ui: &mut Ui) {
         let call = |i: u32| WindowCall {
             at: UnixNanos::default(),
             failed: i % 3 == 1,
-            slow: i % 5 == 0,
+            slow: i.is_multiple_of(5),
             micros: 1000 * i,
             trace_id: None,
         };

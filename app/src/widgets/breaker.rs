@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use egui::{Painter, Rect, Response, Role, Sense, Shape, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2};
+use egui::{Painter, Rect, Response, Role, Sense, Shape, Stroke, StrokeKind, Ui, WidgetInfo, vec2};
 use fuseboard_api::breaker::{BreakerMode, BreakerState, WindowCall};
 
 use super::{Tokens, Tone, focus_ring, text, tokens};
@@ -197,9 +197,4 @@ pub(crate) fn fleet_words(closed: u32, half_open: u32, open: u32) -> String {
         (0, n) => format!("{n} of {all} half open"),
         (n, _) => format!("{n} of {all} open"),
     }
-}
-
-/// A corner to stand a label at, left of a switch.
-pub(crate) fn label_left_of(rect: Rect) -> egui::Pos2 {
-    pos2(rect.left() - 8.0, rect.center().y)
 }

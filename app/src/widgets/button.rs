@@ -82,7 +82,7 @@ impl<'a> Button<'a> {
         let words = if self.key.is_empty() { self.text.to_owned() } else { format!("{} {}", self.key, self.text) };
         let pad = if self.small { 8.0 } else { 12.0 };
         let room = ui.available_width();
-        let mut job = egui::text::LayoutJob::simple_singleline(words, font.clone(), Color32::PLACEHOLDER);
+        let mut job = egui::text::LayoutJob::simple_singleline(words, font, Color32::PLACEHOLDER);
         let dot = if self.dot.is_some() { 14.0 } else { 0.0 };
         job.wrap = egui::text::TextWrapping::truncate_at_width((room - 2.0 * pad - dot).max(8.0));
         let galley = ui.painter().layout_job(job);
@@ -103,8 +103,7 @@ impl<'a> Button<'a> {
             ui.painter().galley_with_override_text_color(at, galley, color);
             focus_ring(ui, &response, space::RADIUS);
         }
-        let response = if self.enabled { response.on_hover_cursor(egui::CursorIcon::PointingHand) } else { response };
-        response
+        if self.enabled { response.on_hover_cursor(egui::CursorIcon::PointingHand) } else { response }
     }
 }
 

@@ -9,7 +9,6 @@ use super::{Tone, space, tokens};
 #[must_use]
 pub(crate) struct Card {
     tone: Tone,
-    chosen: bool,
     tinted: bool,
 }
 
@@ -31,20 +30,13 @@ impl Card {
         self
     }
 
-    /// Under the keyboard's choice.
-    pub(crate) fn chosen(mut self, chosen: bool) -> Self {
-        self.chosen = chosen;
-        self
-    }
-
     /// Paints it around `contents`.
     pub(crate) fn show<R>(self, ui: &mut Ui, contents: impl FnOnce(&mut Ui) -> R) -> InnerResponse<R> {
         let t = tokens(ui);
-        let line = match (self.chosen, self.tone) {
-            (true, _) => Stroke::new(1.5, t.accent),
-            (false, Tone::Neutral) => Stroke::new(1.0, t.line),
-            (false, tone) if self.tinted => Stroke::new(1.0, t.edge(tone)),
-            (false, tone) => Stroke::new(1.5, t.tone(tone)),
+        let line = match self.tone {
+            Tone::Neutral => Stroke::new(1.0, t.line),
+            tone if self.tinted => Stroke::new(1.0, t.edge(tone)),
+            tone => Stroke::new(1.5, t.tone(tone)),
         };
         Frame::new()
             .fill(if self.tinted { t.tint(self.tone) } else { t.panel })

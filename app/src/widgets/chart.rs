@@ -30,7 +30,7 @@ pub(crate) fn paint_sparkline(painter: &Painter, rect: Rect, values: &[f32], col
     if from_zero {
         lo = lo.min(0.0);
     }
-    if hi - lo < f32::EPSILON {
+    if hi <= lo {
         (lo, hi) = (lo - 1.0, hi + 1.0);
     }
     painter.line(points(rect, values, lo, hi), Stroke::new(1.25, color));

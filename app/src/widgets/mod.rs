@@ -21,8 +21,6 @@ pub(crate) use theme::{Tokens, Tone, tokens};
 
 /// Distances.
 pub(crate) mod space {
-    /// Padding of views and inspectors.
-    pub(crate) const PAD: f32 = 20.0;
     /// Between things that belong together.
     pub(crate) const NEAR: f32 = 8.0;
     /// Between groups.
