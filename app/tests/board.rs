@@ -4,9 +4,9 @@ use egui::accesskit::Role;
 use egui::{Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
+use fuseboard::View;
 use fuseboard::app::App;
 use fuseboard::testing::{self, Scene};
-use fuseboard::View;
 use fuseboard_api::change::OverrideAction;
 use fuseboard_api::command::Action;
 use fuseboard_api::graph::EdgeKey;
@@ -52,7 +52,10 @@ fn a_service_shows_the_release_that_fails() {
     board.get_by_label_contains("payments, 3 instances").click();
     board.run_steps(3);
     assert!(board.query_by_label_contains("payments-3 2.14.1").is_some());
-    assert!(board.query_by_label_contains("Called by").is_some() || board.query_by_label_contains("orders Charge").is_some());
+    assert!(
+        board.query_by_label_contains("Called by").is_some()
+            || board.query_by_label_contains("orders Charge").is_some()
+    );
 }
 
 #[test]
@@ -79,7 +82,9 @@ fn a_timeout_is_moved_with_the_arrow_keys_and_applied_for_ten_minutes() {
     board.run_steps(3);
     let given = given.actions();
     let [(Action::SetOverride { spec, ttl_ms: 600_000 }, reason)] = given.as_slice() else { panic!("not {given:?}") };
-    let OverrideAction::Timeout { attempt_ms: Some(ms), overall_ms: None } = spec.action else { panic!("not {spec:?}") };
+    let OverrideAction::Timeout { attempt_ms: Some(ms), overall_ms: None } = spec.action else {
+        panic!("not {spec:?}")
+    };
     assert!(ms > 800, "{ms}");
     assert_eq!(spec.selector.caller.as_deref(), Some("orders"));
     assert!(reason.contains("800"), "{reason}");

@@ -4,9 +4,9 @@ use egui::Key;
 use egui::accesskit::{Role, Toggled};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
+use fuseboard::View;
 use fuseboard::app::App;
 use fuseboard::testing::{self, Scene};
-use fuseboard::View;
 use fuseboard_api::TraceId;
 
 use crate::frame::console;
@@ -71,8 +71,11 @@ fn the_failing_attempt_is_chosen_and_says_why_it_ended() {
 #[test]
 fn attempts_backoff_and_refusal_stand_in_their_order() {
     let all = lines(&trace(Scene::Trouble));
-    let place = |part: &str| all.iter().position(|l| l.contains(part)).unwrap_or_else(|| panic!("{part} is not among {all:#?}"));
-    let order = ["1,693 ms call · 3 attempts", "attempt 1 →", "backoff 43 ms", "attempt 2 →", "attempt 3", "Inventory/Release"];
+    let place = |part: &str| {
+        all.iter().position(|l| l.contains(part)).unwrap_or_else(|| panic!("{part} is not among {all:#?}"))
+    };
+    let order =
+        ["1,693 ms call · 3 attempts", "attempt 1 →", "backoff 43 ms", "attempt 2 →", "attempt 3", "Inventory/Release"];
     let places: Vec<usize> = order.iter().map(|p| place(p)).collect();
     assert!(places.is_sorted(), "{places:?} in {all:#?}");
     assert!(all[place("attempt 3")].contains("refused in 0.02 ms · breaker open"));

@@ -15,9 +15,11 @@ mod labels;
 mod layout;
 mod maker;
 mod merge;
+mod minimap;
 mod scene;
 mod service;
 mod start;
+mod switches;
 mod table;
 mod wires;
 
@@ -158,20 +160,30 @@ fn the_graph(
     let source = source(model, state, board, canvas);
     let Some(scene) = state.maker.scene(ui.ctx(), source) else {
         ui.scope_builder(egui::UiBuilder::new().max_rect(canvas), |ui| {
-            banner::empty(ui, "Laying out the graph", "A picture this large is laid out beside the frame; it is here in a moment.", |_| {});
+            banner::empty(
+                ui,
+                "Laying out the graph",
+                "A picture this large is laid out beside the frame; it is here in a moment.",
+                |_| {},
+            );
         });
         return;
     };
     canvas::show(ui, canvas, model, state, &scene, commands);
     if scene.merged.boxes.is_empty() {
         ui.scope_builder(egui::UiBuilder::new().max_rect(canvas), |ui| {
-            banner::empty(ui, "Nothing fits the filter", "No link has this text, or nothing changed against the earlier range.", |ui| {
-                if crate::widgets::button::button(ui, "Show everything").clicked() {
-                    state.text.clear();
-                    state.only_changed = false;
-                    state.hops = 0;
-                }
-            });
+            banner::empty(
+                ui,
+                "Nothing fits the filter",
+                "No link has this text, or nothing changed against the earlier range.",
+                |ui| {
+                    if crate::widgets::button::button(ui, "Show everything").clicked() {
+                        state.text.clear();
+                        state.only_changed = false;
+                        state.hops = 0;
+                    }
+                },
+            );
         });
     }
     let size = vec2(132.0, 76.0);
@@ -179,7 +191,7 @@ fn the_graph(
     let covers = |r: &Rect| state.camera.rect(canvas, *r).intersects(corner.expand(6.0));
     let crowded = scene.course.cards.iter().any(covers) || scene.labels.iter().flatten().any(|l| covers(&l.rect));
     if canvas.height() > 260.0 && canvas.width() > 420.0 && (!crowded || !state.camera.fits) {
-        canvas::minimap(ui, corner, canvas, state, &scene);
+        minimap::show(ui, corner, canvas, state, &scene);
     }
     let slot = &model.slots.board;
     if slot.stale || slot.error.is_some() {
@@ -220,7 +232,8 @@ fn requested(model: &Model, key: &EdgeKey) -> Option<BreakerMode> {
         OverrideAction::Mode(mode) => {
             let s = &spec.selector;
             let same = |want: &Option<String>, have: &str| want.as_deref().is_none_or(|w| w == have);
-            (same(&s.caller, &key.caller) && same(&s.service, &key.callee) && same(&s.operation, &key.operation)).then_some(mode)
+            (same(&s.caller, &key.caller) && same(&s.service, &key.callee) && same(&s.operation, &key.operation))
+                .then_some(mode)
         }
         OverrideAction::Timeout { .. } | OverrideAction::Fault(_) => None,
     };
@@ -228,7 +241,9 @@ fn requested(model: &Model, key: &EdgeKey) -> Option<BreakerMode> {
     let known = |id: u64| told.iter().any(|c| c.id == id);
     let sent = model.pending.iter().rev().filter_map(|p| match (&p.action, &p.state) {
         (Action::SetOverride { spec, .. }, PendingState::Sending) => fits(spec),
-        (Action::SetOverride { spec, .. }, PendingState::Requested(r)) if !r.override_id.is_some_and(known) => fits(spec),
+        (Action::SetOverride { spec, .. }, PendingState::Requested(r)) if !r.override_id.is_some_and(known) => {
+            fits(spec)
+        }
         _ => None,
     });
     let open = told.iter().filter(|c| c.state == ChangeState::Requested);

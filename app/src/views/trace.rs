@@ -77,7 +77,13 @@ impl State {
     fn turn_to(&mut self, built: &Built) {
         let id = built.trace.trace_id;
         if self.of != Some(id) {
-            *self = Self { maker: std::mem::take(&mut self.maker), tab: self.tab, names_width: self.names_width, of: Some(id), ..Self::default() };
+            *self = Self {
+                maker: std::mem::take(&mut self.maker),
+                tab: self.tab,
+                names_width: self.names_width,
+                of: Some(id),
+                ..Self::default()
+            };
         }
     }
 
@@ -208,5 +214,6 @@ pub(crate) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
 
 /// Whether there is something for the inspector to say.
 pub(crate) fn has_inspector(model: &Model, state: &State) -> bool {
-    model.selection.span.is_some() && state.maker.last().is_some_and(|b| Some(b.trace.trace_id) == model.selection.trace)
+    model.selection.span.is_some()
+        && state.maker.last().is_some_and(|b| Some(b.trace.trace_id) == model.selection.trace)
 }

@@ -74,17 +74,25 @@ fn summary(ui: &mut Ui, model: &Model) {
     let Some(list) = model.slots.traces.get() else { return };
     let failed = list.rows.iter().filter(|r| r.errors > 0).count() as u64;
     let more = if list.more { " and more" } else { "" };
-    text::secondary(ui, format!("{}{more}, {} with errors", format::plural(list.rows.len() as u64, "trace"), format::count(failed)));
+    text::secondary(
+        ui,
+        format!("{}{more}, {} with errors", format::plural(list.rows.len() as u64, "trace"), format::count(failed)),
+    );
 }
 
 fn more(ui: &mut Ui, model: &Model, shown: usize, commands: &mut Commands) {
-    text::row(ui, 26.0, |ui| text::secondary(ui, format!("the newest {} are shown", format::count(shown as u64))), |ui| {
-        if button::Button::new("Show more").small().show(ui).clicked() {
-            let mut query = model.filters.traces.clone();
-            query.limit = shown as u32 + PAGE;
-            commands.push(Command::FilterTraces(query));
-        }
-    });
+    text::row(
+        ui,
+        26.0,
+        |ui| text::secondary(ui, format!("the newest {} are shown", format::count(shown as u64))),
+        |ui| {
+            if button::Button::new("Show more").small().show(ui).clicked() {
+                let mut query = model.filters.traces.clone();
+                query.limit = shown as u32 + PAGE;
+                commands.push(Command::FilterTraces(query));
+            }
+        },
+    );
 }
 
 fn absent(ui: &mut Ui, model: &Model) {

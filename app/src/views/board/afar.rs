@@ -23,7 +23,14 @@ pub(crate) struct Afar {
 
 impl Afar {
     /// The mesh of all links, and of all cards when `cards` is set.
-    pub(crate) fn mesh(&mut self, scene: &Arc<Scene>, camera: Camera, canvas: Rect, t: &Tokens, cards: bool) -> Arc<Mesh> {
+    pub(crate) fn mesh(
+        &mut self,
+        scene: &Arc<Scene>,
+        camera: Camera,
+        canvas: Rect,
+        t: &Tokens,
+        cards: bool,
+    ) -> Arc<Mesh> {
         let fits = self.made.as_ref().is_some_and(|(s, c, r, dark, with)| {
             Arc::ptr_eq(s, scene) && *c == camera && *r == canvas && *dark == t.dark && *with == cards
         });
@@ -83,7 +90,7 @@ fn thread(mesh: &mut Mesh, points: &[Pos2], half: f32, color: Color32, screen: i
             continue;
         }
         let across = way.normalized().rot90() * half;
-        if across == Vec2::ZERO || across.any_nan() {
+        if across.any_nan() || across == Vec2::ZERO {
             continue;
         }
         if !begun {

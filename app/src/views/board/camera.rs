@@ -48,9 +48,18 @@ impl Camera {
 
     /// Moves as little as needed to show `rect` (of the board) in a canvas of `size`.
     pub(crate) fn reveal(&mut self, rect: Rect, size: Vec2) {
-        let seen = Rect::from_min_max((rect.min.to_vec2() * self.zoom + self.offset).to_pos2(), (rect.max.to_vec2() * self.zoom + self.offset).to_pos2());
+        let seen = Rect::from_min_max(
+            (rect.min.to_vec2() * self.zoom + self.offset).to_pos2(),
+            (rect.max.to_vec2() * self.zoom + self.offset).to_pos2(),
+        );
         let push = |low: f32, high: f32, room: f32| {
-            if low < 12.0 { 12.0 - low } else if high > room - 12.0 { room - 12.0 - high } else { 0.0 }
+            if low < 12.0 {
+                12.0 - low
+            } else if high > room - 12.0 {
+                room - 12.0 - high
+            } else {
+                0.0
+            }
         };
         self.pan(vec2(push(seen.left(), seen.right(), size.x), push(seen.top(), seen.bottom(), size.y)));
     }

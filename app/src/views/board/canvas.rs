@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use egui::{EventFilter, Id, Key, Pos2, Rect, Response, Role, Sense, Ui, Vec2, WidgetInfo, vec2};
-use fuseboard_api::breaker::{BreakerMode, BreakerState};
 use fuseboard_api::graph::EdgeKey;
 
-use super::State;
 use super::ink::{Ink, Look, kind_words};
-use super::merge::{Link, Switch};
+use super::merge::Link;
 use super::scene::Scene;
+use super::{State, switches};
 use crate::command::{Command, Commands};
 use crate::model::{Model, Selection};
-use crate::widgets::breaker::{Glyph, switch_at};
-use crate::widgets::{Tone, focus_ring, format, text, tokens};
+use crate::widgets::{focus_ring, format, text, tokens};
 
 /// With more boxes in sight than this only what is under the pointer or chosen is a widget of its own; the table has them
 /// all.
@@ -24,20 +22,33 @@ const AFAR: f32 = 0.3;
 const MANY_LINKS: usize = 700;
 
 /// Paints the graph into `canvas` and takes what the person does there.
-pub(crate) fn show(ui: &mut Ui, canvas: Rect, model: &Model, state: &mut State, scene: &Arc<Scene>, commands: &mut Commands) {
+pub(crate) fn show(
+    ui: &mut Ui,
+    canvas: Rect,
+    model: &Model,
+    state: &mut State,
+    scene: &Arc<Scene>,
+    commands: &mut Commands,
+) {
     let id = ui.scope_id().with("graph");
     let background = ui.interact(canvas, id, Sense::click_and_drag());
     background.widget_info(|| {
-        let words = format!("call graph, {}, {}", format::plural(scene.merged.boxes.len() as u64, "node"), format::plural(scene.merged.links.len() as u64, "link"));
+        let words = format!(
+            "call graph, {}, {}",
+            format::plural(scene.merged.boxes.len() as u64, "node"),
+            format::plural(scene.merged.links.len() as u64, "link")
+        );
         WidgetInfo::labeled(Role::Group, true, words)
     });
     move_camera(ui, canvas, &background, state);
-    if state.camera.fits && let Some(bounds) = scene.course.bounds {
+    if state.camera.fits
+        && let Some(bounds) = scene.course.bounds
+    {
         state.camera.fit(bounds, canvas.size(), scene.zoom);
     }
     let ui = &mut ui.new_child(egui::UiBuilder::new().max_rect(canvas));
     ui.set_clip_rect(canvas.intersect(ui.clip_rect()));
-    let view = View { canvas, scene, model, selection: &model.selection, pointer: background.hover_pos() };
+    let view = View { canvas, scene, selection: &model.selection, pointer: background.hover_pos() };
     let hovered = if background.dragged() { Hit::Nothing } else { view.hit(state) };
     if view.is_afar(state) || scene.merged.links.len() > MANY_LINKS {
         let mesh = state.afar.mesh(scene, state.camera, canvas, tokens(ui), view.is_afar(state));
@@ -45,7 +56,9 @@ pub(crate) fn show(ui: &mut Ui, canvas: Rect, model: &Model, state: &mut State, 
     }
     view.paint_links(ui, state, &hovered, commands);
     view.paint_cards(ui, state, &hovered, id, commands);
-    view.paint_switches(ui, state, commands);
+    if !view.is_afar(state) {
+        switches::show(ui, canvas, model, state.camera, scene, commands);
+    }
     if background.clicked() {
         match hovered {
             Hit::Link(i) => view.choose_link(i, commands),
@@ -78,7 +91,11 @@ fn move_camera(ui: &Ui, canvas: Rect, background: &Response, state: &mut State) 
     }
     if ui.input(|i| i.pointer.any_down()) || background.hovered() {
         // A press in the canvas keeps the focus that its own widgets ask for.
-        background.ctx.set_cursor_icon(if background.dragged() { egui::CursorIcon::Grabbing } else { egui::CursorIcon::Default });
+        background.ctx.set_cursor_icon(if background.dragged() {
+            egui::CursorIcon::Grabbing
+        } else {
+            egui::CursorIcon::Default
+        });
     }
 }
 
@@ -93,7 +110,6 @@ enum Hit {
 struct View<'a> {
     canvas: Rect,
     scene: &'a Arc<Scene>,
-    model: &'a Model,
     selection: &'a Selection,
     pointer: Option<Pos2>,
 }
@@ -120,7 +136,9 @@ impl View<'_> {
             // They lie too close to be meant.
             return Hit::Nothing;
         }
-        let label = |i: &usize| self.scene.labels[*i].is_some_and(|l| state.camera.zoom * self.scene.scale >= 0.62 && l.rect.contains(at));
+        let label = |i: &usize| {
+            self.scene.labels[*i].is_some_and(|l| state.camera.zoom * self.scene.scale >= 0.62 && l.rect.contains(at))
+        };
         if let Some(i) = (0..self.scene.labels.len()).find(label) {
             return Hit::Link(i);
         }
@@ -182,10 +200,12 @@ impl View<'_> {
     /// The label (or the middle of a link without one) as something that can be reached and named.
     fn link_widget(&self, ui: &Ui, state: &State, i: usize, commands: &mut Commands) {
         let wire = &self.scene.course.wires[i];
-        let place = self.scene.labels[i].map(|l| l.rect).or_else(|| {
-            wire.points.get(wire.points.len() / 2).map(|p| Rect::from_center_size(*p, vec2(10.0, 10.0)))
-        });
-        let Some(rect) = place.map(|r| state.camera.rect(self.canvas, r)).filter(|r| self.canvas.intersects(*r)) else { return };
+        let place = self.scene.labels[i]
+            .map(|l| l.rect)
+            .or_else(|| wire.points.get(wire.points.len() / 2).map(|p| Rect::from_center_size(*p, vec2(10.0, 10.0))));
+        let Some(rect) = place.map(|r| state.camera.rect(self.canvas, r)).filter(|r| self.canvas.intersects(*r)) else {
+            return;
+        };
         let link = &self.scene.merged.links[i];
         let Some(key) = link.key(&self.scene.board) else { return };
         let response = ui.interact(rect, link_id(ui, key, link.edges.len()), Sense::click());
@@ -246,7 +266,10 @@ impl View<'_> {
             }
             if response.double_clicked() {
                 commands.push(Command::SelectService(Some(b.name.clone())));
-                commands.push(Command::FilterTraces(fuseboard_api::trace::TraceQuery { service: Some(b.name.clone()), ..Default::default() }));
+                commands.push(Command::FilterTraces(fuseboard_api::trace::TraceQuery {
+                    service: Some(b.name.clone()),
+                    ..Default::default()
+                }));
                 commands.push(Command::Go(crate::model::View::Traces));
             }
             if response.hovered() {
@@ -267,59 +290,11 @@ impl View<'_> {
         format!("{}, {what}{errors}", b.name)
     }
 
-    fn paint_switches(&self, ui: &Ui, state: &State, commands: &mut Commands) {
-        if self.is_afar(state) {
-            return;
-        }
-        for (link, wire) in self.scene.merged.links.iter().zip(&self.scene.course.wires) {
-            let (Some(switch), Some(rect)) = (&link.switch, wire.switch) else { continue };
-            let rect = state.camera.rect(self.canvas, rect);
-            if !self.canvas.intersects(rect) {
-                continue;
-            }
-            self.a_switch(ui, rect, switch, &pair_name(self.scene, link), state, commands);
-        }
-    }
-
-    fn a_switch(&self, ui: &Ui, rect: Rect, switch: &Switch, pair: &str, state: &State, commands: &mut Commands) {
-        let t = tokens(ui);
-        let glyph = Glyph::new(switch.worst.state, switch.worst.mode);
-        let id = ui.scope_id().with(("switch", pair, switch.key.operation.as_str()));
-        let response = switch_at(ui, rect, id, glyph, pair);
-        let pending = super::requested(self.model, &switch.key);
-        if pending.is_some() {
-            ui.painter().extend(egui::Shape::dashed_line(
-                &[rect.left_top(), rect.right_top(), rect.right_bottom(), rect.left_bottom(), rect.left_top()],
-                egui::Stroke::new(1.5, t.accent),
-                3.0,
-                2.0,
-            ));
-        }
-        if let Some((off, all)) = switch.share() {
-            let font = text::mono_medium((9.0 * state.camera.zoom).max(7.0));
-            ui.painter().text(rect.right_top() + vec2(3.0, -1.0), egui::Align2::LEFT_TOP, format!("{off}/{all}"), font, t.tone(glyph.tone()));
-        }
-        let to = flipped(switch);
-        if response.clicked() {
-            commands.push(Command::Flip { edge: switch.key.clone(), instance: None, mode: to });
-        }
-        response.context_menu(|ui| mode_menu(ui, &switch.key, commands));
-        response.on_hover_ui(|ui| {
-            text::body(ui, format!("{pair}: {}", glyph.words()));
-            if let Some((off, all)) = switch.share() {
-                text::note(ui, format!("{off} of {all} instances are not closed"));
-            }
-            if let Some(mode) = pending {
-                text::note(ui, format!("{} is requested, not yet applied", mode_words(mode)));
-            }
-            text::note(ui, if self.model.can_command() { format!("click: {}", mode_words(to)) } else { "read only".to_owned() });
-        });
-    }
-
     /// Arrow keys go to the next box in their direction, plus and minus zoom.
     fn keys(&self, ui: &Ui, background: &Response, state: &mut State, commands: &mut Commands) {
         let focused = ui.memory(egui::Memory::focused);
-        let card_focused = self.scene.merged.boxes.iter().any(|b| focused == Some(background.id.with(("card", b.name.as_str()))));
+        let card_focused =
+            self.scene.merged.boxes.iter().any(|b| focused == Some(background.id.with(("card", b.name.as_str()))));
         if !background.has_focus() && !card_focused {
             return;
         }
@@ -372,58 +347,42 @@ impl View<'_> {
         let Hit::Link(i) = *hovered else { return };
         let (link, board) = (&self.scene.merged.links[i], &self.scene.board);
         let Some(pointer) = self.pointer else { return };
-        egui::Tooltip::always_open(background.ctx.clone(), background.layer_id, background.id.with("tell"), egui::PopupAnchor::Position(pointer + vec2(14.0, 14.0)))
-            .show(|ui| {
-                text::body(ui, pair_name(self.scene, link));
-                for e in link.edges.iter().take(6).filter_map(|e| board.edges.get(*e as usize)) {
-                    let p95 = e.stats.quantile(0.95).map(|d| format!(" · p95 {}", format::latency(d))).unwrap_or_default();
-                    let errors = format::percent(e.stats.error_ratio());
-                    text::note(ui, format!("{} · {} · {errors} errors{p95}", e.key.operation, format::rate(e.stats.rate())));
-                }
-                if link.edges.len() > 6 {
-                    text::note(ui, format!("and {} more", link.edges.len() - 6));
-                }
-            });
+        egui::Tooltip::always_open(
+            background.ctx.clone(),
+            background.layer_id,
+            background.id.with("tell"),
+            egui::PopupAnchor::Position(pointer + vec2(14.0, 14.0)),
+        )
+        .show(|ui| {
+            text::body(ui, pair_name(self.scene, link));
+            for e in link.edges.iter().take(6).filter_map(|e| board.edges.get(*e as usize)) {
+                let p95 = e.stats.quantile(0.95).map(|d| format!(" · p95 {}", format::latency(d))).unwrap_or_default();
+                let errors = format::percent(e.stats.error_ratio());
+                text::note(
+                    ui,
+                    format!("{} · {} · {errors} errors{p95}", e.key.operation, format::rate(e.stats.rate())),
+                );
+            }
+            if link.edges.len() > 6 {
+                text::note(ui, format!("and {} more", link.edges.len() - 6));
+            }
+        });
     }
 }
 
 fn link_id(ui: &Ui, key: &EdgeKey, edges: usize) -> Id {
-    ui.scope_id().with(("link", key.caller.as_str(), key.callee.as_str(), if edges == 1 { key.operation.as_str() } else { "" }))
+    ui.scope_id().with((
+        "link",
+        key.caller.as_str(),
+        key.callee.as_str(),
+        if edges == 1 { key.operation.as_str() } else { "" },
+    ))
 }
 
 /// `orders → payments`.
 pub(crate) fn pair_name(scene: &Scene, link: &Link) -> String {
     let name = |i: u32| scene.merged.boxes.get(i as usize).map_or("", |b| b.name.as_str());
     format!("{} → {}", name(link.from), name(link.to))
-}
-
-/// What a click on a switch asks for: the way out of where it is.
-pub(crate) fn flipped(switch: &Switch) -> BreakerMode {
-    match (switch.worst.mode, switch.worst.state) {
-        (BreakerMode::Auto, BreakerState::Open) => BreakerMode::ForcedClosed,
-        (BreakerMode::Auto, _) => BreakerMode::ForcedOpen,
-        _ => BreakerMode::Auto,
-    }
-}
-
-/// A mode as a button says it.
-pub(crate) fn mode_words(mode: BreakerMode) -> &'static str {
-    match mode {
-        BreakerMode::Auto => "Auto",
-        BreakerMode::ForcedOpen => "Force open",
-        BreakerMode::ForcedClosed => "Force closed",
-        BreakerMode::Shadow => "Shadow",
-        BreakerMode::Disabled => "Disable",
-    }
-}
-
-fn mode_menu(ui: &mut Ui, key: &EdgeKey, commands: &mut Commands) {
-    for mode in [BreakerMode::Auto, BreakerMode::ForcedOpen, BreakerMode::ForcedClosed, BreakerMode::Shadow, BreakerMode::Disabled] {
-        if ui.button(mode_words(mode)).clicked() {
-            commands.push(Command::Flip { edge: key.clone(), instance: None, mode });
-            ui.close();
-        }
-    }
 }
 
 fn distance(points: &[Pos2], p: Pos2) -> f32 {
@@ -433,36 +392,4 @@ fn distance(points: &[Pos2], p: Pos2) -> f32 {
         (a + d * t).distance(p)
     };
     points.windows(2).map(|w| to_piece(w[0], w[1])).fold(f32::INFINITY, f32::min)
-}
-
-/// Paints the whole board small, with the window on it; clicking there goes there.
-pub(crate) fn minimap(ui: &Ui, rect: Rect, canvas: Rect, state: &mut State, scene: &Scene) {
-    let Some(bounds) = scene.course.bounds else { return };
-    let t = tokens(ui);
-    let response = ui.interact(rect, ui.scope_id().with("minimap"), Sense::click_and_drag());
-    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, "the whole board, small"));
-    ui.painter().rect(rect, 6, t.panel.gamma_multiply(0.94), egui::Stroke::new(1.0, t.line), egui::StrokeKind::Inside);
-    let inner = rect.shrink(7.0);
-    let scale = (inner.width() / bounds.width().max(1.0)).min(inner.height() / bounds.height().max(1.0));
-    let origin = inner.center() - bounds.center().to_vec2() * scale;
-    let mut mesh = egui::Mesh::default();
-    for (card, b) in scene.course.cards.iter().zip(&scene.merged.boxes) {
-        let color = match b.tone {
-            Tone::Failed | Tone::AtRisk => t.tone(b.tone),
-            _ => t.label,
-        };
-        let small = Rect::from_min_max(origin + card.min.to_vec2() * scale, origin + card.max.to_vec2() * scale);
-        mesh.add_colored_rect(Rect::from_center_size(small.center(), vec2(small.width().max(2.0), small.height().clamp(2.0, 4.0))), color);
-    }
-    ui.painter().add(egui::Shape::mesh(mesh));
-    let seen = Rect::from_min_max(state.camera.to_board(canvas, canvas.min), state.camera.to_board(canvas, canvas.max));
-    let window = Rect::from_min_max(origin + seen.min.to_vec2() * scale, origin + seen.max.to_vec2() * scale).intersect(rect.shrink(2.0));
-    if window.is_positive() {
-        ui.painter().rect_stroke(window, 3, egui::Stroke::new(1.0, t.accent), egui::StrokeKind::Inside);
-    }
-    if let Some(p) = response.interact_pointer_pos() {
-        let to = ((p - origin) / scale).to_pos2();
-        let middle = state.camera.to_board(canvas, canvas.center());
-        state.camera.pan((middle - to) * state.camera.zoom);
-    }
 }

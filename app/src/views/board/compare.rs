@@ -81,6 +81,9 @@ mod tests {
         assert_eq!(said(edge(1000, 380, 20), edge(1000, 0, 20)).as_deref(), Some("errors 0% → 38%"));
         assert_eq!(said(edge(1000, 0, 800), edge(1000, 0, 100)).as_deref(), Some("p95 100 → 797 ms"));
         assert_eq!(said(edge(2000, 0, 20), edge(1000, 0, 20)).as_deref(), Some("100/s → 200/s"));
-        assert_eq!(changes(&Board { edges: vec![edge(1, 0, 1)], ..Board::default() }, &Board::default()), [Some("new".to_owned())]);
+        assert_eq!(
+            changes(&Board { edges: vec![edge(1, 0, 1)], ..Board::default() }, &Board::default()),
+            [Some("new".to_owned())]
+        );
     }
 }

@@ -84,7 +84,13 @@ fn head(ui: &mut Ui, key: &EdgeKey, siblings: &[&Edge], commands: &mut Commands)
 fn figures(ui: &mut Ui, edge: &Edge) {
     let stats = &edge.stats;
     let ratio = stats.error_ratio();
-    let errors = if ratio >= 0.1 { Some(Tone::Failed) } else if ratio >= 0.01 { Some(Tone::AtRisk) } else { None };
+    let errors = if ratio >= 0.1 {
+        Some(Tone::Failed)
+    } else if ratio >= 0.01 {
+        Some(Tone::AtRisk)
+    } else {
+        None
+    };
     let p95 = stats.quantile(0.95);
     let limit = edge.attempt_timeout_ms.or(edge.overall_timeout_ms);
     let near = matches!((p95, limit), (Some(p), Some(l)) if p.as_secs_f64() * 1000.0 >= 0.9 * l as f64);
@@ -113,7 +119,11 @@ fn links(ui: &mut Ui, model: &Model, key: &EdgeKey, stats: Option<&Stats>, comma
         let refused = stats.map_or(0, |s| s.refused);
         if refused > 0 && link(ui, &format!("Calls refused {}", format::count(refused))).clicked() {
             let attributes = vec![(names::OUTCOME.to_owned(), "refused".to_owned())];
-            commands.push(Command::FilterTraces(TraceQuery { edge: edge.clone(), attributes, ..TraceQuery::default() }));
+            commands.push(Command::FilterTraces(TraceQuery {
+                edge: edge.clone(),
+                attributes,
+                ..TraceQuery::default()
+            }));
             commands.push(Command::Go(View::Traces));
         }
         if link(ui, "History").clicked() {

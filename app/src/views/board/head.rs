@@ -48,7 +48,10 @@ fn groupings(ui: &mut Ui, state: &mut State) {
 }
 
 fn comparison(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands) {
-    if toggle(ui, "only what changed", &mut state.only_changed) && state.only_changed && model.filters.board_before.is_none() {
+    if toggle(ui, "only what changed", &mut state.only_changed)
+        && state.only_changed
+        && model.filters.board_before.is_none()
+    {
         commands.push(Command::CompareBoard(Some(Duration::from_secs(3600))));
     }
     let now = model.filters.board_before.map(|d| d.as_secs());
@@ -80,7 +83,11 @@ fn filter(ui: &mut Ui, state: &mut State) {
 
 /// The line under the graph.
 pub(crate) fn foot(ui: &mut Ui, model: &Model, state: &mut State, scene: &Scene, canvas: Rect) {
-    let hidden = if scene.hidden > 0 { format!(" · {} hidden", format::plural(scene.hidden as u64, "edge")) } else { String::new() };
+    let hidden = if scene.hidden > 0 {
+        format!(" · {} hidden", format::plural(scene.hidden as u64, "edge"))
+    } else {
+        String::new()
+    };
     let words = format!(
         "{} · {}{hidden}",
         format::plural(scene.merged.boxes.len() as u64, "node"),

@@ -139,7 +139,11 @@ impl Ink<'_> {
             }
             return;
         }
-        let mut first = vec![(words.operation.as_str(), t.text_soft), (words.rate.as_str(), t.text), (words.errors.as_str(), error)];
+        let mut first = vec![
+            (words.operation.as_str(), t.text_soft),
+            (words.rate.as_str(), t.text),
+            (words.errors.as_str(), error),
+        ];
         first.retain(|(s, _)| !s.is_empty());
         let two = label.shape == Arranged::Full && !words.p95.is_empty();
         let y = if two { rect.top() + rect.height() * 0.27 } else { rect.center().y };
@@ -151,7 +155,15 @@ impl Ink<'_> {
     }
 
     /// Words side by side around `x`, `gap` apart.
-    fn spread(&self, x: f32, y: f32, words: &[(&str, Color32)], font: &FontId, gap: f32, fade: impl Fn(Color32) -> Color32) {
+    fn spread(
+        &self,
+        x: f32,
+        y: f32,
+        words: &[(&str, Color32)],
+        font: &FontId,
+        gap: f32,
+        fade: impl Fn(Color32) -> Color32,
+    ) {
         let galleys: Vec<_> =
             words.iter().map(|(s, c)| self.painter.layout_no_wrap((*s).to_owned(), font.clone(), fade(*c))).collect();
         let total: f32 = galleys.iter().map(|g| g.size().x).sum::<f32>() + gap * (galleys.len().max(1) - 1) as f32;
@@ -176,7 +188,11 @@ impl Ink<'_> {
         let wall = from + left.size().x + gap;
         let height = left.size().y;
         self.painter.galley(pos2(from, y - height / 2.0), left, t.text);
-        self.painter.vline(wall, y - height * 0.45..=y + height * 0.45, Stroke::new(1.2, fade(if words.near { t.at_risk } else { t.label })));
+        self.painter.vline(
+            wall,
+            y - height * 0.45..=y + height * 0.45,
+            Stroke::new(1.2, fade(if words.near { t.at_risk } else { t.label })),
+        );
         self.painter.galley(pos2(wall + gap, y - height / 2.0), right, t.text);
     }
 
@@ -198,7 +214,11 @@ impl Ink<'_> {
         if own || z < 0.35 {
             self.painter.rect_stroke(rect, radius, line, StrokeKind::Inside);
         } else {
-            self.dashed_outline(rect.shrink(0.5), 8.0 * z, if bad || look.chosen { line } else { Stroke::new(1.0, t.label) });
+            self.dashed_outline(
+                rect.shrink(0.5),
+                8.0 * z,
+                if bad || look.chosen { line } else { Stroke::new(1.0, t.label) },
+            );
         }
         if z < 0.35 {
             self.health(rect, b.tone);
@@ -220,10 +240,24 @@ impl Ink<'_> {
         let left = rect.left() + 13.0 * z;
         let y = if bad { rect.top() + rect.height() * 0.31 } else { rect.center().y };
         let size = (12.5 * z).max(9.5);
-        text::paint(self.painter, pos2(left, y), Align2::LEFT_CENTER, &b.name, font(size, text::semibold), t.text, rect.right() - left - 2.0);
+        text::paint(
+            self.painter,
+            pos2(left, y),
+            Align2::LEFT_CENTER,
+            &b.name,
+            font(size, text::semibold),
+            t.text,
+            rect.right() - left - 2.0,
+        );
         if bad {
             let at = pos2(left, rect.top() + rect.height() * 0.72);
-            self.painter.text(at, Align2::LEFT_CENTER, format::percent(ratio), font(size * 0.9, text::mono_medium), t.tone(b.tone));
+            self.painter.text(
+                at,
+                Align2::LEFT_CENTER,
+                format::percent(ratio),
+                font(size * 0.9, text::mono_medium),
+                t.tone(b.tone),
+            );
         }
     }
 
@@ -276,17 +310,37 @@ impl Ink<'_> {
         if ratio >= 0.001 {
             let color = if b.tone == Tone::Well { t.text_soft } else { t.tone(b.tone) };
             let words = format::percent(ratio);
-            let taken = self.painter.text(at(RIGHT, 16.0), Align2::RIGHT_CENTER, words, self.font(10.5, text::mono_medium), color);
+            let taken = self.painter.text(
+                at(RIGHT, 16.0),
+                Align2::RIGHT_CENTER,
+                words,
+                self.font(10.5, text::mono_medium),
+                color,
+            );
             room -= taken.width() + 4.0 * z;
         }
-        text::paint(self.painter, at(14.0, 16.0), Align2::LEFT_CENTER, &b.name, self.font(12.5, text::semibold), t.text, room);
+        text::paint(
+            self.painter,
+            at(14.0, 16.0),
+            Align2::LEFT_CENTER,
+            &b.name,
+            self.font(12.5, text::semibold),
+            t.text,
+            room,
+        );
         let small = self.font(10.5, FontId::proportional);
         let instances = node.map_or(&[][..], |n| n.instances.as_slice());
         if grouping == Grouping::Instances && !instances.is_empty() {
             for (i, instance) in instances.iter().take(MAX_INSTANCES).enumerate() {
                 let y = 36.0 + i as f32 * INSTANCE;
                 let ratio = instance.stats.error_ratio();
-                let tone = if ratio >= 0.1 { Tone::Failed } else if ratio >= 0.01 { Tone::AtRisk } else { Tone::Well };
+                let tone = if ratio >= 0.1 {
+                    Tone::Failed
+                } else if ratio >= 0.01 {
+                    Tone::AtRisk
+                } else {
+                    Tone::Well
+                };
                 crate::widgets::pill::paint_dot_sized(self.painter, at(18.0, y), 2.8 * z, tone, t.tone(tone));
                 let short = instance.instance.strip_prefix(&format!("{}-", b.name)).unwrap_or(&instance.instance);
                 let words = if instances.len() > MAX_INSTANCES && i + 1 == MAX_INSTANCES {
@@ -294,7 +348,15 @@ impl Ink<'_> {
                 } else {
                     format!("{short} {}", instance.version)
                 };
-                text::paint(self.painter, at(26.0, y), Align2::LEFT_CENTER, words, small.clone(), t.text_soft, 62.0 * z);
+                text::paint(
+                    self.painter,
+                    at(26.0, y),
+                    Align2::LEFT_CENTER,
+                    words,
+                    small.clone(),
+                    t.text_soft,
+                    62.0 * z,
+                );
                 let figure = if ratio >= 0.001 { format::percent(ratio) } else { format::rate(instance.stats.rate()) };
                 let color = if ratio >= 0.01 { t.tone(tone) } else { t.label };
                 self.painter.text(at(RIGHT, y), Align2::RIGHT_CENTER, figure, self.font(10.0, text::mono_font), color);
@@ -305,7 +367,15 @@ impl Ink<'_> {
             NodeKind::Service => format::plural(instances.len() as u64, "instance"),
             kind => kind_words(kind, node.map_or("", |n| n.system.as_str())),
         };
-        let taken = text::paint(self.painter, at(14.0, 36.0), Align2::LEFT_CENTER, words, small, t.text_soft, rect.width() - 20.0 * z);
+        let taken = text::paint(
+            self.painter,
+            at(14.0, 36.0),
+            Align2::LEFT_CENTER,
+            words,
+            small,
+            t.text_soft,
+            rect.width() - 20.0 * z,
+        );
         self.spark(b, rect, taken.right(), board);
     }
 

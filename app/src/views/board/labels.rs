@@ -193,7 +193,9 @@ impl Grid {
 fn crosses(rect: Rect, a: Pos2, b: Pos2) -> bool {
     let d = b - a;
     let (mut from, mut to) = (0.0_f32, 1.0_f32);
-    for (p, q) in [(-d.x, a.x - rect.left()), (d.x, rect.right() - a.x), (-d.y, a.y - rect.top()), (d.y, rect.bottom() - a.y)] {
+    for (p, q) in
+        [(-d.x, a.x - rect.left()), (d.x, rect.right() - a.x), (-d.y, a.y - rect.top()), (d.y, rect.bottom() - a.y)]
+    {
         if p == 0.0 {
             if q < 0.0 {
                 return false;
@@ -233,8 +235,13 @@ mod tests {
         let cards: Vec<Rect> = (0..6)
             .flat_map(|r| [0.0, 260.0].map(|x| Rect::from_min_size(pos2(x, r as f32 * 84.0), vec2(132.0, 54.0))))
             .collect();
-        let wires: Vec<Wire> =
-            (0..6).flat_map(|a| (0..3).map(move |b| line((132.0, a as f32 * 84.0 + 27.0), (260.0, ((a * b + 1) % 6) as f32 * 84.0 + 27.0)))).collect();
+        let wires: Vec<Wire> = (0..6)
+            .flat_map(|a| {
+                (0..3).map(move |b| {
+                    line((132.0, a as f32 * 84.0 + 27.0), (260.0, ((a * b + 1) % 6) as f32 * 84.0 + 27.0))
+                })
+            })
+            .collect();
         let wishes: Vec<Wish> = (0..wires.len()).map(|i| wish(i, i as f32)).collect();
         let labels = place(&wishes, &wires, &cards);
         let placed: Vec<Rect> = labels.iter().flatten().map(|l| l.rect).collect();
@@ -255,9 +262,13 @@ mod tests {
 
     #[test]
     fn where_there_is_no_room_for_two_lines_there_is_one() {
-        let cards = [Rect::from_min_max(pos2(-50.0, -60.0), pos2(250.0, -9.0)), Rect::from_min_max(pos2(-50.0, 9.0), pos2(250.0, 60.0))];
+        let cards = [
+            Rect::from_min_max(pos2(-50.0, -60.0), pos2(250.0, -9.0)),
+            Rect::from_min_max(pos2(-50.0, 9.0), pos2(250.0, 60.0)),
+        ];
         let wire = line((0.0, 0.0), (200.0, 0.0));
-        let label = place(&[wish(0, 1.0)], std::slice::from_ref(&wire), &cards.map(|c| c.shrink2(vec2(0.0, 4.0))))[0].unwrap();
+        let label =
+            place(&[wish(0, 1.0)], std::slice::from_ref(&wire), &cards.map(|c| c.shrink2(vec2(0.0, 4.0))))[0].unwrap();
         assert_eq!(label.shape, Shape::Short);
         assert_eq!(place(&[wish(0, 1.0)], &[wire], &cards.map(|c| c.expand2(vec2(0.0, 8.0))))[0], None, "or none");
     }

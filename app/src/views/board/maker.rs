@@ -62,7 +62,9 @@ impl Maker {
         };
         match std::thread::Builder::new().name("board-layout".to_owned()).spawn(work) {
             Ok(_) => self.job = Some(Job { key, done }),
-            Err(error) => tracing::error!(%error, "no thread for the board's layout; it is tried again with the next picture"),
+            Err(error) => {
+                tracing::error!(%error, "no thread for the board's layout; it is tried again with the next picture")
+            }
         }
     }
 }

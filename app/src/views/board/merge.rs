@@ -77,7 +77,10 @@ impl Link {
         if self.stats.calls == 0 {
             return Tone::Neutral;
         }
-        let open = self.switch.as_ref().is_some_and(|s| s.worst.state == BreakerState::Open && s.worst.mode != BreakerMode::Shadow);
+        let open = self
+            .switch
+            .as_ref()
+            .is_some_and(|s| s.worst.state == BreakerState::Open && s.worst.mode != BreakerMode::Shadow);
         match self.stats.error_ratio() {
             r if r >= FAILED || open => Tone::Failed,
             r if r >= AT_RISK || self.near_timeout() => Tone::AtRisk,
@@ -150,7 +153,12 @@ pub(crate) fn merge(board: &Board, grouping: Grouping, shown: &dyn Fn(usize) -> 
     for (i, edge) in shown_edges {
         let (from, to) = (index[edge.key.caller.as_str()], index[edge.key.callee.as_str()]);
         let operation = if grouping == Grouping::Operations { edge.key.operation.as_str() } else { "" };
-        let link = links.entry((from, to, operation)).or_insert_with(|| Link { from, to, asynchronous: true, ..Link::default() });
+        let link = links.entry((from, to, operation)).or_insert_with(|| Link {
+            from,
+            to,
+            asynchronous: true,
+            ..Link::default()
+        });
         add(link, i as u32, edge);
     }
     let mut links: Vec<Link> = links.into_values().collect();
@@ -173,7 +181,8 @@ fn add(link: &mut Link, i: u32, edge: &Edge) {
     let Some(breaker) = &edge.breaker else { return };
     let switch = link.switch.get_or_insert_with(|| Switch { worst: breaker.clone(), key: edge.key.clone(), edges: 0 });
     switch.edges += 1;
-    if (breaker.state, breaker.mode != BreakerMode::Auto) > (switch.worst.state, switch.worst.mode != BreakerMode::Auto) {
+    if (breaker.state, breaker.mode != BreakerMode::Auto) > (switch.worst.state, switch.worst.mode != BreakerMode::Auto)
+    {
         switch.worst = breaker.clone();
         switch.key = edge.key.clone();
     }
@@ -193,7 +202,13 @@ fn a_box(board: &Board, name: &str, node: Option<u32>, grouping: Grouping, links
         Some(r) if r >= FAILED => Tone::Failed,
         Some(r) if r >= AT_RISK => Tone::AtRisk,
         Some(_) if kind == NodeKind::Service => Tone::Well,
-        Some(_) => links.iter().filter(|l| l.to == me).map(Link::tone).max_by_key(|t| rank(*t)).filter(|t| rank(*t) > 1).unwrap_or(Tone::Neutral),
+        Some(_) => links
+            .iter()
+            .filter(|l| l.to == me)
+            .map(Link::tone)
+            .max_by_key(|t| rank(*t))
+            .filter(|t| rank(*t) > 1)
+            .unwrap_or(Tone::Neutral),
         None => Tone::Neutral,
     };
     Box { name: name.to_owned(), kind, node, tone, height }

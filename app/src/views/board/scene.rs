@@ -124,7 +124,8 @@ impl Source {
             let layout = Layout::full(&graph, &|i| at.get(graph.nodes[i].name.as_str()).copied());
             (merged, graph, layout)
         };
-        let words: Vec<Words> = merged.links.iter().map(|l| words(l, &board, key.grouping, changes.as_deref())).collect();
+        let words: Vec<Words> =
+            merged.links.iter().map(|l| words(l, &board, key.grouping, changes.as_deref())).collect();
         let (spread, zoom) = match (key.room, old) {
             (None, Some(old)) if old.spread.left.len() >= layout.columns as usize => (old.spread.clone(), old.zoom),
             (room, _) => Spread::fit(&layout, &gaps(&merged, &layout, &words), room.unwrap_or(vec2(960.0, 600.0))),
@@ -204,7 +205,13 @@ fn words(link: &Link, board: &Board, grouping: Grouping, changes: Option<&[Optio
     };
     let ratio = link.stats.error_ratio();
     let errors = if ratio >= 0.001 { format::percent(ratio) } else { String::new() };
-    let mut words = Words { operation, rate: format::rate(link.stats.rate()), errors, near: link.near_timeout(), ..Words::default() };
+    let mut words = Words {
+        operation,
+        rate: format::rate(link.stats.rate()),
+        errors,
+        near: link.near_timeout(),
+        ..Words::default()
+    };
     if let Some(changes) = changes {
         let told = link.edges.iter().find_map(|e| changes.get(*e as usize).and_then(Option::as_ref));
         words.p95 = told.cloned().unwrap_or_default();
@@ -224,7 +231,11 @@ fn words(link: &Link, board: &Board, grouping: Grouping, changes: Option<&[Optio
 
 /// A limit in the shortest exact words: `800 ms`, `2 s`.
 pub(crate) fn limit_words(ms: u64) -> String {
-    if ms >= 1000 && ms % 1000 == 0 { format!("{} s", format::count(ms / 1000)) } else { format!("{} ms", format::count(ms)) }
+    if ms >= 1000 && ms % 1000 == 0 {
+        format!("{} s", format::count(ms / 1000))
+    } else {
+        format!("{} ms", format::count(ms))
+    }
 }
 
 /// The last part of an operation's name, at most 16 letters.
@@ -321,7 +332,12 @@ mod tests {
         let edge = |(a, b): &(&str, &str)| {
             let mut stats = Stats { seconds: 10.0, calls: 100, ..Stats::default() };
             stats.latency.record(7_000_000);
-            Edge { key: EdgeKey::new(*a, *b, "shop.v1.Shop/Do"), stats, attempt_timeout_ms: Some(2000), ..Edge::default() }
+            Edge {
+                key: EdgeKey::new(*a, *b, "shop.v1.Shop/Do"),
+                stats,
+                attempt_timeout_ms: Some(2000),
+                ..Edge::default()
+            }
         };
         Arc::new(Board { edges: edges.iter().map(edge).collect(), ..Board::default() })
     }
@@ -339,7 +355,8 @@ mod tests {
         }
     }
 
-    const CHAIN: &[(&str, &str)] = &[("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"), ("x", "y"), ("b", "y"), ("c", "z")];
+    const CHAIN: &[(&str, &str)] =
+        &[("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"), ("x", "y"), ("b", "y"), ("c", "z")];
 
     #[test]
     fn focus_shows_what_is_near_on_both_sides() {
@@ -352,7 +369,8 @@ mod tests {
     #[test]
     fn filters_come_and_go_without_moving_anything() {
         let first = Source { key: key(1), board: board(CHAIN), before: None }.make(None);
-        let narrowed = Source { key: Key { text: "x".to_owned(), ..key(1) }, board: board(CHAIN), before: None }.make(Some(&first));
+        let narrowed = Source { key: Key { text: "x".to_owned(), ..key(1) }, board: board(CHAIN), before: None }
+            .make(Some(&first));
         assert_eq!(narrowed.merged.boxes.len(), 2);
         let again = Source { key: key(2), board: board(CHAIN), before: None }.make(Some(&narrowed));
         assert_eq!(again.course.cards, first.course.cards);
@@ -390,7 +408,10 @@ mod tests {
                 let solid: Vec<Rect> = scene.course.cards.iter().copied().chain(switches).collect();
                 let labels: Vec<Rect> = scene.labels.iter().flatten().map(|l| l.rect).collect();
                 for (i, a) in solid.iter().enumerate() {
-                    assert!(solid[i + 1..].iter().all(|b| !a.shrink(0.6).intersects(*b)), "{a:?} is covered in {room:?}");
+                    assert!(
+                        solid[i + 1..].iter().all(|b| !a.shrink(0.6).intersects(*b)),
+                        "{a:?} is covered in {room:?}"
+                    );
                     assert!(labels.iter().all(|l| !a.intersects(*l)), "a label covers {a:?} in {room:?}");
                 }
                 for (i, a) in labels.iter().enumerate() {
@@ -408,6 +429,9 @@ mod tests {
         let words = &scene.words[0];
         assert_eq!((words.rate.as_str(), words.p95.as_str(), words.limit.as_str()), ("10/s", "p95 7.0", "2 s"));
         assert_eq!([limit_words(800), limit_words(1500), limit_words(60_000)], ["800 ms", "1,500 ms", "60 s"]);
-        assert_eq!(["shop.v1.Shop/Place", "POST /authorize", "publish"].map(short_operation), ["Place", "POST /authorize", "publish"]);
+        assert_eq!(
+            ["shop.v1.Shop/Place", "POST /authorize", "publish"].map(short_operation),
+            ["Place", "POST /authorize", "publish"]
+        );
     }
 }

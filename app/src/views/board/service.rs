@@ -45,7 +45,8 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, name: &str, commands: &mut Comman
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 16.0;
         if link(ui, "Traces").clicked() {
-            commands.push(Command::FilterTraces(TraceQuery { service: Some(name.to_owned()), ..TraceQuery::default() }));
+            commands
+                .push(Command::FilterTraces(TraceQuery { service: Some(name.to_owned()), ..TraceQuery::default() }));
             commands.push(Command::Go(View::Traces));
         }
         if link(ui, "Logs").clicked() {
@@ -128,7 +129,15 @@ fn row(ui: &mut Ui, name: &str, aside: &str, stats: &Stats, mark: Tone, clickabl
     right = figure(format::rate(stats.rate()), t.text, 58.0, right);
     let aside_width = if aside.is_empty() { 0.0 } else { text::width(ui, aside, text::mono_font(10.5)) + 10.0 };
     let left = egui::pos2(rect.left() + 14.0, y);
-    let taken = text::paint(ui.painter(), left, egui::Align2::LEFT_CENTER, name, text::body_font(), t.text, right - left.x - aside_width);
+    let taken = text::paint(
+        ui.painter(),
+        left,
+        egui::Align2::LEFT_CENTER,
+        name,
+        text::body_font(),
+        t.text,
+        right - left.x - aside_width,
+    );
     if !aside.is_empty() {
         let at = egui::pos2(taken.right() + 8.0, y + 0.5);
         let color = if mark == Tone::AtRisk || mark == Tone::Failed { t.tone(mark) } else { t.label };
@@ -153,7 +162,8 @@ fn heads(ui: &mut Ui, words: &str) {
 
 fn instances(ui: &mut Ui, node: &Node) {
     heads(ui, &format::plural(node.instances.len() as u64, "instance"));
-    let mut list: Vec<(&InstanceStats, Tone)> = node.instances.iter().map(|i| (i, standing(i, &node.instances))).collect();
+    let mut list: Vec<(&InstanceStats, Tone)> =
+        node.instances.iter().map(|i| (i, standing(i, &node.instances))).collect();
     list.sort_by_key(|(i, tone)| (std::cmp::Reverse(super::merge::rank(*tone)), i.instance.clone()));
     for (instance, tone) in list.iter().take(MOST) {
         row(ui, &instance.instance, &instance.version, &instance.stats, *tone, false);
@@ -173,7 +183,8 @@ fn standing(one: &InstanceStats, all: &[InstanceStats]) -> Tone {
     all.iter().filter(|o| o.instance != one.instance).for_each(|o| others.merge(&o.stats));
     let (ratio, rest) = (one.stats.error_ratio(), others.error_ratio());
     let p95 = |s: &Stats| s.quantile(0.95).map_or(0.0, |d| d.as_secs_f64());
-    let slow = others.calls > 20 && one.stats.calls > 20 && p95(&one.stats) > 2.0 * p95(&others) && p95(&one.stats) > 0.005;
+    let slow =
+        others.calls > 20 && one.stats.calls > 20 && p95(&one.stats) > 2.0 * p95(&others) && p95(&one.stats) > 0.005;
     match ratio {
         _ if one.stats.calls == 0 => Tone::Neutral,
         r if r >= 0.1 && r > 2.0 * rest => Tone::Failed,
@@ -196,7 +207,10 @@ fn contrast(all: &[InstanceStats]) -> Option<String> {
         let (name, bad) = groups.iter().max_by(|a, b| a.1.error_ratio().total_cmp(&b.1.error_ratio()))?;
         let mut rest = Stats::default();
         groups.iter().filter(|(n, _)| *n != name).for_each(|(_, s)| rest.merge(s));
-        let clear = rest.calls > 20 && bad.calls > 20 && bad.error_ratio() >= 0.02 && bad.error_ratio() > 3.0 * rest.error_ratio();
+        let clear = rest.calls > 20
+            && bad.calls > 20
+            && bad.error_ratio() >= 0.02
+            && bad.error_ratio() > 3.0 * rest.error_ratio();
         clear.then(|| (name.clone(), bad.error_ratio(), rest.error_ratio()))
     };
     let say = |what: String, bad: f64, rest: f64| {
@@ -215,7 +229,11 @@ fn operations(ui: &mut Ui, node: &Node, commands: &mut Commands) {
     list.sort_by_key(|o| std::cmp::Reverse(o.stats.calls));
     for o in list.iter().take(MOST) {
         if row(ui, &o.operation, "", &o.stats, tone(o.stats.error_ratio()).unwrap_or(Tone::Well), true) {
-            let query = TraceQuery { service: Some(node.name.clone()), operation: Some(o.operation.clone()), ..TraceQuery::default() };
+            let query = TraceQuery {
+                service: Some(node.name.clone()),
+                operation: Some(o.operation.clone()),
+                ..TraceQuery::default()
+            };
             commands.push(Command::FilterTraces(query));
             commands.push(Command::Go(View::Traces));
         }

@@ -23,12 +23,17 @@ pub(crate) fn without_picture(ui: &mut Ui, model: &Model, commands: &mut Command
 
 /// Nothing was recorded in the range shown.
 pub(crate) fn nothing_here(ui: &mut Ui, commands: &mut Commands) {
-    banner::empty(ui, "No calls in this range", "Choose a longer range on the time strip, or follow the newest.", |ui| {
-        if button(ui, "Follow").clicked() {
-            commands.push(Command::Choose(None));
-            commands.push(Command::Follow);
-        }
-    });
+    banner::empty(
+        ui,
+        "No calls in this range",
+        "Choose a longer range on the time strip, or follow the newest.",
+        |ui| {
+            if button(ui, "Follow").clicked() {
+                commands.push(Command::Choose(None));
+                commands.push(Command::Follow);
+            }
+        },
+    );
 }
 
 fn other_sources(ui: &mut Ui, commands: &mut Commands) {

@@ -3,9 +3,9 @@
 use egui::Ui;
 use fuseboard_api::graph::{Board, EdgeKey};
 
-use super::canvas::mode_words;
 use super::merge::{Grouping, Link, Merged, merge};
 use super::scene::limit_words;
+use super::switches::mode_words;
 use crate::command::{Command, Commands};
 use crate::model::Model;
 use crate::widgets::breaker::{Glyph, fleet_words};
@@ -56,7 +56,8 @@ pub(crate) fn show(
         _ => make(board, from),
     };
     let key = |row: usize| row_link(&made, row).and_then(|l| l.key(board));
-    let chosen = model.selection.edge.as_ref().and_then(|c| (0..made.order.len()).find(|r| row_has(&made, board, *r, c)));
+    let chosen =
+        model.selection.edge.as_ref().and_then(|c| (0..made.order.len()).find(|r| row_has(&made, board, *r, c)));
     let touched = Table::new("Links", &COLUMNS, made.order.len()).chosen(chosen).sorted(state.sort).show(
         ui,
         |row| key(row).map(ToString::to_string).unwrap_or_default(),
@@ -84,14 +85,16 @@ fn row_link(made: &Made, row: usize) -> Option<&Link> {
 }
 
 fn row_has(made: &Made, board: &Board, row: usize, key: &EdgeKey) -> bool {
-    row_link(made, row).is_some_and(|l| l.edges.iter().any(|e| board.edges.get(*e as usize).is_some_and(|e| e.key == *key)))
+    row_link(made, row)
+        .is_some_and(|l| l.edges.iter().any(|e| board.edges.get(*e as usize).is_some_and(|e| e.key == *key)))
 }
 
 fn make(board: &Board, from: (u64, bool, String, Option<(usize, bool)>)) -> Made {
     let grouping = if from.1 { Grouping::Operations } else { Grouping::Services };
     let has = |s: &str| s.to_lowercase().contains(&from.2);
     let shown = |i: usize| {
-        from.2.is_empty() || board.edges.get(i).is_some_and(|e| has(&e.key.caller) || has(&e.key.callee) || has(&e.key.operation))
+        from.2.is_empty()
+            || board.edges.get(i).is_some_and(|e| has(&e.key.caller) || has(&e.key.callee) || has(&e.key.operation))
     };
     let merged = merge(board, grouping, &shown);
     let mut order: Vec<u32> = (0..merged.links.len() as u32).collect();
@@ -116,7 +119,12 @@ fn name(merged: &Merged, board: &Board, link: &Link, column: usize) -> String {
         0 => of(link.from),
         1 => of(link.to),
         _ if link.edges.len() > 1 => format!("{} operations", link.edges.len()),
-        _ => link.edges.first().and_then(|e| board.edges.get(*e as usize)).map(|e| e.key.operation.clone()).unwrap_or_default(),
+        _ => link
+            .edges
+            .first()
+            .and_then(|e| board.edges.get(*e as usize))
+            .map(|e| e.key.operation.clone())
+            .unwrap_or_default(),
     }
 }
 
@@ -147,7 +155,13 @@ fn cell(ui: &mut Ui, made: &Made, board: &Board, link: &Link, column: usize) {
         3 => mono(ui, format::rate(link.stats.rate()), Tone::Neutral),
         4 => {
             let ratio = link.stats.error_ratio();
-            let tone = if ratio >= 0.1 { Tone::Failed } else if ratio >= 0.01 { Tone::AtRisk } else { Tone::Neutral };
+            let tone = if ratio >= 0.1 {
+                Tone::Failed
+            } else if ratio >= 0.01 {
+                Tone::AtRisk
+            } else {
+                Tone::Neutral
+            };
             mono(ui, format::percent(ratio), tone);
         }
         5 => {
@@ -166,7 +180,11 @@ fn cell(ui: &mut Ui, made: &Made, board: &Board, link: &Link, column: usize) {
             let glyph = Glyph::new(b.state, b.mode);
             let (rect, _) = ui.allocate_exact_size(egui::vec2(24.0, 14.0), egui::Sense::hover());
             glyph.paint(ui.painter(), rect, t);
-            let words = if glyph.overridden() { mode_words(b.mode).to_lowercase() } else { fleet_words(b.closed, b.half_open, b.open) };
+            let words = if glyph.overridden() {
+                mode_words(b.mode).to_lowercase()
+            } else {
+                fleet_words(b.closed, b.half_open, b.open)
+            };
             text::styled(ui, words, text::secondary_font(), t.tone(glyph.tone()));
         }
     }

@@ -183,7 +183,11 @@ fn seat(side: &[Port], merged: &Merged, card: Rect, x: f32, ends: &mut [Ends]) {
     let switches = side.iter().filter(|p| has_switch(p)).count() as f32;
     let bare = side.len() as f32 - switches;
     let room = card.height().max(12.0 * SWITCH);
-    let switch = if switches * SWITCH + bare * 6.0 > room { (room - bare * 3.0).max(switches * 4.0) / switches } else { SWITCH };
+    let switch = if switches * SWITCH + bare * 6.0 > room {
+        (room - bare * 3.0).max(switches * 4.0) / switches.max(1.0)
+    } else {
+        SWITCH
+    };
     let bare_height = ((card.height() - 12.0 - switches * switch) / bare.max(1.0)).clamp(3.0, 14.0);
     let height = |p: &Port| if has_switch(p) { switch } else { bare_height };
     let total: f32 = side.iter().map(height).sum();
@@ -248,11 +252,13 @@ fn curve(points: &mut Vec<Pos2>, from: Pos2, to: Pos2) {
 /// A service that calls itself: a loop over its card's corner.
 fn around(card: Rect) -> Wire {
     let (from, to) = (pos2(card.right() - 44.0, card.top()), pos2(card.right() - 18.0, card.top()));
-    let points: Vec<Pos2> = (0..=PIECES).map(|i| {
-        let angle = std::f32::consts::PI * (1.0 + i as f32 / PIECES as f32);
-        let middle = from.lerp(to, 0.5);
-        middle + vec2(13.0 * angle.cos(), 15.0 * angle.sin())
-    }).collect();
+    let points: Vec<Pos2> = (0..=PIECES)
+        .map(|i| {
+            let angle = std::f32::consts::PI * (1.0 + i as f32 / PIECES as f32);
+            let middle = from.lerp(to, 0.5);
+            middle + vec2(13.0 * angle.cos(), 15.0 * angle.sin())
+        })
+        .collect();
     Wire { bounds: Rect::from_points(&points), points, ..Wire::default() }
 }
 
@@ -280,9 +286,12 @@ mod tests {
 
     #[test]
     fn wires_begin_and_end_at_their_cards() {
-        let (merged, course, _) = courses(&[("a", "b"), ("a", "c"), ("b", "c"), ("c", "a"), ("b", "b")], vec2(900.0, 600.0));
+        let (merged, course, _) =
+            courses(&[("a", "b"), ("a", "c"), ("b", "c"), ("c", "a"), ("b", "b")], vec2(900.0, 600.0));
         for (link, wire) in merged.links.iter().zip(&course.wires) {
-            let near = |card: Rect, p: Pos2| card.expand(80.0).contains(p) && (card.left() - p.x).abs().min((card.right() - p.x).abs()) < 60.0;
+            let near = |card: Rect, p: Pos2| {
+                card.expand(80.0).contains(p) && (card.left() - p.x).abs().min((card.right() - p.x).abs()) < 60.0
+            };
             assert!(near(course.cards[link.from as usize], wire.points[0]), "{link:?} {wire:?}");
             assert!(near(course.cards[link.to as usize], *wire.points.last().unwrap()), "{link:?} {wire:?}");
         }
@@ -300,11 +309,22 @@ mod tests {
     }
 
     #[test]
+    fn a_hub_with_hundreds_of_links_has_a_place_for_each() {
+        let names: Vec<String> = (0..300).map(|i| format!("n{i:03}")).collect();
+        let edges: Vec<(&str, &str)> = names.iter().flat_map(|n| [(n.as_str(), "hub"), ("hub", n.as_str())]).collect();
+        let (_, course, _) = courses(&edges, vec2(900.0, 600.0));
+        assert!(course.wires.iter().flat_map(|w| &w.points).all(|p| p.x.is_finite() && p.y.is_finite()));
+    }
+
+    #[test]
     fn everything_fits_the_room_at_its_zoom() {
         for size in [vec2(520.0, 380.0), vec2(960.0, 600.0), vec2(1900.0, 1100.0)] {
             let (_, course, zoom) = courses(&[("a", "b"), ("b", "c"), ("c", "d"), ("a", "x"), ("b", "y")], size);
             let bounds = course.bounds.unwrap();
-            assert!(bounds.width() * zoom <= size.x + 1.0 && bounds.height() * zoom <= size.y + 1.0, "{bounds:?} × {zoom} in {size:?}");
+            assert!(
+                bounds.width() * zoom <= size.x + 1.0 && bounds.height() * zoom <= size.y + 1.0,
+                "{bounds:?} × {zoom} in {size:?}"
+            );
         }
     }
 }

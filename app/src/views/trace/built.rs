@@ -153,8 +153,7 @@ impl Built {
         let mut sums: HashMap<&str, i64> = HashMap::new();
         for segment in path {
             let waits = self.backoffs(segment.span);
-            let waited: i64 =
-                waits.map(|(from, to)| (to.min(segment.to) - from.max(segment.from)).max(0)).sum();
+            let waited: i64 = waits.map(|(from, to)| (to.min(segment.to) - from.max(segment.from)).max(0)).sum();
             let name = if segment.queued { "in queues" } else { self.works_for(segment.span) };
             *sums.entry(name).or_default() += segment.to - segment.from - waited;
             if waited > 0 {

@@ -51,11 +51,14 @@ pub(crate) fn path(
         let next = top.children.get(top.next).copied();
         top.next += 1;
         match next {
-            Some((child_end, child)) if child_end <= top.at + (end - begin) / SLACK && child_end.min(top.at) > begin => {
+            Some((child_end, child))
+                if child_end <= top.at + (end - begin) / SLACK && child_end.min(top.at) > begin =>
+            {
                 let child_end = child_end.min(top.at);
                 own(&mut segments, top.span, child_end, top.at.min(end));
                 let child_begin = times(child).0;
-                let queued = (child_begin > end).then_some(Segment { span: child, from: end, to: child_begin, queued: true });
+                let queued =
+                    (child_begin > end).then_some(Segment { span: child, from: end, to: child_begin, queued: true });
                 top.at = if queued.is_some() { end } else { child_begin.max(begin) };
                 stack.push(Visit { queued, ..Visit::new(tree, child, child_end, &ends) });
             }
@@ -107,12 +110,7 @@ struct Ends<'a> {
 }
 
 impl<'a> Ends<'a> {
-    fn new(
-        tree: &Tree,
-        times: &'a dyn Fn(u32) -> (i64, i64),
-        detached: &'a dyn Fn(u32) -> bool,
-        until: Until,
-    ) -> Self {
+    fn new(tree: &Tree, times: &'a dyn Fn(u32) -> (i64, i64), detached: &'a dyn Fn(u32) -> bool, until: Until) -> Self {
         let mut below = vec![i64::MIN; tree.order.len()];
         if until == Until::LastSpan {
             for span in tree.order.iter().rev() {
@@ -251,7 +249,13 @@ mod tests {
     #[test]
     fn the_path_fills_the_root_without_gaps() {
         let rows: Vec<Row> = (0..200_i64)
-            .map(|i| if i == 0 { (0, 0, 10_000, false) } else { ((i / 3) as u8 + 1, i * 37 % 9000, i * 37 % 9000 + i * 11, false) })
+            .map(|i| {
+                if i == 0 {
+                    (0, 0, 10_000, false)
+                } else {
+                    ((i / 3) as u8 + 1, i * 37 % 9000, i * 37 % 9000 + i * 11, false)
+                }
+            })
             .map(|(p, b, e, d)| (if p as usize > 199 { 1 } else { p }, b, e, d))
             .collect();
         let found = walk(&rows, Until::Answer);

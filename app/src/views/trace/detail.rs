@@ -92,7 +92,8 @@ fn why(ui: &mut Ui, built: &Built, i: u32, span: &Span, commands: &mut Commands)
 /// The edge that a client span belongs to, as the board knows it.
 fn edge_of(built: &Built, i: u32, span: &Span) -> Option<EdgeKey> {
     let asks = matches!(span.kind, SpanKind::Client | SpanKind::Producer);
-    let server = built.tree.children(i).iter().filter_map(|c| built.span(*c)).find(|c| c.origin.service != span.origin.service);
+    let server =
+        built.tree.children(i).iter().filter_map(|c| built.span(*c)).find(|c| c.origin.service != span.origin.service);
     let callee = server.map(|s| s.origin.service.as_str()).or_else(|| peer(span)).filter(|_| asks)?;
     let operation = span.attr(names::OPERATION).and_then(AttrValue::as_str).unwrap_or(&span.name);
     Some(EdgeKey::new(&span.origin.service, callee, operation))
@@ -110,7 +111,10 @@ fn attributes(ui: &mut Ui, span: &Span, commands: &mut Commands) {
         text::note(ui, "It carries none.");
     }
     if span.dropped_attributes > 0 {
-        text::note(ui, format!("{} were left out by the sender.", format::plural(span.dropped_attributes.into(), "attribute")));
+        text::note(
+            ui,
+            format!("{} were left out by the sender.", format::plural(span.dropped_attributes.into(), "attribute")),
+        );
     }
 }
 
@@ -208,7 +212,11 @@ fn others(ui: &mut Ui, span: &Span, commands: &mut Commands) {
         commands.push(Command::FilterTraces(query));
         commands.push(Command::Go(View::Traces));
     };
-    let same = TraceQuery { service: Some(span.origin.service.clone()), operation: Some(span.name.clone()), ..TraceQuery::default() };
+    let same = TraceQuery {
+        service: Some(span.origin.service.clone()),
+        operation: Some(span.name.clone()),
+        ..TraceQuery::default()
+    };
     ui.spacing_mut().item_spacing.x = 16.0;
     ui.horizontal_wrapped(|ui| {
         if link(ui, "same operation").clicked() {

@@ -139,7 +139,9 @@ fn refused(span: &Span) -> String {
     match text(span, names::REFUSED_BY) {
         Some("breaker") => match text(span, names::BREAKER_STATE) {
             Some("forced_open") => "The circuit breaker, forced open, refused it; nothing was sent.".to_owned(),
-            Some("half_open") => "The circuit breaker was probing and let no other call through; nothing was sent.".to_owned(),
+            Some("half_open") => {
+                "The circuit breaker was probing and let no other call through; nothing was sent.".to_owned()
+            }
             _ => "The open circuit breaker refused it; nothing was sent.".to_owned(),
         },
         Some("deadline") => "The caller's deadline left no time for it; nothing was sent.".to_owned(),
@@ -185,7 +187,10 @@ fn more(built: &Built, i: u32, span: &Span, facts: Facts) -> Vec<String> {
     if matches!(facts.end, End::Timeout | End::Cancelled) {
         let last = built.tree.children(i).iter().map(|c| built.times[*c as usize].1).max().unwrap_or(end);
         if last > end {
-            more.push(format!("The callee went on for {} more: wasted work.", format::nanos((last - end).unsigned_abs())));
+            more.push(format!(
+                "The callee went on for {} more: wasted work.",
+                format::nanos((last - end).unsigned_abs())
+            ));
         }
     }
     let given_up = built.given_up[i as usize];

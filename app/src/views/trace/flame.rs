@@ -66,7 +66,8 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, built: &Built, state: &mut View, 
     let chosen = state.chosen(model, built);
     egui::ScrollArea::vertical().id_salt("flame").auto_shrink(false).show_viewport(ui, |ui, seen| {
         let height = made.len() as f32 * LANE;
-        let (rect, background) = ui.allocate_exact_size(vec2(ui.available_width(), height.max(seen.height())), Sense::hover());
+        let (rect, background) =
+            ui.allocate_exact_size(vec2(ui.available_width(), height.max(seen.height())), Sense::hover());
         background.widget_info(|| WidgetInfo::labeled(Role::Group, true, format!("flame graph, {} deep", made.len())));
         let first = (seen.top() / LANE).floor().max(0.0) as usize;
         let last = ((seen.bottom() / LANE).ceil() as usize).min(made.len());
@@ -116,11 +117,26 @@ fn paint_lane(
         }
         if bar.width() > 40.0 {
             let words = format!("{} {}", built.service(*i), title(built, *i));
-            text::paint(&painter, bar.left_center() + vec2(6.0, 0.0), Align2::LEFT_CENTER, words, text::medium(11.0), ON_BAR, bar.width() - 10.0);
+            text::paint(
+                &painter,
+                bar.left_center() + vec2(6.0, 0.0),
+                Align2::LEFT_CENTER,
+                words,
+                text::medium(11.0),
+                ON_BAR,
+                bar.width() - 10.0,
+            );
         }
         if bar.width() >= 3.0 {
             let response = ui.interact(bar, ui.scope_id().with(("flame", *i)), Sense::click());
-            response.widget_info(|| WidgetInfo::selected(Role::TreeItem, true, chosen == Some(*i), format!("{} {}, {}", built.service(*i), title(built, *i), on_bar(built, *i))));
+            response.widget_info(|| {
+                WidgetInfo::selected(
+                    Role::TreeItem,
+                    true,
+                    chosen == Some(*i),
+                    format!("{} {}, {}", built.service(*i), title(built, *i), on_bar(built, *i)),
+                )
+            });
             if response.clicked()
                 && let Some(span) = built.span(*i)
             {
@@ -131,7 +147,12 @@ fn paint_lane(
                 state.stretch = Some((begin, end.max(begin + 1)));
             }
             let own = format::nanos(built.self_time(*i).unsigned_abs());
-            response.on_hover_text(format!("{} {}\n{} · own {own}", built.service(*i), title(built, *i), on_bar(built, *i)));
+            response.on_hover_text(format!(
+                "{} {}\n{} · own {own}",
+                built.service(*i),
+                title(built, *i),
+                on_bar(built, *i)
+            ));
         }
     }
 }
@@ -156,7 +177,8 @@ mod tests {
             end: UnixNanos(to),
             ..Span::default()
         };
-        let spans = vec![span(1, 0, 0, 100), span(2, 1, 10, 60), span(3, 1, 20, 80), span(4, 3, 30, 70), span(5, 1, 85, 95)];
+        let spans =
+            vec![span(1, 0, 0, 100), span(2, 1, 10, 60), span(3, 1, 20, 80), span(4, 3, 30, 70), span(5, 1, 85, 95)];
         let built = Built::new(Arc::new(Trace { spans, ..Trace::default() }));
         assert_eq!(lanes(&built), [vec![0], vec![1, 4], vec![2], vec![3]]);
     }

@@ -19,10 +19,14 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, built: &Built, state: &mut State,
     let figures = figures(built, root);
     let room = if width > 880.0 { 0.42 } else { 1.0 };
     ui.horizontal(|ui| {
-        ui.allocate_ui_with_layout(egui::vec2(width * room - 8.0, 36.0), egui::Layout::left_to_right(egui::Align::Center), |ui| {
-            ui.set_min_width(width * room - 8.0);
-            title(ui, built, root, commands);
-        });
+        ui.allocate_ui_with_layout(
+            egui::vec2(width * room - 8.0, 36.0),
+            egui::Layout::left_to_right(egui::Align::Center),
+            |ui| {
+                ui.set_min_width(width * room - 8.0);
+                title(ui, built, root, commands);
+            },
+        );
         if room < 1.0 {
             text::figures(ui, &figures);
         }
@@ -36,7 +40,12 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, built: &Built, state: &mut State,
         ui.request_repaint();
     }
     ui.horizontal(|ui| {
-        segmented(ui, "Show as", &mut state.tab, &[(Tab::Waterfall, "Waterfall"), (Tab::Flame, "Flame"), (Tab::Table, "Table")]);
+        segmented(
+            ui,
+            "Show as",
+            &mut state.tab,
+            &[(Tab::Waterfall, "Waterfall"), (Tab::Flame, "Flame"), (Tab::Table, "Table")],
+        );
         ui.add_space(4.0);
         if width > 640.0 {
             finder(ui, built, state, 190.0, commands);
@@ -86,13 +95,17 @@ fn figures(built: &Built, root: u32) -> Vec<(&'static str, String, Option<Tone>)
     let spans = built.trace.spans.len() as u64;
     let spans = if *loose > 0 { format!("{} · {loose} loose", format::count(spans)) } else { format::count(spans) };
     let total: i64 = shares.iter().map(|s| s.1).sum();
-    let critical = shares.first().map_or_else(|| "–".to_owned(), |(name, ns)| format!("{name} {}", format::percent(*ns as f64 / total.max(1) as f64)));
+    let critical = shares.first().map_or_else(
+        || "–".to_owned(),
+        |(name, ns)| format!("{name} {}", format::percent(*ns as f64 / total.max(1) as f64)),
+    );
     let mut status = match facts.end {
         End::Well => "ok".to_owned(),
         _ => built.span(root).map(reason).unwrap_or_default(),
     };
     if *retries > 0 {
-        status = format!("{status}, {}", if *retries == 1 { "1 retry".to_owned() } else { format!("{retries} retries") });
+        status =
+            format!("{status}, {}", if *retries == 1 { "1 retry".to_owned() } else { format!("{retries} retries") });
     }
     vec![
         ("duration", format::nanos((end - begin).unsigned_abs()), bad),

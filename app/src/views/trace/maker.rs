@@ -19,7 +19,12 @@ pub(crate) struct Maker {
 
 impl Maker {
     /// The picture with this version made ready, or the one before while it is being made.
-    pub(crate) fn built(&mut self, ctx: &egui::Context, version: u64, answer: &Arc<Option<Trace>>) -> Option<Arc<Built>> {
+    pub(crate) fn built(
+        &mut self,
+        ctx: &egui::Context,
+        version: u64,
+        answer: &Arc<Option<Trace>>,
+    ) -> Option<Arc<Built>> {
         self.collect();
         if self.made.as_ref().is_some_and(|(v, _)| *v == version) {
             return self.last();
@@ -64,7 +69,9 @@ impl Maker {
         };
         match std::thread::Builder::new().name("trace-tree".to_owned()).spawn(work) {
             Ok(_) => self.job = Some((version, done)),
-            Err(error) => tracing::error!(%error, "no thread to build the trace's tree; it is tried again with the next frame"),
+            Err(error) => {
+                tracing::error!(%error, "no thread to build the trace's tree; it is tried again with the next frame")
+            }
         }
     }
 }

@@ -119,12 +119,24 @@ impl Lines<'_> {
         let mut x = dot.x + 10.0;
         let room = |x: f32| self.names.1 - 8.0 - x;
         let service = self.built.service(line.span);
-        x = text::paint(&painter, pos2(x, dot.y), Align2::LEFT_CENTER, service, text::semibold(12.0), strong, room(x)).right() + 7.0;
+        x = text::paint(&painter, pos2(x, dot.y), Align2::LEFT_CENTER, service, text::semibold(12.0), strong, room(x))
+            .right()
+            + 7.0;
         let words = match line.what {
             What::Backoff(from, to) => format!("backoff {}", format::nanos((to - from).unsigned_abs())),
             What::Span => title(self.built, line.span),
         };
-        x = text::paint(&painter, pos2(x, dot.y), Align2::LEFT_CENTER, words, FontId::proportional(11.5), soft, room(x)).right() + 6.0;
+        x = text::paint(
+            &painter,
+            pos2(x, dot.y),
+            Align2::LEFT_CENTER,
+            words,
+            FontId::proportional(11.5),
+            soft,
+            room(x),
+        )
+        .right()
+            + 6.0;
         let aside = match (look.folded, self.built.tree.hold[line.span as usize]) {
             (Some(n), _) => format!("+{}", format::count(n.into())),
             (None, Hold::Orphan) if line.what == What::Span => "parent not received".to_owned(),
@@ -147,7 +159,8 @@ impl Lines<'_> {
         let words = on_bar(self.built, span);
         if self.built.is_ghost(span) {
             let ghost = bar.with_max_x(bar.right().max(bar.left() + 56.0));
-            let corners = [ghost.left_top(), ghost.right_top(), ghost.right_bottom(), ghost.left_bottom(), ghost.left_top()];
+            let corners =
+                [ghost.left_top(), ghost.right_top(), ghost.right_bottom(), ghost.left_bottom(), ghost.left_top()];
             painter.extend(Shape::dashed_line(&corners, Stroke::new(1.2, t.label), 3.0, 3.0));
             return beside(painter, ghost, plot, &words, t.text_soft);
         }
@@ -163,7 +176,8 @@ impl Lines<'_> {
             let under = Rect::from_min_max(pos2(bar.left(), bar.bottom() + 1.5), pos2(bar.right(), bar.bottom() + 3.5));
             painter.rect_filled(under, 1, t.tone(bad));
             if bar.width() > 6.0 {
-                let stop = Rect::from_min_max(pos2(bar.right() - 2.5, bar.top() - 2.0), pos2(bar.right(), bar.bottom() + 3.5));
+                let stop =
+                    Rect::from_min_max(pos2(bar.right() - 2.5, bar.top() - 2.0), pos2(bar.right(), bar.bottom() + 3.5));
                 painter.rect_filled(stop, 0, t.tone(bad));
             }
         }
@@ -171,14 +185,20 @@ impl Lines<'_> {
             let (from, to) = (self.scale.x(segment.from), self.scale.x(segment.to));
             let part = Rect::from_min_max(pos2(from, bar.top() - 3.5), pos2(to.max(from + 1.0), bar.top() - 1.0));
             if segment.queued {
-                painter.extend(Shape::dashed_line(&[pos2(from, y), pos2(to, y)], Stroke::new(1.5, t.text_soft), 4.0, 3.0));
+                painter.extend(Shape::dashed_line(
+                    &[pos2(from, y), pos2(to, y)],
+                    Stroke::new(1.5, t.text_soft),
+                    4.0,
+                    3.0,
+                ));
             } else {
                 painter.rect_filled(part, 1, t.text);
             }
         }
         self.ticks(painter, span, bar, t);
         let galley = painter.layout_no_wrap(words.clone(), text::medium(11.0), ON_BAR);
-        let inside = Rect::from_min_max(bar.left_top().max(plot.left_top()), bar.right_bottom().min(plot.right_bottom()));
+        let inside =
+            Rect::from_min_max(bar.left_top().max(plot.left_top()), bar.right_bottom().min(plot.right_bottom()));
         let free = if wasted < end { self.scale.x(wasted.max(begin)).min(inside.right()) } else { inside.right() };
         if galley.size().x + 14.0 <= free - inside.left() {
             painter.galley(pos2(inside.left() + 7.0, y - galley.size().y / 2.0), galley, ON_BAR);
@@ -189,7 +209,11 @@ impl Lines<'_> {
 
     /// A small arrow where the bar lies outside of the stretch shown.
     fn elsewhere(&self, painter: &Painter, left: bool, plot: Rect, t: &Tokens) {
-        let (x, words, anchor) = if left { (plot.left() + 4.0, "‹", Align2::LEFT_CENTER) } else { (plot.right() - 4.0, "›", Align2::RIGHT_CENTER) };
+        let (x, words, anchor) = if left {
+            (plot.left() + 4.0, "‹", Align2::LEFT_CENTER)
+        } else {
+            (plot.right() - 4.0, "›", Align2::RIGHT_CENTER)
+        };
         painter.text(pos2(x, plot.center().y), anchor, words, text::body_font(), t.label);
     }
 
@@ -241,9 +265,21 @@ impl Lines<'_> {
         let Some(ms) = self.built.facts[span as usize].left_ms.filter(|_| self.left.1 > self.left.0) else { return };
         let (begin, end) = self.built.times[span as usize];
         let took = (end - begin) as f32 / 1e6;
-        let color = if ms <= 0.0 { t.failed } else if took >= ms * 0.95 { t.at_risk } else { t.label };
+        let color = if ms <= 0.0 {
+            t.failed
+        } else if took >= ms * 0.95 {
+            t.at_risk
+        } else {
+            t.label
+        };
         let words = if ms <= 0.0 { "none left".to_owned() } else { format!("left {}", format::whole(f64::from(ms))) };
-        ui.painter().text(pos2(self.left.1, rect.center().y), Align2::RIGHT_CENTER, words, text::mono_font(10.5), color);
+        ui.painter().text(
+            pos2(self.left.1, rect.center().y),
+            Align2::RIGHT_CENTER,
+            words,
+            text::mono_font(10.5),
+            color,
+        );
     }
 }
 

@@ -103,8 +103,7 @@ fn constraints(spans: &[Span], tree: &Tree, facts: &[Facts], host: &[usize]) -> 
         let fits = child.duration_nanos() <= parent.duration_nanos() && !given_up;
         let most = if fits { parent.end.0.saturating_sub(child.end.0) } else { begin };
         let least = parent.start.0.saturating_sub(child.start.0);
-        let pair =
-            pairs.entry((host[p as usize], host[i])).or_insert(Pair { least, most, latest_begin: begin });
+        let pair = pairs.entry((host[p as usize], host[i])).or_insert(Pair { least, most, latest_begin: begin });
         pair.least = pair.least.max(least);
         pair.most = pair.most.min(most);
         pair.latest_begin = pair.latest_begin.min(begin);

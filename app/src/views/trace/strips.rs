@@ -54,7 +54,11 @@ pub(crate) fn minimap(ui: &Ui, rect: Rect, built: &Built, colors: &[egui::Color3
         let y = inner.top() + place as f32 / rows as f32 * inner.height();
         let height = (inner.height() / rows as f32).clamp(1.0, 3.0);
         let bad = matches!(built.facts[*i as usize].end, End::Failed);
-        let color = if bad { t.failed } else { colors.get(usize::from(built.service_of[*i as usize])).copied().unwrap_or(t.label) };
+        let color = if bad {
+            t.failed
+        } else {
+            colors.get(usize::from(built.service_of[*i as usize])).copied().unwrap_or(t.label)
+        };
         let bar = Rect::from_min_max(pos2(all.x(begin), y), pos2(all.x(end).max(all.x(begin) + 1.0), y + height));
         mesh.add_colored_rect(bar, color);
     }
@@ -100,7 +104,15 @@ fn name(band: &BreakerBand) -> String {
 pub(crate) fn band(ui: &Ui, names: Rect, rect: Rect, which: &str, built: &Built, scale: &Scale) {
     let t = tokens(ui);
     let left = pos2(names.left(), rect.center().y);
-    text::paint(ui.painter(), left, Align2::LEFT_CENTER, format!("breaker {which}"), text::secondary_font(), t.text_soft, names.width() - 8.0);
+    text::paint(
+        ui.painter(),
+        left,
+        Align2::LEFT_CENTER,
+        format!("breaker {which}"),
+        text::secondary_font(),
+        t.text_soft,
+        names.width() - 8.0,
+    );
     let painter = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
     let mut said = Vec::new();
     for b in built.trace.bands.iter().filter(|b| name(b) == which) {
@@ -114,14 +126,32 @@ pub(crate) fn band(ui: &Ui, names: Rect, rect: Rect, which: &str, built: &Built,
             BreakerState::Open => (Tone::Failed, "open"),
         };
         said.push(words);
-        let part = Rect::from_min_max(pos2(scale.x(from).max(rect.left()), rect.top()), pos2(scale.x(to).min(rect.right()), rect.bottom()));
-        painter.rect(part, 3, mix(t.window, t.tone(tone), 0.24), Stroke::new(1.0, mix(t.window, t.tone(tone), 0.5)), StrokeKind::Inside);
+        let part = Rect::from_min_max(
+            pos2(scale.x(from).max(rect.left()), rect.top()),
+            pos2(scale.x(to).min(rect.right()), rect.bottom()),
+        );
+        painter.rect(
+            part,
+            3,
+            mix(t.window, t.tone(tone), 0.24),
+            Stroke::new(1.0, mix(t.window, t.tone(tone), 0.5)),
+            StrokeKind::Inside,
+        );
         if part.width() > 44.0 {
-            text::paint(&painter, part.left_center() + egui::vec2(7.0, 0.0), Align2::LEFT_CENTER, words, text::medium(10.0), t.tone(tone), part.width() - 10.0);
+            text::paint(
+                &painter,
+                part.left_center() + egui::vec2(7.0, 0.0),
+                Align2::LEFT_CENTER,
+                words,
+                text::medium(10.0),
+                t.tone(tone),
+                part.width() - 10.0,
+            );
         }
     }
     let response = ui.interact(rect, ui.scope_id().with(("band", which)), Sense::hover());
-    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, format!("breaker {which}: {}", said.join(", then "))));
+    response
+        .widget_info(|| WidgetInfo::labeled(Role::Image, true, format!("breaker {which}: {}", said.join(", then "))));
 }
 
 /// Steps of the axis: a round number of nanoseconds, about a hundred points apart.
@@ -156,7 +186,13 @@ pub(crate) fn axis(ui: &Ui, rect: Rect, below: Rect, scale: &Scale) {
         let words = tick_words(ns, step);
         let room = rect.right() - x;
         if room > 40.0 {
-            ui.painter().text(pos2(x + 4.0, rect.center().y), Align2::LEFT_CENTER, words, text::mono_font(10.0), t.label);
+            ui.painter().text(
+                pos2(x + 4.0, rect.center().y),
+                Align2::LEFT_CENTER,
+                words,
+                text::mono_font(10.0),
+                t.label,
+            );
         }
     }
 }

@@ -117,7 +117,12 @@ fn cell(ui: &mut Ui, built: &Built, i: u32, column: usize) {
                 End::Cancelled => "cancelled",
             };
             let tone = tone(facts.end);
-            text::styled(ui, words, text::secondary_font(), if tone == Tone::Well { t.text_soft } else { t.tone(tone) });
+            text::styled(
+                ui,
+                words,
+                text::secondary_font(),
+                if tone == Tone::Well { t.text_soft } else { t.tone(tone) },
+            );
         }
         _ => {
             text::mono_soft(ui, built.span(i).map_or("", |s| s.origin.instance.as_str()));

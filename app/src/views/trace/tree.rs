@@ -283,7 +283,12 @@ mod tests {
         let mut spans: Vec<Span> = (0..50_000_u32)
             .map(|i| {
                 let id = |n: u32| SpanId((u64::from(n) + 1).to_be_bytes());
-                Span { span_id: id(i), parent: (i > 0).then(|| id(i - 1)), start: UnixNanos(i.into()), ..Span::default() }
+                Span {
+                    span_id: id(i),
+                    parent: (i > 0).then(|| id(i - 1)),
+                    start: UnixNanos(i.into()),
+                    ..Span::default()
+                }
             })
             .collect();
         spans.reverse();

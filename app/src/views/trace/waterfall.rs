@@ -42,9 +42,16 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, built: &Built, state: &mut State,
     let path = path_by_span(built, state);
     let deepest = built.summary.deepest.max(1) as f32;
     let indent = ((plan.names.1 - plan.names.0) * 0.45 / deepest).min(13.0);
-    let lines = Lines { built, colors: &colors, scale: plan.scale, names: plan.names, left: plan.left, indent, path: &path };
+    let lines =
+        Lines { built, colors: &colors, scale: plan.scale, names: plan.names, left: plan.left, indent, path: &path };
     let focus = ui.interact(plan.rows, ui.scope_id().with("waterfall"), Sense::click());
-    focus.widget_info(|| WidgetInfo::labeled(Role::Tree, true, format!("waterfall, {}", format::plural(built.trace.spans.len() as u64, "span"))));
+    focus.widget_info(|| {
+        WidgetInfo::labeled(
+            Role::Tree,
+            true,
+            format!("waterfall, {}", format::plural(built.trace.spans.len() as u64, "span")),
+        )
+    });
     let chosen = state.chosen(model, built);
     keys(ui, &focus, built, state, chosen, commands);
     scroll(ui, &plan, state);
@@ -55,7 +62,12 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, built: &Built, state: &mut State,
     splitter(ui, &plan, area, state);
     foot(ui, area, built, state);
     if focus.has_focus() {
-        ui.painter().rect_stroke(plan.rows.expand(1.0), 2, Stroke::new(1.0, tokens(ui).accent), egui::StrokeKind::Outside);
+        ui.painter().rect_stroke(
+            plan.rows.expand(1.0),
+            2,
+            Stroke::new(1.0, tokens(ui).accent),
+            egui::StrokeKind::Outside,
+        );
     }
 }
 
@@ -88,7 +100,8 @@ fn strips_and_plan(ui: &Ui, area: Rect, built: &Built, colors: &[egui::Color32],
         strips::band(ui, side, rect, &which, built, &scale);
     }
     let axis = strip(AXIS);
-    let rows = Rect::from_min_max(pos2(area.left(), axis.bottom()), pos2(area.right() - BAR - 4.0, area.bottom() - FOOT));
+    let rows =
+        Rect::from_min_max(pos2(area.left(), axis.bottom()), pos2(area.right() - BAR - 4.0, area.bottom() - FOOT));
     let drawn = (state.lines.len() as f32 * HEIGHT).min(rows.height());
     strips::axis(ui, axis, rows.with_max_y(rows.top() + drawn), &scale);
     Plan { rows, names, left: (area.right() - BAR - 4.0 - left, area.right() - BAR - 6.0), scale }
@@ -151,7 +164,8 @@ fn rows(
         let is_chosen = chosen == Some(line.span) && line.what == What::Span;
         let folded = (line.what == What::Span && state.folded.contains(&line.span)).then(|| line.after - index - 1);
         let hit = state.find.has(line.span, built) && line.what == What::Span;
-        let look = Look { chosen: is_chosen, hovered: response.hovered(), hit, faded: state.find.is_on() && !hit, folded };
+        let look =
+            Look { chosen: is_chosen, hovered: response.hovered(), hit, faded: state.find.is_on() && !hit, folded };
         lines.paint(ui, line, rect, look);
         response.widget_info(|| WidgetInfo::selected(Role::TreeItem, true, is_chosen, row_name(built, line)));
         if response.clicked() {
@@ -183,7 +197,9 @@ fn around(built: &Built, span: u32) -> (i64, i64) {
 fn row_name(built: &Built, line: &Line) -> String {
     match line.what {
         What::Span => format!("{} {}, {}", built.service(line.span), title(built, line.span), on_bar(built, line.span)),
-        What::Backoff(from, to) => format!("{} backoff {}", built.service(line.span), format::nanos((to - from).unsigned_abs())),
+        What::Backoff(from, to) => {
+            format!("{} backoff {}", built.service(line.span), format::nanos((to - from).unsigned_abs()))
+        }
     }
 }
 
@@ -265,7 +281,10 @@ fn scroll(ui: &Ui, plan: &Plan, state: &mut State) {
 /// Ctrl and the wheel zoom the time, the wheel across moves it.
 fn pan_zoom(ui: &Ui, plan: &Plan, built: &Built, state: &mut State) {
     let plot = plan.rows.with_min_x(plan.scale.left).with_max_x(plan.scale.right);
-    let Some(pointer) = ui.ctx().pointer_hover_pos().filter(|p| plot.contains(*p) && ui.rect_contains_pointer(plot)) else { return };
+    let Some(pointer) = ui.ctx().pointer_hover_pos().filter(|p| plot.contains(*p) && ui.rect_contains_pointer(plot))
+    else {
+        return;
+    };
     let (zoom, across) = ui.input(|i| (f64::from(i.zoom_delta()), i.smooth_scroll_delta().x));
     let (from, to) = (plan.scale.from, plan.scale.to);
     if zoom != 1.0 {
@@ -291,7 +310,8 @@ fn deadline(ui: &Ui, plan: &Plan, built: &Built) {
     ui.painter().extend(egui::Shape::dashed_line(&line, Stroke::new(1.3, t.failed), 5.0, 4.0));
     let words = format!("deadline {}", format::nanos(at.unsigned_abs()));
     let galley = ui.painter().layout_no_wrap(words, text::label_font(), t.failed);
-    let pos = pos2(x - galley.size().x - 6.0, plan.rows.bottom() - galley.size().y - 1.0).max(pos2(plan.scale.left, 0.0));
+    let pos =
+        pos2(x - galley.size().x - 6.0, plan.rows.bottom() - galley.size().y - 1.0).max(pos2(plan.scale.left, 0.0));
     ui.painter().rect_filled(Rect::from_min_size(pos, galley.size()).expand(2.0), 2, t.window);
     ui.painter().galley(pos, galley, t.failed);
 }
@@ -302,7 +322,10 @@ fn scroll_bar(ui: &Ui, plan: &Plan, state: &mut State) {
         return;
     }
     let t = tokens(ui);
-    let track = Rect::from_min_max(pos2(plan.rows.right() + 4.0, plan.rows.top()), pos2(plan.rows.right() + 4.0 + BAR, plan.rows.bottom()));
+    let track = Rect::from_min_max(
+        pos2(plan.rows.right() + 4.0, plan.rows.top()),
+        pos2(plan.rows.right() + 4.0 + BAR, plan.rows.bottom()),
+    );
     let response = ui.interact(track, ui.scope_id().with("waterfall bar"), Sense::click_and_drag());
     response.widget_info(|| WidgetInfo::labeled(Role::ScrollBar, true, "lines of the waterfall"));
     let share = f64::from(plan.rows.height() / HEIGHT) / state.lines.len().max(1) as f64;
@@ -335,8 +358,17 @@ fn foot(ui: &Ui, area: Rect, built: &Built, state: &State) {
     let t = tokens(ui);
     let through = state.through_queues && !built.long_path.is_empty();
     let shares = if through { &built.summary.long_shares } else { &built.summary.shares };
-    let list: Vec<String> = shares.iter().take(6).map(|(n, ns)| format!("{n} {}", format::nanos(ns.unsigned_abs()))).collect();
+    let list: Vec<String> =
+        shares.iter().take(6).map(|(n, ns)| format!("{n} {}", format::nanos(ns.unsigned_abs()))).collect();
     let more = if shares.len() > 6 { format!(" · {} more", shares.len() - 6) } else { String::new() };
     let at = pos2(area.left(), area.bottom() - 8.0);
-    text::paint(ui.painter(), at, egui::Align2::LEFT_CENTER, format!("Critical path: {}{more}", list.join(" · ")), text::secondary_font(), t.text_soft, area.width());
+    text::paint(
+        ui.painter(),
+        at,
+        egui::Align2::LEFT_CENTER,
+        format!("Critical path: {}{more}", list.join(" · ")),
+        text::secondary_font(),
+        t.text_soft,
+        area.width(),
+    );
 }

@@ -109,14 +109,17 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = egui::vec2(8.0, 6.0);
         let (mut service, mut open) = (std::mem::take(&mut state.service), state.service_open);
-        settled |= complete(ui, ("Service", "service"), &mut service, &mut open, 130.0, services().map(|s| s.0.as_str()));
+        settled |=
+            complete(ui, ("Service", "service"), &mut service, &mut open, 130.0, services().map(|s| s.0.as_str()));
         (state.service, state.service_open) = (service, open);
         let (mut operation, mut open) = (std::mem::take(&mut state.operation), state.operation_open);
         let of = services().filter(|s| state.service.is_empty() || s.0 == state.service);
         let operations = of.flat_map(|s| s.1.iter().map(String::as_str));
         settled |= complete(ui, ("Operation", "operation"), &mut operation, &mut open, 170.0, operations);
         (state.operation, state.operation_open) = (operation, open);
-        for (name, hint, value) in [("At least, ms", "min ms", &mut state.min), ("At most, ms", "max ms", &mut state.max)] {
+        for (name, hint, value) in
+            [("At least, ms", "min ms", &mut state.min), ("At most, ms", "max ms", &mut state.max)]
+        {
             let response = field::text_field_sized(ui, name, hint, value, 92.0);
             settled |= response.lost_focus();
             if !value.trim().is_empty() && millis(value).is_none() {
@@ -162,7 +165,13 @@ mod tests {
         let read: Vec<Option<f64>> = ["800", "1.5s", "250 ms", "90us", "1,200", "", "fast", "-3"].map(millis).into();
         let wanted = [Some(800.0), Some(1500.0), Some(250.0), Some(0.09), Some(1200.0), None, None, None];
         for (read, wanted) in read.into_iter().zip(wanted) {
-            assert!(match (read, wanted) { (Some(a), Some(b)) => (a - b).abs() < 1e-9, (a, b) => a == b }, "{read:?} {wanted:?}");
+            assert!(
+                match (read, wanted) {
+                    (Some(a), Some(b)) => (a - b).abs() < 1e-9,
+                    (a, b) => a == b,
+                },
+                "{read:?} {wanted:?}"
+            );
         }
     }
 

@@ -61,7 +61,8 @@ pub(crate) fn show(
 }
 
 fn name(row: &TraceRow) -> String {
-    let errors = if row.errors > 0 { format!(", {}", format::plural(row.errors.into(), "error")) } else { String::new() };
+    let errors =
+        if row.errors > 0 { format!(", {}", format::plural(row.errors.into(), "error")) } else { String::new() };
     format!("{} {}, {}{errors}", row.service, row.operation, format::nanos(row.duration_nanos))
 }
 
@@ -84,7 +85,13 @@ fn order(rows: &mut [&TraceRow], sort: Option<(usize, bool)>) {
 fn cell(ui: &mut Ui, model: &Model, row: &TraceRow, column: usize, longest: u64) {
     let t = tokens(ui);
     let figure = |ui: &mut Ui, n: u32, tone: Tone| {
-        let color = if n == 0 { t.label } else if tone == Tone::Neutral { t.text } else { t.tone(tone) };
+        let color = if n == 0 {
+            t.label
+        } else if tone == Tone::Neutral {
+            t.text
+        } else {
+            t.tone(tone)
+        };
         text::styled(ui, format::count(n.into()), text::mono_font(11.5), color);
     };
     match column {
@@ -111,7 +118,13 @@ fn took(ui: &mut Ui, row: &TraceRow, longest: u64) {
     let t = tokens(ui);
     let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), 18.0), Sense::hover());
     let words = 74.0;
-    let tone = if row.failed { t.failed } else if row.errors > 0 { t.at_risk } else { t.accent };
+    let tone = if row.failed {
+        t.failed
+    } else if row.errors > 0 {
+        t.at_risk
+    } else {
+        t.accent
+    };
     ui.painter().text(
         egui::pos2(rect.left() + words - 8.0, rect.center().y),
         egui::Align2::RIGHT_CENTER,
@@ -119,8 +132,15 @@ fn took(ui: &mut Ui, row: &TraceRow, longest: u64) {
         text::mono_font(11.5),
         t.text,
     );
-    let room = Rect::from_min_max(egui::pos2(rect.left() + words, rect.center().y - 4.0), egui::pos2(rect.right() - 2.0, rect.center().y + 4.0));
+    let room = Rect::from_min_max(
+        egui::pos2(rect.left() + words, rect.center().y - 4.0),
+        egui::pos2(rect.right() - 2.0, rect.center().y + 4.0),
+    );
     let share = row.duration_nanos as f32 / longest as f32;
     ui.painter().rect_filled(room, 2, t.raised);
-    ui.painter().rect_filled(room.with_max_x(room.left() + (room.width() * share).max(2.0)), 2, mix(t.window, tone, 0.75));
+    ui.painter().rect_filled(
+        room.with_max_x(room.left() + (room.width() * share).max(2.0)),
+        2,
+        mix(t.window, tone, 0.75),
+    );
 }

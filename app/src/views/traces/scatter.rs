@@ -72,12 +72,19 @@ pub(crate) fn show(
     let t = tokens(ui);
     let height = (ui.available_height() * 0.28).clamp(110.0, 190.0);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::click_and_drag());
-    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, format!("durations of {} over time", format::plural(rows.len() as u64, "trace"))));
+    response.widget_info(|| {
+        WidgetInfo::labeled(
+            Role::Image,
+            true,
+            format!("durations of {} over time", format::plural(rows.len() as u64, "trace")),
+        )
+    });
     let area = Rect::from_min_max(rect.min + vec2(58.0, 4.0), rect.max - vec2(4.0, 18.0));
     ui.painter().rect(rect, 6, t.panel, Stroke::new(1.0, t.line), StrokeKind::Inside);
     let plot = Plot::new(area.shrink2(vec2(6.0, 6.0)), model.time.listed(), rows);
     axes(ui, model, rect, area, &plot);
-    let mut marks: Vec<(Pos2, &TraceRow)> = rows.iter().map(|r| (plot.at(r.start, r.duration_nanos as f64), r)).collect();
+    let mut marks: Vec<(Pos2, &TraceRow)> =
+        rows.iter().map(|r| (plot.at(r.start, r.duration_nanos as f64), r)).collect();
     // What failed lies on top.
     marks.sort_by_key(|(_, r)| r.errors > 0);
     let pointer = response.hover_pos();
@@ -98,8 +105,20 @@ pub(crate) fn show(
         }
         response.on_hover_ui_at_pointer(|ui| {
             text::body(ui, format!("{} {}", row.service, row.operation));
-            let errors = if row.errors > 0 { format!(" · {}", format::plural(row.errors.into(), "error")) } else { String::new() };
-            text::note(ui, format!("{} · {} · {}{errors}", model.zone.milli(row.start), format::nanos(row.duration_nanos), format::plural(row.spans.into(), "span")));
+            let errors = if row.errors > 0 {
+                format!(" · {}", format::plural(row.errors.into(), "error"))
+            } else {
+                String::new()
+            };
+            text::note(
+                ui,
+                format!(
+                    "{} · {} · {}{errors}",
+                    model.zone.milli(row.start),
+                    format::nanos(row.duration_nanos),
+                    format::plural(row.spans.into(), "span")
+                ),
+            );
         });
     } else if response.clicked() {
         *brush = None;
@@ -139,7 +158,13 @@ fn axes(ui: &Ui, model: &Model, rect: Rect, area: Rect, plot: &Plot) {
     for i in 0..=steps {
         let at = UnixNanos(plot.range.from.0 + (plot.range.to.0 - plot.range.from.0) / steps * i);
         let x = plot.at(at, plot.low).x;
-        let anchor = if i == 0 { Align2::LEFT_BOTTOM } else if i == steps { Align2::RIGHT_BOTTOM } else { Align2::CENTER_BOTTOM };
+        let anchor = if i == 0 {
+            Align2::LEFT_BOTTOM
+        } else if i == steps {
+            Align2::RIGHT_BOTTOM
+        } else {
+            Align2::CENTER_BOTTOM
+        };
         ui.painter().text(pos2(x, rect.bottom() - 3.0), anchor, model.zone.time(at), text::mono_font(10.0), t.label);
     }
 }
@@ -179,7 +204,10 @@ mod tests {
 
     #[test]
     fn a_place_says_its_time_and_duration_again() {
-        let rows = [TraceRow { duration_nanos: 2_000_000, ..TraceRow::default() }, TraceRow { duration_nanos: 900_000_000, ..TraceRow::default() }];
+        let rows = [
+            TraceRow { duration_nanos: 2_000_000, ..TraceRow::default() },
+            TraceRow { duration_nanos: 900_000_000, ..TraceRow::default() },
+        ];
         let range = TimeRange { from: UnixNanos(0), to: UnixNanos(1_000_000) };
         let plot = Plot::new(Rect::from_min_size(pos2(10.0, 10.0), vec2(400.0, 100.0)), range, &rows);
         let at = plot.at(UnixNanos(250_000), 3e7);

@@ -37,7 +37,12 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, key: &EdgeKey) {
     }
     let record = &forecast.record;
     if record.scored > 0 {
-        let words = format!("{} of the last {} such forecasts held ({} should)", record.held, record.scored, format::percent(record.target));
+        let words = format!(
+            "{} of the last {} such forecasts held ({} should)",
+            record.held,
+            record.scored,
+            format::percent(record.target)
+        );
         text::styled(ui, words, text::secondary_font(), tokens(ui).label);
     }
 }
@@ -59,10 +64,12 @@ fn chart(ui: &mut Ui, forecast: &Forecast) {
     let zero = forecast.issued.as_secs_f64();
     let x = |at: UnixNanos| at.as_secs_f64() - zero;
     let seen: Vec<(f64, f64)> = forecast.seen.iter().map(|(at, v)| (x(*at), *v)).collect();
-    let ahead: Vec<(f64, f64)> = seen.last().copied().into_iter().chain(forecast.ahead.iter().map(|p| (x(p.t), p.mid))).collect();
+    let ahead: Vec<(f64, f64)> =
+        seen.last().copied().into_iter().chain(forecast.ahead.iter().map(|p| (x(p.t), p.mid))).collect();
     let normal: Vec<(f64, f64, f64)> = forecast.band.iter().map(|p| (x(p.t), p.lo, p.hi)).collect();
     let start = seen.last().map(|(at, v)| (*at, *v, *v));
-    let fan: Vec<(f64, f64, f64)> = start.into_iter().chain(forecast.ahead.iter().map(|p| (x(p.t), p.lo, p.hi))).collect();
+    let fan: Vec<(f64, f64, f64)> =
+        start.into_iter().chain(forecast.ahead.iter().map(|p| (x(p.t), p.lo, p.hi))).collect();
     let ends = |v: &[(f64, f64)]| (v.first().map_or(0.0, |p| p.0), v.last().map_or(0.0, |p| p.0));
     let (from, to) = (ends(&seen).0.min(0.0), ends(&ahead).1.max(1.0));
     let quantity = forecast.quantity;
@@ -73,7 +80,11 @@ fn chart(ui: &mut Ui, forecast: &Forecast) {
     };
     let x_words = |v: f64| {
         let minutes = v / 60.0;
-        if minutes.abs() < 0.5 { "now".to_owned() } else { format!("{}{:.0} min", if minutes < 0.0 { "−" } else { "+" }, minutes.abs()) }
+        if minutes.abs() < 0.5 {
+            "now".to_owned()
+        } else {
+            format!("{}{:.0} min", if minutes < 0.0 { "−" } else { "+" }, minutes.abs())
+        }
     };
     LineChart {
         name: &format!("forecast: {}", forecast.sentence),

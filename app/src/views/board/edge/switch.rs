@@ -6,8 +6,8 @@ use egui::{Stroke, Ui};
 use fuseboard_api::breaker::{Breaker, BreakerMode, BreakerState};
 use fuseboard_api::graph::{Edge, EdgeKey};
 
-use super::super::canvas::mode_words;
 use super::super::requested;
+use super::super::switches::mode_words;
 use crate::command::{Command, Commands};
 use crate::model::Model;
 use crate::widgets::breaker::{Glyph, fleet_words, window_cells};
@@ -15,7 +15,8 @@ use crate::widgets::button::{Button, Kind};
 use crate::widgets::{Tone, format, pill, text, tokens};
 
 /// Modes to choose from, in the order of the buttons.
-const MODES: [BreakerMode; 4] = [BreakerMode::Auto, BreakerMode::ForcedOpen, BreakerMode::ForcedClosed, BreakerMode::Shadow];
+const MODES: [BreakerMode; 4] =
+    [BreakerMode::Auto, BreakerMode::ForcedOpen, BreakerMode::ForcedClosed, BreakerMode::Shadow];
 
 /// Paints it.
 pub(crate) fn show(ui: &mut Ui, model: &Model, edge: &Edge, commands: &mut Commands) {
@@ -27,7 +28,10 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, edge: &Edge, commands: &mut Comma
         let left = told.and_then(|b| b.probe_at).filter(|_| glyph.tone() == Tone::Failed).map(|at| at.since(now));
         let words = match left {
             Some(left) if left > Duration::ZERO && !glyph.overridden() => {
-                ui.request_repaint_after(Duration::from_millis(100));
+                // A cursor that stands counts nothing down, and one that plays brings its own frames.
+                if model.time.cursor.is_following() {
+                    ui.request_repaint_after(Duration::from_millis(100));
+                }
                 format!("{} · probes in {}", glyph.words(), format::countdown(left))
             }
             _ => glyph.words().to_owned(),
@@ -44,10 +48,15 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, edge: &Edge, commands: &mut Comma
         {
             commands.push(Command::OpenTrace(id));
         }
-        text::row(ui, 16.0, |ui| text::label(ui, "oldest"), |ui| {
-            let words = if breaker.state == BreakerState::Open { "the call that tripped it ↑" } else { "newest" };
-            text::label(ui, words);
-        });
+        text::row(
+            ui,
+            16.0,
+            |ui| text::label(ui, "oldest"),
+            |ui| {
+                let words = if breaker.state == BreakerState::Open { "the call that tripped it ↑" } else { "newest" };
+                text::label(ui, words);
+            },
+        );
     }
     ui.add_space(4.0);
     modes(ui, model, &edge.key, fleet.mode, commands);
@@ -57,7 +66,9 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, edge: &Edge, commands: &mut Comma
 fn worst<'a>(model: &'a Model, key: &EdgeKey) -> Option<&'a Breaker> {
     let all = model.slots.breakers.get()?.breakers.iter().filter(|b| b.key == *key);
     let chosen = |b: &&Breaker| model.selection.instance.as_deref() == Some(b.instance.as_str());
-    all.clone().find(chosen).or_else(|| all.max_by_key(|b| (b.state, b.failures, std::cmp::Reverse(b.instance.clone()))))
+    all.clone()
+        .find(chosen)
+        .or_else(|| all.max_by_key(|b| (b.state, b.failures, std::cmp::Reverse(b.instance.clone()))))
 }
 
 fn sentence(model: &Model, edge: &Edge, told: Option<&Breaker>) -> String {
@@ -66,13 +77,19 @@ fn sentence(model: &Model, edge: &Edge, told: Option<&Breaker>) -> String {
     let cause = told.map(|b| b.cause.as_str()).unwrap_or_default();
     let instances = fleet.closed + fleet.half_open + fleet.open;
     let differ = [fleet.closed, fleet.half_open, fleet.open].iter().filter(|n| **n > 0).count() > 1;
-    let share = if differ { format!(" {} instances: {}.", instances, fleet_words(fleet.closed, fleet.half_open, fleet.open)) } else { String::new() };
+    let share = if differ {
+        format!(" {} instances: {}.", instances, fleet_words(fleet.closed, fleet.half_open, fleet.open))
+    } else {
+        String::new()
+    };
     let words = match (fleet.mode, fleet.state) {
         (BreakerMode::ForcedOpen, _) => format!("Forced open since {since}: every call is refused."),
         (BreakerMode::ForcedClosed, _) => format!("Forced closed since {since}: every call is let through."),
         (BreakerMode::Disabled, _) => format!("Disabled since {since}: it lets everything through and counts nothing."),
         (BreakerMode::Shadow, _) => "In shadow: it reports what it would do and refuses nothing.".to_owned(),
-        (BreakerMode::Auto, BreakerState::Closed) => told.map_or_else(|| "Calls flow.".to_owned(), |b| format!("Calls flow. Trips when {}.", b.rule)),
+        (BreakerMode::Auto, BreakerState::Closed) => {
+            told.map_or_else(|| "Calls flow.".to_owned(), |b| format!("Calls flow. Trips when {}.", b.rule))
+        }
         (BreakerMode::Auto, _) if !cause.is_empty() => format!("Tripped {since}: {cause}."),
         (BreakerMode::Auto, BreakerState::HalfOpen) => format!("Probing since {since}."),
         (BreakerMode::Auto, BreakerState::Open) => format!("Open since {since}."),
@@ -104,8 +121,20 @@ fn modes(ui: &mut Ui, model: &Model, key: &EdgeKey, now: BreakerMode, commands: 
         });
     });
     if let Some(mode) = asked {
-        text::styled(ui, format!("{} requested; waiting for the instances", mode_words(mode)), text::secondary_font(), tokens(ui).accent);
+        text::styled(
+            ui,
+            format!("{} requested; waiting for the instances", mode_words(mode)),
+            text::secondary_font(),
+            tokens(ui).accent,
+        );
     } else if !model.can_command() {
-        text::note(ui, if model.read_only() { "A file: nothing can be changed." } else { "No connection: nothing can be changed." });
+        text::note(
+            ui,
+            if model.read_only() {
+                "A file: nothing can be changed."
+            } else {
+                "No connection: nothing can be changed."
+            },
+        );
     }
 }

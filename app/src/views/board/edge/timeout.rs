@@ -54,7 +54,11 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, key: &EdgeKey, state: &mut State,
     let mut wanted = state.thumb.as_ref().map_or(now, |(_, ms)| *ms);
     let moved = wanted != now;
     text::section_with(ui, "Attempt timeout", |ui| {
-        let words = if moved { format!("{} → {}", format::count(now), format::millis(wanted as f64)) } else { format::millis(now as f64) };
+        let words = if moved {
+            format!("{} → {}", format::count(now), format::millis(wanted as f64))
+        } else {
+            format::millis(now as f64)
+        };
         let t = tokens(ui);
         text::styled(ui, words, text::mono_medium(13.0), if moved { t.accent } else { t.text });
     });
@@ -71,15 +75,32 @@ fn sentences(ui: &mut Ui, edge: &EffectiveEdge, now: u64, wanted: u64) {
     // Attempts that are cut count at the time of their cut: beyond the present limit nothing was ever seen.
     let above = edge.attempts.share_above(Duration::from_millis(wanted));
     if wanted < now {
-        text::body(ui, format!("would cut {} of attempts instead of {}", format::percent(above.max(cut_now)), format::percent(cut_now)));
+        text::body(
+            ui,
+            format!(
+                "would cut {} of attempts instead of {}",
+                format::percent(above.max(cut_now)),
+                format::percent(cut_now)
+            ),
+        );
     } else if wanted > now {
-        text::body(ui, format!("would cut at most {} of attempts, as now: how long those would have taken was never seen", format::percent(cut_now.max(above))));
+        text::body(
+            ui,
+            format!(
+                "would cut at most {} of attempts, as now: how long those would have taken was never seen",
+                format::percent(cut_now.max(above))
+            ),
+        );
     } else {
         text::body(ui, format!("cuts {} of attempts", format::percent(cut_now.max(above))));
     }
     if let Some(left) = edge.deadline_left_ms {
         let fits = left >= wanted as f64;
-        let words = format!("the caller's deadline leaves {} · {}", format::millis(left), if fits { "fits" } else { "does not fit" });
+        let words = format!(
+            "the caller's deadline leaves {} · {}",
+            format::millis(left),
+            if fits { "fits" } else { "does not fit" }
+        );
         let t = tokens(ui);
         text::styled(ui, words, text::secondary_font(), if fits { t.text_soft } else { t.tone(Tone::AtRisk) });
     }
@@ -103,7 +124,11 @@ fn apply(
         if Button::new("Edit the policy").show(ui).clicked() {
             commands.push(Command::Go(View::Policies));
         }
-        let words = if wanted == now { "Move the thumb to change it".to_owned() } else { format!("Apply to {callers}, revert in 10 min") };
+        let words = if wanted == now {
+            "Move the thumb to change it".to_owned()
+        } else {
+            format!("Apply to {callers}, revert in 10 min")
+        };
         let able = wanted != now && model.can_command() && edge.instances > 0;
         if Button::new(&words).kind(Kind::Primary).enabled(able).wide().show(ui).clicked() {
             let key = &edge.key;
@@ -115,7 +140,8 @@ fn apply(
             };
             let action = OverrideAction::Timeout { attempt_ms: Some(wanted), overall_ms: None };
             let reason = format!("attempt timeout {now} → {wanted} ms, tried from the board");
-            let action = Action::SetOverride { spec: OverrideSpec { selector, action }, ttl_ms: TTL.as_millis() as u64 };
+            let action =
+                Action::SetOverride { spec: OverrideSpec { selector, action }, ttl_ms: TTL.as_millis() as u64 };
             commands.push(Command::Act { action, reason, undo: None });
             state.thumb = None;
         }

@@ -123,8 +123,9 @@ impl Proper {
         let nodes = self.nodes;
         for layer in &mut self.layers {
             layer.sort_by_key(|i| rank[*i as usize]);
-            let seats: Vec<usize> =
-                (0..layer.len()).filter(|s| (layer[*s] as usize) < nodes && hint(layer[*s] as usize).is_some()).collect();
+            let seats: Vec<usize> = (0..layer.len())
+                .filter(|s| (layer[*s] as usize) < nodes && hint(layer[*s] as usize).is_some())
+                .collect();
             let mut seated: Vec<(f32, u32)> =
                 seats.iter().map(|s| (hint(layer[*s] as usize).unwrap_or(0.0), layer[*s])).collect();
             seated.sort_by(|a, b| a.0.total_cmp(&b.0));

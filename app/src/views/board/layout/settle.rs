@@ -60,7 +60,13 @@ fn wish(graph: &Graph, places: &[Option<Place>], i: usize) -> Option<Option<Plac
     let mut lonely = true;
     for (a, b) in &graph.edges {
         let (a, b) = (*a as usize, *b as usize);
-        let other = if a == i { b } else if b == i { a } else { continue };
+        let other = if a == i {
+            b
+        } else if b == i {
+            a
+        } else {
+            continue;
+        };
         lonely = false;
         let Some(place) = places[other] else { continue };
         sum += place.y;
@@ -105,7 +111,9 @@ impl Columns {
     fn is_free(&self, place: Place, height: f32) -> bool {
         let taken = self.0.get(place.column as usize).map_or(&[][..], Vec::as_slice);
         let margin = NODE_GAP / 2.0;
-        taken.iter().all(|(top, bottom)| place.y + height / 2.0 <= top + margin + 1.0 || place.y - height / 2.0 >= bottom - margin - 1.0)
+        taken.iter().all(|(top, bottom)| {
+            place.y + height / 2.0 <= top + margin + 1.0 || place.y - height / 2.0 >= bottom - margin - 1.0
+        })
     }
 
     /// The free place of that height in the column of `wish` that is nearest to it.

@@ -72,7 +72,8 @@ const SHOP: &[(&str, &str)] = &[
 fn callers_stand_left_of_callees() {
     let g = graph(SHOP);
     let l = full(&g);
-    let columns: Vec<u32> = ["storefront", "gateway", "orders", "payments", "bank"].map(|n| place(&g, &l, n).column).into();
+    let columns: Vec<u32> =
+        ["storefront", "gateway", "orders", "payments", "bank"].map(|n| place(&g, &l, n).column).into();
     assert_eq!(columns, [0, 1, 2, 3, 4]);
     assert_eq!(l.columns, 5);
     assert_no_overlap(&g, &l);
@@ -108,7 +109,8 @@ fn sweeps_untangle_two_crossed_layers() {
 fn a_cycle_is_laid_out_with_one_edge_backward() {
     let g = graph(&[("a", "b"), ("b", "c"), ("c", "a"), ("in", "a")]);
     let l = full(&g);
-    let backward: Vec<(u32, u32)> = g.edges.iter().zip(&l.routes).filter(|(_, r)| r.backward).map(|(e, _)| *e).collect();
+    let backward: Vec<(u32, u32)> =
+        g.edges.iter().zip(&l.routes).filter(|(_, r)| r.backward).map(|(e, _)| *e).collect();
     assert_eq!(backward, [(2, 0)], "the edge that returns to where the walk came in");
     assert!(place(&g, &l, "a").column < place(&g, &l, "c").column);
 }
