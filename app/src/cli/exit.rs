@@ -5,17 +5,35 @@ use std::process::ExitCode;
 use fuseboard_api::ask::Refusal;
 
 /// For `--help`.
-pub(super) const HELP: &str = "Exit codes: 0 done · 1 failed · 2 wrong usage · 3 collector not reachable · 4 refused by the collector, or a goal not met";
+pub(super) const HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed: a file, a display or something else of this machine
+  2  the command line makes no sense
+  3  no collector answers at the address
+  4  the collector refused, or what was asked for is not there or was not reached";
 
 /// Why a subcommand did not do its work.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// Nobody answers at the collector's address.
-    #[error("no collector answers at {url}: {why}\nStart one with `fuseboard`, `fuseboard demo` or `fuseboard-collector`, or give its control address with --to.")]
+    #[error(
+        "no collector answers at {url}: {why}\nStart one with `fuseboard`, `fuseboard demo` or `fuseboard-collector`, or give its control address with --to."
+    )]
     Unreachable {
         /// The address tried.
         url: String,
         /// What happened.
+        why: String,
+    },
+    /// Somebody answers at the address, in other words than a collector's.
+    #[error(
+        "{url} is not a Fuseboard collector's control address: {why}\nA collector prints its addresses at its start; the control address is http://127.0.0.1:4390 unless told otherwise."
+    )]
+    Stranger {
+        /// The address asked.
+        url: String,
+        /// What came instead of an answer.
         why: String,
     },
     /// The collector answered with a refusal.
@@ -37,7 +55,7 @@ pub(super) fn report(done: anyhow::Result<()>) -> ExitCode {
     // Nothing is left to tell it to when stderr itself is gone.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
     match error.downcast_ref::<Failure>() {
-        Some(Failure::Unreachable { .. }) => ExitCode::from(3),
+        Some(Failure::Unreachable { .. } | Failure::Stranger { .. }) => ExitCode::from(3),
         Some(Failure::Refused(_) | Failure::NotMet(_)) => ExitCode::from(4),
         None => ExitCode::FAILURE,
     }

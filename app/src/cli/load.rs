@@ -9,6 +9,7 @@ use fuseboard_load::{Goals, LoadPlan};
 use tokio_util::sync::CancellationToken;
 
 use super::exit::Failure;
+use super::span;
 
 /// Arguments of `load`.
 #[derive(Args)]
@@ -19,13 +20,13 @@ pub(super) struct LoadArgs {
     #[arg(long, default_value_t = 5000.0)]
     rate: f64,
     /// For how long.
-    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = span::lasting)]
     duration: Duration,
     /// Requests in flight at most.
     #[arg(long, default_value_t = 64)]
     connections: usize,
     /// A request without an answer for this long has failed.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span::lasting)]
     timeout: Duration,
     /// HTTP method.
     #[arg(long, default_value = "GET")]

@@ -7,7 +7,9 @@ mod load;
 mod open;
 mod shot;
 mod source;
+mod span;
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,7 +39,7 @@ struct Cli {
 /// Where an embedded collector keeps its data and listens.
 #[derive(Args, Clone)]
 struct Listen {
-    /// The collector's file; default: fuseboard.db in the user's data folder.
+    /// The collector's file; default: fuseboard/collector.fuseboard in the user's data folder.
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
     /// Where to take OTLP over gRPC; port 0 picks a free one.
@@ -57,14 +59,21 @@ struct Listen {
 #[derive(Subcommand)]
 enum Command {
     /// Run a shop of microservices with scripted weather, a collector and the console.
+    #[command(
+        after_help = "Example: no window, one JSON report on stdout, progress on stderr\n  fuseboard demo --headless --for 90s --weather story --seed 7 --json"
+    )]
     Demo(demo::DemoArgs),
     /// Open incident files, or a collector's data file, read-only.
     Open(open::OpenArgs),
     /// Open the console on a running collector.
     Connect(open::ConnectArgs),
     /// Draw a view into a PNG; needs no display.
+    #[command(
+        after_help = "Example: the board as it was half a minute before the file ends\n  fuseboard shot --view board bank.fuse --at -30s --theme light -o board.png"
+    )]
     Shot(shot::ShotArgs),
     /// Ask and steer a running collector from scripts.
+    #[command(after_help = exit::HELP)]
     Ctl(ctl::CtlArgs),
     /// Send an open-loop load to a URL and report latency from the intended start.
     Load(load::LoadArgs),
@@ -78,6 +87,8 @@ fn log_to_stderr() {
         .with_target("fuseboard", LevelFilter::WARN)
         .with_target("tarpc", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).without_time();
+    // A file or a pipe that catches stderr gets no colours.
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     tracing_subscriber::registry().with(lines.with_filter(wanted)).init();
 }
 
@@ -96,4 +107,57 @@ pub(crate) fn run() -> ExitCode {
         Some(Command::Load(args)) => load::run(&args),
     };
     exit::report(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_reads_its_arguments_with_the_global_ones() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+        let verbs = [
+            "stats",
+            "edges --last 5m",
+            "traces --service s --errors --min 1ms --attr a=b --limit 3",
+            "trace 0af7651916cd43dd8448eb211c80319c",
+            "breaker orders:payments/a.B/C --mode forced_open --for 30s --reason why --wait 0s",
+            "override list",
+            "override end 1 --reason why",
+            "override end-all --reason why",
+            "policy get --revision 1",
+            "policy set - --base 1 --reason why",
+            "policy diff 1 2",
+            "policy diff 1",
+            "policy history",
+            "policy rollback 1 --reason why",
+            "incident record name --since 5m --for 1s",
+            "incident stop 1",
+            "incident list",
+            "incident export 1 -o file",
+            "forecast",
+            "audit --text t",
+            "fleet",
+        ];
+        for verb in verbs {
+            for line in
+                [format!("fuseboard ctl --to :1 --json {verb}"), format!("fuseboard ctl {verb} --actor me --to :1")]
+            {
+                let read = Cli::try_parse_from(line.split(' '));
+                assert!(read.is_ok(), "{line}: {}", read.err().map(|e| e.to_string()).unwrap_or_default());
+            }
+        }
+        for wrong in [
+            "edges --last 0s",
+            "edges --last 60",
+            "traces --limit 0",
+            "traces --attr a",
+            "breaker /x",
+            "stats --to ftp://x",
+        ] {
+            let line = format!("fuseboard ctl {wrong}");
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
 }

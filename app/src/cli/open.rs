@@ -29,7 +29,7 @@ pub(super) struct OpenArgs {
 #[derive(Args)]
 pub(super) struct ConnectArgs {
     /// The collector's control address.
-    #[arg(value_name = "URL")]
+    #[arg(value_name = "URL", value_parser = ctl::address)]
     url: String,
     /// Look only: nothing can be changed from this window.
     #[arg(long)]
@@ -199,7 +199,10 @@ impl app::Host for Program {
     }
 
     fn start_demo(&self) -> Result<(), String> {
-        let target = self.demo.as_ref().ok_or("only a window with a collector of its own can start the demo; try `fuseboard demo`")?;
+        let target = self
+            .demo
+            .as_ref()
+            .ok_or("only a window with a collector of its own can start the demo; try `fuseboard demo`")?;
         let mut shop = self.shop.lock().unwrap_or_else(PoisonError::into_inner);
         if shop.is_some() {
             return Err("the demo runs already".to_owned());

@@ -14,9 +14,10 @@ use fuseboard_api::graph::{Board, Edge, EdgeKey};
 use fuseboard_api::trace::{TraceQuery, TraceRow};
 use fuseboard_api::{TimeRange, TraceId, UnixNanos};
 
-use super::ctl::Client;
+use super::ctl::{self, Client};
 use super::open::name_of;
 use super::source::{self, Embedded};
+use super::span;
 
 /// Arguments of `shot`.
 #[derive(Args)]
@@ -45,7 +46,7 @@ pub(super) struct ShotArgs {
     #[arg(long, value_name = "ID")]
     trace: Option<TraceId>,
     /// The running collector's control address.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4390", env = "FUSEBOARD_URL")]
+    #[arg(long, value_name = "URL", default_value = ctl::DEFAULT_URL, env = "FUSEBOARD_URL", value_parser = ctl::address)]
     to: String,
     /// Where the picture goes.
     #[arg(short, long, value_name = "PNG")]
@@ -106,7 +107,7 @@ pub(super) fn run(args: &ShotArgs) -> Result<()> {
 
 /// The instant that `--at` means.
 fn instant(text: &str, totals: &Totals) -> Result<UnixNanos> {
-    let lasting = |text: &str| humantime::parse_duration(text);
+    let lasting = span::any;
     let at = if let Some(after) = text.strip_prefix('+') {
         lasting(after).map(|d| totals.stored.from + d).ok()
     } else if let Some(before) = text.strip_prefix('-') {
@@ -129,10 +130,13 @@ fn edge(args: &ShotArgs, client: &Client, shown: Option<UnixNanos>) -> Result<Op
     }
     if let Some(text) = &args.edge {
         let parts = text.split_once(':').and_then(|(caller, rest)| Some((caller, rest.split_once('/')?)));
-        let (caller, (callee, operation)) = parts.with_context(|| format!("--edge {text:?}: write CALLER:SERVICE/OPERATION"))?;
+        let (caller, (callee, operation)) =
+            parts.with_context(|| format!("--edge {text:?}: write CALLER:SERVICE/OPERATION"))?;
         return Ok(Some(EdgeKey::new(caller, callee, operation)));
     }
-    let Answer::Board(Board { edges, .. }) = client.ask_as_of(Question::Board { range: range(shown, Duration::from_secs(60)) }, shown)? else {
+    let Answer::Board(Board { edges, .. }) =
+        client.ask_as_of(Question::Board { range: range(shown, Duration::from_secs(60)) }, shown)?
+    else {
         return Ok(None);
     };
     let weight = |e: &Edge| (e.stats.errors, e.stats.calls);

@@ -9,9 +9,10 @@ use fuseboard_api::graph::Edge;
 use fuseboard_api::trace::TraceQuery;
 use fuseboard_api::{TimeRange, TraceId};
 
+use super::super::{exit::Failure, span};
+use super::Session;
 use super::client::Client;
 use super::print::{instant, json, line, ms, percent, table};
-use super::{Session, super::exit::Failure};
 
 /// The collector answered another question than was asked: only a version mismatch can do that.
 pub(super) fn mismatch() -> anyhow::Error {
@@ -25,11 +26,18 @@ pub(super) fn stats(session: &Session) -> Result<()> {
     }
     line(&format!(
         "{} spans in {} traces · {} logs · {} metric points · {} services, {} instances · {:.1} MiB",
-        t.spans, t.traces, t.logs, t.metric_points, t.services.len(), t.instances,
+        t.spans,
+        t.traces,
+        t.logs,
+        t.metric_points,
+        t.services.len(),
+        t.instances,
         t.bytes_on_disk as f64 / f64::from(1 << 20)
     ))?;
-    line(&format!("{:.0} spans/s, stored {:.0} ms after they ended", t.spans_per_second, t.lag_ms))?;
-    line(&t.services.join(" "))?;
+    if t.spans > 0 {
+        line(&format!("{:.0} spans/s, stored {:.0} ms after they ended", t.spans_per_second, t.lag_ms))?;
+        line(&t.services.join(" "))?;
+    }
     if t.trouble.is_empty() { Ok(()) } else { bail!("the collector is in trouble: {}", t.trouble) }
 }
 
@@ -98,7 +106,7 @@ pub(super) fn edges(session: &Session, last: Duration) -> Result<()> {
             ]
         })
         .collect();
-    table(["EDGE", "RATE", "ERRORS", "REFUSED", "P50", "P95", "TIMEOUT", "BREAKER"], &rows)?;
+    table(["EDGE", "RATE", "ERRORS", "REFUSED", "P50", "P95", "TIMEOUT", "BREAKER"], &rows, "")?;
     board.headline.map_or(Ok(()), |h| line(&format!("\n{}", h.text)))
 }
 
@@ -120,31 +128,33 @@ pub(super) struct TracesArgs {
     #[arg(long)]
     errors: bool,
     /// Lasting at least.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = span::any)]
     min: Option<Duration>,
     /// Lasting at most.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = span::any)]
     max: Option<Duration>,
     /// Text in a name, status message or attribute.
     #[arg(long)]
     text: Option<String>,
     /// A span attribute, KEY=VALUE; may be given several times.
-    #[arg(long = "attr", value_name = "KEY=VALUE")]
-    attributes: Vec<String>,
+    #[arg(long = "attr", value_name = "KEY=VALUE", value_parser = attribute)]
+    attributes: Vec<(String, String)>,
     /// Of the last …
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span::lasting)]
     last: Duration,
-    /// At most so many.
-    #[arg(long, default_value_t = 50)]
+    /// At most so many, 1 to 10000.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
 }
 
-pub(super) fn traces(session: &Session, args: &TracesArgs) -> Result<()> {
-    let mut attributes = Vec::new();
-    for pair in &args.attributes {
-        let Some((key, value)) = pair.split_once('=') else { bail!("--attr {pair:?} has no '='; write KEY=VALUE") };
-        attributes.push((key.to_owned(), value.to_owned()));
+fn attribute(pair: &str) -> Result<(String, String), String> {
+    match pair.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
     }
+}
+
+pub(super) fn traces(session: &Session, args: &TracesArgs) -> Result<()> {
     let query = TraceQuery {
         range: TimeRange::ending(Client::now(), args.last),
         service: args.service.clone(),
@@ -152,7 +162,7 @@ pub(super) fn traces(session: &Session, args: &TracesArgs) -> Result<()> {
         min_ms: args.min.map(|d| d.as_secs_f64() * 1e3),
         max_ms: args.max.map(|d| d.as_secs_f64() * 1e3),
         errors_only: args.errors,
-        attributes,
+        attributes: args.attributes.clone(),
         text: args.text.clone(),
         limit: args.limit,
         ..TraceQuery::default()
@@ -176,7 +186,11 @@ pub(super) fn traces(session: &Session, args: &TracesArgs) -> Result<()> {
             ]
         })
         .collect();
-    table(["TRACE", "START", "ROOT", "DURATION", "SPANS", "ERRORS", "REFUSED"], &rows)
+    table(
+        ["TRACE", "START", "ROOT", "DURATION", "SPANS", "ERRORS", "REFUSED"],
+        &rows,
+        "No trace matches; a longer --last looks further back.",
+    )
 }
 
 pub(super) fn trace(session: &Session, id: TraceId) -> Result<()> {
@@ -185,7 +199,9 @@ pub(super) fn trace(session: &Session, id: TraceId) -> Result<()> {
     }
     let Answer::Trace(trace) = session.client.ask(Question::Trace(id))? else { return Err(mismatch()) };
     let Some(trace) = trace else {
-        return Err(Failure::NotMet(format!("no span of trace {id} is stored; it may be older than the retention")).into());
+        return Err(
+            Failure::NotMet(format!("no span of trace {id} is stored; it may be older than the retention")).into()
+        );
     };
     let begin = trace.spans.iter().map(|s| s.start).min().unwrap_or_default();
     let rows: Vec<_> = trace
@@ -202,7 +218,7 @@ pub(super) fn trace(session: &Session, id: TraceId) -> Result<()> {
             ]
         })
         .collect();
-    table(["AT", "DURATION", "SERVICE", "NAME", "KIND", "STATUS"], &rows)
+    table(["AT", "DURATION", "SERVICE", "NAME", "KIND", "STATUS"], &rows, "")
 }
 
 pub(super) fn forecast(session: &Session) -> Result<()> {
@@ -217,13 +233,15 @@ pub(super) fn forecast(session: &Session) -> Result<()> {
             [
                 f.key.to_string(),
                 word(&f.quantity),
-                f.breach.as_ref().map_or_else(|| "-".to_owned(), |b| format!("{} from {}", b.limit, instant(b.earliest))),
+                f.breach
+                    .as_ref()
+                    .map_or_else(|| "-".to_owned(), |b| format!("{} from {}", b.limit, instant(b.earliest))),
                 format!("{} of {}", f.record.held, f.record.scored),
                 f.sentence.clone(),
             ]
         })
         .collect();
-    table(["EDGE", "QUANTITY", "BREACH", "HELD", "IN WORDS"], &rows)?;
+    table(["EDGE", "QUANTITY", "BREACH", "HELD", "IN WORDS"], &rows, "Nothing to foresee yet: no edge has had calls.")?;
     all.anomalies.iter().try_for_each(|a| line(&a.sentence))
 }
 
@@ -236,14 +254,23 @@ pub(super) fn audit(session: &Session, text: Option<String>) -> Result<()> {
             .entries
             .iter()
             .map(|e| {
-                [e.sequence.to_string(), instant(e.at), e.actor.clone(), e.action.clone(), e.target.clone(), e.reason.clone()]
+                [
+                    e.sequence.to_string(),
+                    instant(e.at),
+                    e.actor.clone(),
+                    e.action.clone(),
+                    e.target.clone(),
+                    e.reason.clone(),
+                ]
             })
             .collect();
-        table(["#", "AT", "ACTOR", "ACTION", "TARGET", "REASON"], &rows)?;
+        table(["#", "AT", "ACTOR", "ACTION", "TARGET", "REASON"], &rows, "No entry.")?;
     }
     match audit.broken_at {
         None => Ok(()),
-        Some(n) => Err(Failure::NotMet(format!("the audit's chain breaks at entry {n}: somebody changed the file")).into()),
+        Some(n) => {
+            Err(Failure::NotMet(format!("the audit's chain breaks at entry {n}: somebody changed the file")).into())
+        }
     }
 }
 
@@ -271,5 +298,9 @@ pub(super) fn fleet(session: &Session) -> Result<()> {
             ]
         })
         .collect();
-    table(["SERVICE", "INSTANCE", "VERSION", "CONTROL", "RUNNING", "REFUSED"], &rows)
+    table(
+        ["SERVICE", "INSTANCE", "VERSION", "CONTROL", "RUNNING", "REFUSED"],
+        &rows,
+        "No instance has sent telemetry or connected yet.",
+    )
 }

@@ -9,6 +9,7 @@ use fuseboard_api::ask::{Answer, Question};
 use fuseboard_api::command::Action;
 use fuseboard_api::incident::Incidents;
 
+use super::super::span;
 use super::Session;
 use super::client::Client;
 use super::data::mismatch;
@@ -21,10 +22,10 @@ pub(super) enum IncidentVerb {
         /// Its name.
         name: String,
         /// Begin so long ago.
-        #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "TIME", default_value = "0s", value_parser = span::any)]
         since: Duration,
         /// Stop after so long; without it the recording goes on until `stop`.
-        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+        #[arg(long = "for", value_name = "TIME", value_parser = span::lasting)]
         length: Option<Duration>,
     },
     /// End a recording now.
@@ -54,7 +55,11 @@ pub(super) fn run(session: &Session, verb: &IncidentVerb) -> Result<()> {
             if session.json {
                 json(&serde_json::json!({ "file": output, "bytes": bytes }))
             } else {
-                line(&format!("{} ({:.1} MiB); open it with `fuseboard open {0}`", output.display(), bytes as f64 / f64::from(1 << 20)))
+                line(&format!(
+                    "{} ({:.1} MiB); open it with `fuseboard open {0}`",
+                    output.display(),
+                    bytes as f64 / f64::from(1 << 20)
+                ))
             }
         }
     }
@@ -68,12 +73,22 @@ fn record(session: &Session, name: &str, since: Duration, length: Option<Duratio
         session.client.pause(length);
         return stop(session, id);
     }
-    if session.json { json(&receipt) } else { line(&format!("recording incident {id}; `fuseboard ctl incident stop {id}` ends it")) }
+    if session.json {
+        json(&receipt)
+    } else {
+        line(&format!("recording incident {id}; `fuseboard ctl incident stop {id}` ends it"))
+    }
 }
 
 fn stop(session: &Session, id: u64) -> Result<()> {
     let receipt = session.client.command(&session.actor, "ended by hand", Action::StopIncident { id, to: None })?;
-    if session.json { json(&receipt) } else { line(&format!("incident {id} is complete")) }
+    if session.json {
+        json(&receipt)
+    } else {
+        line(&format!(
+            "incident {id} is complete; `fuseboard ctl incident export {id} -o FILE` writes it into one file"
+        ))
+    }
 }
 
 fn list(session: &Session) -> Result<()> {
@@ -96,5 +111,9 @@ fn list(session: &Session) -> Result<()> {
             ]
         })
         .collect();
-    table(["ID", "NAME", "FROM", "TO", "CALLS", "FAILED"], &rows)
+    table(
+        ["ID", "NAME", "FROM", "TO", "CALLS", "FAILED"],
+        &rows,
+        "Nothing is recorded; `fuseboard ctl incident record NAME` starts.",
+    )
 }

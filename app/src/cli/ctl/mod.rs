@@ -13,14 +13,38 @@ use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use fuseboard_policy::settings::BreakerMode;
 
-pub(super) use client::Client;
+use super::span;
+pub(super) use client::{Client, DEFAULT_URL, address};
+
+const BREAKER_HELP: &str = "\
+Examples:
+  fuseboard ctl breaker payments                                   every breaker in front of payments
+  fuseboard ctl breaker orders:payments/shop.v1.Payments/Charge \\
+      --mode forced_open --for 30s --reason \"bank incident\"         refuse these calls of orders for half a minute
+  fuseboard ctl override end-all --reason \"bank is back\"           take every flip back now
+Ends with 0 when every instance has said that it applies, else with 4.";
+
+const POLICY_HELP: &str = "\
+Example: get, edit, look, publish, regret
+  fuseboard ctl policy get > policy.toml
+  fuseboard ctl policy set policy.toml --reason \"longer timeout for the bank\"
+  fuseboard ctl policy history
+  fuseboard ctl policy diff 1
+  fuseboard ctl policy rollback 1 --reason \"it was the network\"";
+
+const INCIDENT_HELP: &str = "\
+Example: keep the last five minutes and the next one, and look at them anywhere
+  fuseboard ctl incident record \"bank slow\" --since 5m --for 1m
+  fuseboard ctl incident export 1 -o bank.fuse
+  fuseboard open bank.fuse";
 
 /// Arguments of `ctl`.
 #[derive(Args)]
 pub(super) struct CtlArgs {
     /// The collector's control address.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4390", env = "FUSEBOARD_URL", global = true)]
-    to: String,
+    // Its id is not `to`: verbs have arguments of that name, and a global one would be mixed up with them.
+    #[arg(id = "collector", long = "to", value_name = "URL", default_value = DEFAULT_URL, env = "FUSEBOARD_URL", global = true, value_parser = client::address)]
+    url: String,
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -38,10 +62,13 @@ enum Verb {
     /// Every edge with its rate, errors, latency, breaker and timeout.
     Edges {
         /// Over the last …
-        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = span::lasting)]
         last: Duration,
     },
     /// Traces, newest first.
+    #[command(
+        after_help = "Example: the slow checkouts of the last ten minutes that failed\n  fuseboard ctl traces --service gateway --text checkout --errors --min 500ms --last 10m"
+    )]
     Traces(data::TracesArgs),
     /// One trace; with --json as OTLP/JSON, which any OpenTelemetry tool reads.
     Trace {
@@ -49,15 +76,16 @@ enum Verb {
         id: fuseboard_api::TraceId,
     },
     /// Show a breaker, or flip it for a time.
+    #[command(after_help = BREAKER_HELP)]
     Breaker(BreakerArgs),
     /// The policy document and its history.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = POLICY_HELP)]
     Policy(policy::PolicyVerb),
     /// Overrides in force.
     #[command(subcommand)]
     Override(steer::OverrideVerb),
     /// Record and export incidents.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = INCIDENT_HELP)]
     Incident(incident::IncidentVerb),
     /// What is normal and what comes next.
     Forecast,
@@ -74,18 +102,19 @@ enum Verb {
 #[derive(Args)]
 struct BreakerArgs {
     /// SERVICE/OPERATION, or CALLER:SERVICE/OPERATION; SERVICE alone means all its operations.
-    target: String,
+    #[arg(value_name = "TARGET", value_parser = steer::target)]
+    target: steer::Target,
     /// Flip it: without a mode the breaker is only shown.
     #[arg(long, value_enum, requires = "reason")]
     mode: Option<Mode>,
     /// How long; the override ends by itself, also when the collector is gone.
-    #[arg(long = "for", value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", default_value = "5m", value_parser = span::lasting)]
     ttl: Duration,
     /// Why; goes into the audit.
     #[arg(long)]
     reason: Option<String>,
     /// How long to wait for every instance's acknowledgement.
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = span::any)]
     wait: Duration,
 }
 
@@ -122,7 +151,7 @@ struct Session {
 /// Runs one verb.
 pub(super) fn run(args: &CtlArgs) -> Result<()> {
     let session = Session {
-        client: Client::new(&args.to)?,
+        client: Client::new(&args.url)?,
         json: args.json,
         actor: args.actor.clone().or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "ctl".to_owned()),
     };

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use fuseboard_api::TimeRange;
 use fuseboard_api::ask::{Answer, Question};
@@ -72,7 +72,9 @@ fn in_force(session: &Session) -> Result<Policies> {
 
 fn document(session: &Session, revision: u64) -> Result<String> {
     let Answer::Document(found) = session.client.ask(Question::Document(revision))? else { return Err(mismatch()) };
-    found.ok_or_else(|| Failure::NotMet(format!("there is no revision {revision}; `ctl policy history` lists them")).into())
+    found.ok_or_else(|| {
+        Failure::NotMet(format!("there is no revision {revision}; `ctl policy history` lists them")).into()
+    })
 }
 
 fn get(session: &Session, revision: Option<u64>) -> Result<()> {
@@ -92,6 +94,10 @@ fn set(session: &Session, file: &PathBuf, base: Option<u64>, reason: &str) -> Re
         std::io::stdin().read_to_string(&mut text)?;
     } else {
         text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    }
+    if text.trim().is_empty() {
+        let why = "it is empty, which would take every setting away; write a comment into it if that is meant";
+        bail!("{}: {why}", if file.as_os_str() == "-" { "standard input".into() } else { file.display().to_string() });
     }
     let base = match base {
         Some(base) => base,
@@ -160,7 +166,7 @@ fn history(session: &Session) -> Result<()> {
             [format!("r{}", r.number), instant(r.at), r.actor.clone(), r.reason.clone(), restores]
         })
         .collect();
-    table(["REVISION", "AT", "ACTOR", "REASON", ""], &rows)
+    table(["REVISION", "AT", "ACTOR", "REASON", ""], &rows, "No policy has been set yet.")
 }
 
 #[cfg(test)]

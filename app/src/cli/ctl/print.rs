@@ -18,7 +18,8 @@ pub(super) fn line(text: &str) -> Result<()> {
 }
 
 /// Prints rows under a header, columns as wide as they need to be, numbers to the right.
-pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> Result<()> {
+/// Without rows the header stands alone and `none` says why, on stderr.
+pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]], none: &str) -> Result<()> {
     let mut widths = header.map(|h| h.chars().count());
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -37,7 +38,11 @@ pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> 
         Ok(())
     };
     write(header)?;
-    rows.iter().try_for_each(|row| write(std::array::from_fn(|i| row[i].as_str())))
+    rows.iter().try_for_each(|row| write(std::array::from_fn(|i| row[i].as_str())))?;
+    if rows.is_empty() && !none.is_empty() {
+        eprintln!("{none}");
+    }
+    Ok(())
 }
 
 /// An instant for people and programs alike: RFC 3339, UTC, milliseconds.
@@ -48,10 +53,13 @@ pub(super) fn instant(t: UnixNanos) -> String {
 
 /// Milliseconds with as many digits as they deserve.
 pub(super) fn ms(duration: Option<std::time::Duration>) -> String {
-    duration.map_or_else(|| "-".to_owned(), |d| {
-        let ms = d.as_secs_f64() * 1e3;
-        if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
-    })
+    duration.map_or_else(
+        || "-".to_owned(),
+        |d| {
+            let ms = d.as_secs_f64() * 1e3;
+            if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
+        },
+    )
 }
 
 /// A share in percent.

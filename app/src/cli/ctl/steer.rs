@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Subcommand;
 use fuseboard_api::TimeRange;
 use fuseboard_api::ask::{Answer, Question};
@@ -36,8 +36,20 @@ pub(super) enum OverrideVerb {
     },
 }
 
+/// Edges as they are written on the command line.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    text: String,
+    selector: Selector,
+}
+
+/// Reads a target.
+pub(super) fn target(text: &str) -> Result<Target, String> {
+    selector(text).map(|selector| Target { text: text.to_owned(), selector })
+}
+
 /// `SERVICE`, `SERVICE/OPERATION` or `CALLER:SERVICE/OPERATION`; splits at the first slash, the caller's colon stands before it.
-pub(super) fn selector(target: &str) -> Result<Selector> {
+fn selector(target: &str) -> Result<Selector, String> {
     let (head, operation) = match target.split_once('/') {
         Some((head, operation)) => (head, Some(operation)),
         None => (target, None),
@@ -47,17 +59,18 @@ pub(super) fn selector(target: &str) -> Result<Selector> {
         None => (None, head),
     };
     let part = |text: Option<&str>| match text {
-        Some("") => bail!("{target:?} has an empty part; write SERVICE/OPERATION or CALLER:SERVICE/OPERATION"),
+        Some("") => Err(format!("{target:?} has an empty part; write SERVICE/OPERATION or CALLER:SERVICE/OPERATION")),
         other => Ok(other.map(str::to_owned)),
     };
     Ok(Selector { caller: part(caller)?, service: part(Some(service))?, operation: part(operation)?, instance: None })
 }
 
 pub(super) fn breaker(session: &Session, args: &BreakerArgs) -> Result<()> {
-    let selector = selector(&args.target)?;
-    let Some(mode) = args.mode else { return show(session, &args.target, &selector) };
+    let Target { text, selector } = &args.target;
+    let Some(mode) = args.mode else { return show(session, text, selector) };
+    warn_of_unknown(session, text, selector)?;
     let action = Action::SetOverride {
-        spec: OverrideSpec { selector, action: OverrideAction::Mode(mode.into()) },
+        spec: OverrideSpec { selector: selector.clone(), action: OverrideAction::Mode(mode.into()) },
         ttl_ms: u64::try_from(args.ttl.as_millis())?,
     };
     let receipt = session.client.command(&session.actor, args.reason.as_deref().unwrap_or_default(), action)?;
@@ -66,17 +79,42 @@ pub(super) fn breaker(session: &Session, args: &BreakerArgs) -> Result<()> {
     if session.json {
         json(&change)?;
     } else {
-        line(&format!("override {id}: {} · applied {}/{}{}", change.summary, change.applied, change.targeted, latency(&change)))?;
+        line(&format!(
+            "override {id}: {} · applied {}/{}{}",
+            change.summary,
+            change.applied,
+            change.targeted,
+            latency(&change)
+        ))?;
         for refusal in change.acknowledgements.iter().filter(|a| a.refused.is_some()) {
             line(&format!("{} refused: {}", refusal.instance, refusal.refused.as_deref().unwrap_or_default()))?;
         }
     }
     if change.targeted == 0 {
-        return Err(Failure::NotMet("no connected instance calls that edge; the override waits for one until it expires".to_owned()).into());
+        return Err(Failure::NotMet(
+            "no connected instance calls that edge; the override waits for one until it expires".to_owned(),
+        )
+        .into());
     }
     if change.applied < change.targeted {
-        let why = format!("applied {} of {} within {}", change.applied, change.targeted, humantime::format_duration(args.wait));
+        let why = format!(
+            "applied {} of {} within {}",
+            change.applied,
+            change.targeted,
+            humantime::format_duration(args.wait)
+        );
         return Err(Failure::NotMet(why).into());
+    }
+    Ok(())
+}
+
+/// Says on stderr when no call along such an edge is known: a misspelt name steers nothing, and nobody would notice.
+fn warn_of_unknown(session: &Session, target: &str, selector: &Selector) -> Result<()> {
+    let range = TimeRange::ending(Client::now(), Duration::from_secs(600));
+    let Answer::Board(board) = session.client.ask(Question::Board { range })? else { return Err(mismatch()) };
+    let known = board.edges.iter().any(|e| selector.matches(&e.key.caller, "", &e.key.callee, &e.key.operation));
+    if !known {
+        eprintln!("no call to {target} was seen in the last ten minutes; `fuseboard ctl edges` lists the names");
     }
     Ok(())
 }
@@ -109,7 +147,10 @@ fn show(session: &Session, target: &str, selector: &Selector) -> Result<()> {
         .filter(|b| selector.matches(&b.key.caller, &b.instance, &b.key.callee, &b.key.operation))
         .collect();
     if mine.is_empty() {
-        return Err(Failure::NotMet(format!("no breaker is known for {target}; `fuseboard ctl edges` lists the edges")).into());
+        return Err(Failure::NotMet(format!(
+            "no breaker is known for {target}; `fuseboard ctl edges` lists the edges"
+        ))
+        .into());
     }
     if session.json {
         return json(&mine);
@@ -128,7 +169,7 @@ fn show(session: &Session, target: &str, selector: &Selector) -> Result<()> {
             ]
         })
         .collect();
-    table(["EDGE", "INSTANCE", "STATE", "MODE", "SINCE", "WINDOW", "CAUSE"], &rows)
+    table(["EDGE", "INSTANCE", "STATE", "MODE", "SINCE", "WINDOW", "CAUSE"], &rows, "")
 }
 
 pub(super) fn overrides(session: &Session, verb: &OverrideVerb) -> Result<()> {
@@ -141,7 +182,11 @@ pub(super) fn overrides(session: &Session, verb: &OverrideVerb) -> Result<()> {
 
 fn end(session: &Session, reason: &str, action: Action) -> Result<()> {
     let receipt = session.client.command(&session.actor, reason, action)?;
-    if session.json { json(&receipt) } else { line(&format!("ended; {} instances are told. {}", receipt.targeted, receipt.note)) }
+    if session.json {
+        json(&receipt)
+    } else {
+        line(&format!("ended; {} instances are told. {}", receipt.targeted, receipt.note))
+    }
 }
 
 fn list(session: &Session) -> Result<()> {
@@ -165,7 +210,11 @@ fn list(session: &Session) -> Result<()> {
             ]
         })
         .collect();
-    table(["ID", "OVERRIDE", "STATE", "APPLIED", "ACTOR", "REASON", "EXPIRES"], &rows)
+    table(
+        ["ID", "OVERRIDE", "STATE", "APPLIED", "ACTOR", "REASON", "EXPIRES"],
+        &rows,
+        "No override is in force, and none was in the last hour.",
+    )
 }
 
 #[cfg(test)]

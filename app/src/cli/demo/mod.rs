@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::Args;
 use fuseboard_demo::Weather;
 
-use super::{open, source};
+use super::{open, source, span};
 
 /// Arguments of `demo`.
 #[derive(Args)]
@@ -20,7 +20,7 @@ pub(super) struct DemoArgs {
     #[arg(long)]
     headless: bool,
     /// How long; without it the weather is played once (headless) or until the window closes.
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = span::lasting)]
     length: Option<Duration>,
     /// What goes wrong: calm, slow-payments, flapping-bank, overload, bad-instance, bad-release or story.
     #[arg(long, value_name = "NAME", default_value = "story")]
@@ -46,7 +46,9 @@ pub(super) struct DemoArgs {
 pub(super) fn run(args: &DemoArgs) -> Result<()> {
     let runtime = source::runtime()?;
     if !args.headless && !open::display() {
-        eprintln!("There is no display (neither WAYLAND_DISPLAY nor DISPLAY is set): playing in the terminal, as with --headless.");
+        eprintln!(
+            "There is no display (neither WAYLAND_DISPLAY nor DISPLAY is set): playing in the terminal, as with --headless."
+        );
     } else if !args.headless {
         let stage = runtime.block_on(stage::Stage::set(args))?;
         match open::window(stage.source(), runtime.handle()) {
