@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use fuseboard_api::ask::{Answer, Ask, Question, Refusal};
 use fuseboard_api::command::{Action, Command, Receipt};
+use fuseboard_collector::store::StoreError;
 use fuseboard_collector::{Collector, Config, Handle, StartError};
 use tokio::runtime::Runtime;
 
@@ -46,7 +47,14 @@ impl Embedded {
     /// Opens a file to look at.
     pub(super) async fn open(file: &Path) -> Result<Self> {
         let config = Config::new(file).read_only().on_free_ports();
-        Self::start(config).await.with_context(|| format!("opening {}", file.display()))
+        match Collector::start(config).await {
+            Ok(handle) => Ok(Self { handle }),
+            Err(StartError::Store(StoreError::Foreign { path, found })) => bail!(
+                "{} is not a Fuseboard file ({found}); name one that a collector or an incident's export wrote",
+                path.display()
+            ),
+            Err(other) => Err(other.into()),
+        }
     }
 
     /// Where it listens.
@@ -80,6 +88,30 @@ impl Embedded {
     pub(super) async fn stop(self) {
         self.handle.shutdown().await;
     }
+}
+
+/// Ends when this process is asked to stop: by Ctrl-C, or by SIGTERM where there is one. Listens from the call on.
+///
+/// # Errors
+/// When the system does not tell of signals.
+#[cfg(unix)]
+pub(super) fn stop_signal() -> Result<impl Future<Output = Result<()>>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    })
+}
+
+/// Ends when this process is asked to stop by Ctrl-C.
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the same shape as where it can fail")]
+pub(super) fn stop_signal() -> Result<impl Future<Output = Result<()>>> {
+    Ok(async { Ok(tokio::signal::ctrl_c().await?) })
 }
 
 /// An address as a URL.

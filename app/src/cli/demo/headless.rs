@@ -27,6 +27,7 @@ const WHO: &str = "demo";
 
 /// Plays for the time asked for, or the weather once.
 pub(super) async fn play(args: &DemoArgs, stage: Stage) -> Result<()> {
+    let file = incident_file(args)?;
     let length = args.length.unwrap_or_else(|| args.weather.script(args.seed).period);
     let began = UnixNanos::now();
     let addresses = stage.collector.addresses();
@@ -45,7 +46,6 @@ pub(super) async fn play(args: &DemoArgs, stage: Stage) -> Result<()> {
     let (shop, collector, _folder) = stage.close().await;
     let stop = Action::StopIncident { id: incident, to: None };
     collector.command(WHO, "the demo has ended", stop).await?;
-    let file = incident_file(args)?;
     collector.export(incident, &file).await.map_err(|r| anyhow::anyhow!("writing the incident: {r}"))?;
     let transitions = transitions(&collector, began).await?;
     let Answer::Totals(totals) = collector.ask(Question::Totals).await? else { bail!("no totals") };
@@ -77,6 +77,8 @@ async fn watch(stage: &Stage, began: UnixNanos, length: Duration) -> Result<Over
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut weather = stage.shop.weather_changes();
+    // Listens from here on, also while something else is awaited below.
+    let mut stop = std::pin::pin!(source::stop_signal()?);
     let (mut said, mut done) = (HashSet::new(), None);
     loop {
         tokio::select! {
@@ -90,9 +92,9 @@ async fn watch(stage: &Stage, began: UnixNanos, length: Duration) -> Result<Over
                     }
                 }
             }
-            stopped = tokio::signal::ctrl_c() => {
+            stopped = stop.as_mut() => {
                 stopped?;
-                eprintln!("stopped by hand");
+                eprintln!("stopped; the report follows");
                 break;
             }
         }
@@ -119,11 +121,8 @@ async fn transitions(collector: &Embedded, began: UnixNanos) -> Result<Vec<Break
 
 /// Forces the breakers of one edge open for a moment, as an operator would, and waits for every instance's word.
 async fn flip(collector: &Embedded) -> Result<OverrideReport> {
-    let selector = Selector {
-        caller: Some("gateway".to_owned()),
-        service: Some("users".to_owned()),
-        ..Selector::default()
-    };
+    let selector =
+        Selector { caller: Some("gateway".to_owned()), service: Some("users".to_owned()), ..Selector::default() };
     let action = Action::SetOverride {
         spec: OverrideSpec { selector, action: OverrideAction::Mode(BreakerMode::ForcedOpen) },
         ttl_ms: u64::try_from(OVERRIDE.as_millis())?,
@@ -146,9 +145,16 @@ async fn flip(collector: &Embedded) -> Result<OverrideReport> {
     Ok(OverrideReport { targeted: change.targeted, applied: change.applied, p99_ms: change.p99_ms() })
 }
 
-/// Where the incident goes.
+/// Where the incident goes. Looked at before the play, so that nobody waits for a report that cannot be had.
 fn incident_file(args: &DemoArgs) -> Result<PathBuf> {
     if let Some(file) = &args.incident {
+        if file.exists() {
+            bail!("{} exists already; choose another name with --incident", file.display());
+        }
+        let folder = file.parent().filter(|f| !f.as_os_str().is_empty());
+        if folder.is_some_and(|f| !f.is_dir()) {
+            bail!("{} cannot be written: there is no such folder", file.display());
+        }
         return Ok(file.clone());
     }
     let name = format!("demo-{}-{}.fuse", args.weather.name(), UnixNanos::now().0 / 1_000_000_000);
