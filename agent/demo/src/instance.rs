@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fuseboard_agent::{Agent, Severity};
 use opentelemetry::KeyValue;
 use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
 
 use crate::chance::Dice;
 use crate::climate::Climate;
@@ -34,6 +35,8 @@ pub(crate) struct Instance {
     pub(crate) dice: Dice,
     /// Where its calls and orders are counted.
     pub(crate) counters: Arc<Counters>,
+    /// Work that outlives the request that began it. An instance stops when it is done.
+    pub(crate) afterwards: TaskTracker,
     climate: Arc<Climate>,
     /// Factor on the usual errors.
     mishaps: f64,
@@ -43,7 +46,8 @@ impl Instance {
     /// An instance around its agent.
     pub(crate) fn new(agent: Agent, config: &ShopConfig, climate: Arc<Climate>, counters: Arc<Counters>) -> Arc<Self> {
         let dice = Dice::new(config.seed, agent.instance());
-        Arc::new(Self { agent, dice, counters, climate, mishaps: config.mishaps })
+        let afterwards = TaskTracker::new();
+        Arc::new(Self { agent, dice, counters, afterwards, climate, mishaps: config.mishaps })
     }
 
     /// Works: takes a lognormal time around `median_ms`, longer or with a failure as the weather has it, and fails in a

@@ -31,8 +31,8 @@ use crate::wire::users_server::UsersServer;
 const QUOTES_A_CHECKOUT: f64 = 2.2;
 /// How much more than that pricing can give.
 const PRICING_HEADROOM: f64 = 2.5;
-/// How long a server may take for the requests that it is answering when it stops.
-const GRACE: Duration = Duration::from_millis(1_500);
+/// How long an instance may take for what it is doing when it stops; longer than any call of the shop's may take.
+const GRACE: Duration = Duration::from_millis(2_500);
 /// Longest time that an agent takes to deliver what it holds at the end.
 const DELIVERY: Duration = Duration::from_secs(3);
 
@@ -45,14 +45,35 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Stops it and delivers its telemetry; gives the number of records that could not be delivered.
-    pub(crate) async fn stop(mut self) -> u64 {
+    /// Stops it once it has done what it is doing.
+    pub(crate) async fn stop(&mut self) {
         self.stop.cancel();
-        if timeout(GRACE, &mut self.task).await.is_err() {
+        let afterwards = &self.instance.afterwards;
+        afterwards.close();
+        let done = async {
+            // It ends abnormally only when the runtime stops.
+            let _ = (&mut self.task).await;
+            afterwards.wait().await;
+        };
+        if timeout(GRACE, done).await.is_err() {
             self.task.abort();
         }
+    }
+
+    /// Delivers the telemetry of one that has stopped; gives the number of records that could not be delivered.
+    pub(crate) async fn deliver(self) -> u64 {
         self.instance.agent.shutdown().await;
         self.instance.agent.dropped()
+    }
+
+    /// Who stops first when the shop closes: nobody stops before those who may still call it.
+    pub(crate) fn turn(&self) -> usize {
+        match self.instance.agent.service() {
+            "gateway" | "order-timeouts" => 0,
+            "orders" => 1,
+            "inventory" | "payments" | "notifications" => 2,
+            _ => 3,
+        }
     }
 }
 

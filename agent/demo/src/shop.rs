@@ -194,15 +194,20 @@ impl Shop {
     }
 
     /// Closes the shop: no more visitors come, those inside are served, every instance stops, and the agents deliver what
-    /// they hold, within their limit. Takes a few seconds at most. Gives the final report.
+    /// they hold, within their limit. Callers stop before their callees. Takes some seconds at most. Gives the final report.
     pub async fn shutdown(self) -> ShopReport {
         self.inner.close.cancel();
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         join_all(tasks).await;
-        self.inner.stop.cancel();
         let mut report = self.report();
-        let running = std::mem::take(&mut *self.inner.running.lock().unwrap_or_else(PoisonError::into_inner));
-        let dropped = join_all(running.into_iter().map(Running::stop)).await.into_iter().sum::<u64>();
+        let mut running = std::mem::take(&mut *self.inner.running.lock().unwrap_or_else(PoisonError::into_inner));
+        running.sort_by_key(Running::turn);
+        for together in running.chunk_by_mut(|one, other| one.turn() == other.turn()) {
+            join_all(together.iter_mut().map(Running::stop)).await;
+        }
+        self.inner.stop.cancel();
+        // Only now: whoever still ran could have had something to tell.
+        let dropped = join_all(running.into_iter().map(Running::deliver)).await.into_iter().sum::<u64>();
         report.dropped = self.retired_dropped() + dropped;
         report
     }
@@ -268,8 +273,9 @@ impl Inner {
             let old = running.iter_mut().rfind(|one| one.instance.agent.service() == "payments");
             old.map(|old| std::mem::replace(old, fresh))
         };
-        if let Some(old) = old {
-            self.retired_dropped.fetch_add(old.stop().await, Ordering::Relaxed);
+        if let Some(mut old) = old {
+            old.stop().await;
+            self.retired_dropped.fetch_add(old.deliver().await, Ordering::Relaxed);
         }
         Ok(())
     }

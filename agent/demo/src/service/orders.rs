@@ -216,7 +216,9 @@ impl Inner {
         self.parts.table.advance(id, &OPEN, OrderState::Cancelled);
         self.parts.me.counters.order(how);
         let (orders, id) = (Arc::clone(self), id.to_owned());
+        let under_way = self.parts.me.afterwards.token();
         let task = context::spawn_detached(async move {
+            let _under_way = under_way;
             let released = orders.release(&id).await;
             if released.is_err() || !orders.parts.table.get(&id).is_some_and(Order::clean) {
                 orders.parts.timeouts.send(Unpaid { order: id, tries: 0, after: LOOK_AGAIN });

@@ -110,6 +110,32 @@ async fn a_checkout_whose_visitor_hangs_up_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_closing_shop_still_does_is_told() {
+    let sink = sink::Sink::default();
+    let otlp = sink.listen().await;
+    let shop = shop(|config| config.otlp = otlp).await;
+    let trouble = |service, slower, errors| {
+        let place = Place { service, instance: None };
+        Trouble { place, slower: Duration::from_millis(slower), errors, failing: Failing::Bug }
+    };
+    let sky = Sky { troubles: vec![trouble("payments", 200, 1.0)], ..Sky::default() };
+    shop.climate().set(Step { at: Duration::ZERO, sky, says: "payments fails".to_owned() });
+    let before = tea_left(&shop);
+    let hanging = tokio::spawn(checkout(shop.gateways()[0], false));
+    until("stock is held", || tea_left(&shop) < before).await;
+    // Giving the stock back takes longer than the visitor waits for it.
+    let sky = Sky { troubles: vec![trouble("payments", 200, 1.0), trouble("inventory", 300, 0.0)], ..Sky::default() };
+    shop.climate().set(Step { at: Duration::ZERO, sky, says: "inventory is slow".to_owned() });
+    until("the order is cancelled", || shop.report().orders.contains_key("failed")).await;
+    hanging.abort();
+    let report = shop.shutdown().await;
+    assert_eq!(report.dropped, 0);
+    let spans = sink.spans.lock().unwrap();
+    let release = spans.iter().filter(|(service, span)| service == "orders" && span.name == "Inventory/release");
+    assert_eq!(release.count(), 2, "the call and its attempt");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_takes_an_instances_place_and_gives_it_back() {
     let shop = shop(|_| {}).await;
     for version in [Some("2.5.0"), None] {
