@@ -147,14 +147,14 @@ pub enum StartError {
         owner: String,
     },
     /// The system would not have it.
-    #[error("{what} cannot listen on {address}: {source}")]
+    #[error("{what} cannot listen on {address}: {cause}")]
     Bind {
         /// Which setting.
         what: &'static str,
         /// Its value.
         address: SocketAddr,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The file cannot be used.
     #[error(transparent)]
@@ -207,7 +207,7 @@ async fn start(config: Config) -> Result<Handle, StartError> {
         begin_with(&control, policy).await?;
     }
     let analyst = Analyst::start(store.clone()).map_err(StartError::Thread)?;
-    let door = Door { desk: desk.clone(), stop: stop.clone() };
+    let door = Door::new(desk.clone(), stop.clone());
     let tasks = TaskTracker::new();
     tasks.spawn(serve::run(
         otlp_grpc,
@@ -230,7 +230,7 @@ fn look(config: &Config) -> Result<Handle, StartError> {
     store.vitals().set_addresses(named(&addresses));
     let stop = CancellationToken::new();
     let desk = Arc::new(Desk::new(store, None));
-    let door = Door { desk: desk.clone(), stop: stop.clone() };
+    let door = Door::new(desk.clone(), stop.clone());
     let tasks = TaskTracker::new();
     tasks.spawn(serve::run(listener, serve::control(&door), stop.clone()));
     Ok(Handle { addresses, desk, control: None, analyst: None, stop, tasks })

@@ -1,6 +1,7 @@
 //! Words on the wire: JSON or MessagePack, as the caller likes.
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -8,6 +9,7 @@ use fuseboard_api::ask::Refusal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::MAX_BODY;
 use crate::control::refusal::{bad_request, internal};
 
 /// How words are written.
@@ -49,14 +51,20 @@ fn named(header: &str) -> Option<Codec> {
 ///
 /// # Errors
 /// `bad_request` with the place of the mistake.
-pub(super) fn read<T: DeserializeOwned>(codecs: Codecs, body: &Bytes) -> Result<T, Refusal> {
+pub(super) fn read<T: DeserializeOwned>(codecs: Codecs, body: Result<Bytes, BytesRejection>) -> Result<T, Refusal> {
+    let body = body.map_err(|rejected| match rejected.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal {
+            code: "too_large".to_owned(),
+            message: format!("the request is larger than {} KiB", MAX_BODY / 1024),
+        },
+        _ => bad_request(format!("the body broke off: {}", rejected.body_text())),
+    })?;
     match codecs.sent.unwrap_or(Codec::Json) {
         Codec::Json => {
-            serde_json::from_slice(body).map_err(|e| bad_request(format!("the body cannot be read as JSON: {e}")))
+            serde_json::from_slice(&body).map_err(|e| bad_request(format!("the body cannot be read as JSON: {e}")))
         }
-        Codec::MessagePack => {
-            rmp_serde::from_slice(body).map_err(|e| bad_request(format!("the body cannot be read as MessagePack: {e}")))
-        }
+        Codec::MessagePack => rmp_serde::from_slice(&body)
+            .map_err(|e| bad_request(format!("the body cannot be read as MessagePack: {e}"))),
     }
 }
 
@@ -90,6 +98,7 @@ pub(super) fn status_of(refusal: &Refusal) -> StatusCode {
         "not_found" => StatusCode::NOT_FOUND,
         "conflict" => StatusCode::CONFLICT,
         "read_only" => StatusCode::FORBIDDEN,
+        "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
         "unavailable" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

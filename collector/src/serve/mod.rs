@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
@@ -23,6 +24,7 @@ use axum::serve::ListenerExt;
 use fuseboard_api::ask::{Answer, Ask, Question, Refusal};
 use fuseboard_api::command::Command;
 use fuseboard_api::{TraceId, UnixNanos};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -31,7 +33,7 @@ pub(crate) use answer::Desk;
 
 use self::codec::{Codec, Codecs, outcome};
 use crate::control::MAX_MESSAGE;
-use crate::control::refusal::{bad_request, not_found};
+use crate::control::refusal::{bad_request, internal, not_found, unavailable};
 use crate::generated::control::control_server::ControlServer;
 
 /// Questions and commands have at most so many bytes.
@@ -41,11 +43,35 @@ const PIECE: u64 = 256 * 1024;
 /// Connections that have not ended by themselves so long after the stop are cut.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// Questions that are answered at the same time. More would only share the same processors, while their answers pile up.
+const AT_ONCE: usize = 4;
+/// A question that has waited so long for its turn is refused.
+const TURN: Duration = Duration::from_secs(10);
+
 /// What the handlers share.
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
-    pub(crate) desk: Arc<Desk>,
-    pub(crate) stop: CancellationToken,
+    desk: Arc<Desk>,
+    stop: CancellationToken,
+    turns: Arc<Semaphore>,
+}
+
+impl Door {
+    /// A door to a desk that closes at `stop`.
+    pub(crate) fn new(desk: Arc<Desk>, stop: CancellationToken) -> Self {
+        Self { desk, stop, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Waits for a turn to be answered; turns are given in the order of asking.
+    ///
+    /// # Errors
+    /// `unavailable` when too many others are answered first.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        match tokio::time::timeout(TURN, self.turns.clone().acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(unavailable("too many questions are waiting for an answer; ask again in a moment")),
+        }
+    }
 }
 
 /// The control address: HTTP/1.1 and HTTP/2 for the console and `curl`, gRPC for agents.
@@ -76,7 +102,7 @@ pub(crate) fn metrics(door: &Door) -> Router {
     Router::new()
         .route("/metrics", get(prometheus::metrics))
         .route("/healthz", get(prometheus::health))
-        .fallback(nowhere)
+        .fallback(nowhere_here)
         .with_state(door.clone())
         .layer(axum::middleware::from_fn(guard::loopback_only))
 }
@@ -104,21 +130,34 @@ pub(crate) async fn run(listener: tokio::net::TcpListener, router: Router, stop:
     }
 }
 
-async fn ask(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Response {
+async fn ask(State(door): State<Door>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
     let codecs = Codecs::of(&headers);
-    let answered = match codec::read::<Ask>(codecs, &body) {
-        Ok(ask) => door.desk.ask(ask).await,
-        Err(refusal) => Err(refusal),
+    let answered = async {
+        let ask = codec::read::<Ask>(codecs, body)?;
+        let turn = door.turn().await?;
+        Ok((door.desk.ask(ask).await?, turn))
     };
-    outcome(codecs.wanted, answered)
+    match answered.await {
+        // A large answer takes long to write: not on the threads that serve everybody.
+        Ok((answered, turn)) => {
+            let written = tokio::task::spawn_blocking(move || {
+                let response = codec::reply(codecs.wanted, StatusCode::OK, &answered);
+                drop(turn);
+                response
+            });
+            let failed = |_| outcome::<()>(codecs.wanted, Err(internal("the answer could not be written")));
+            written.await.unwrap_or_else(failed)
+        }
+        Err(refusal) => outcome::<()>(codecs.wanted, Err(refusal)),
+    }
 }
 
-async fn command(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Response {
+async fn command(State(door): State<Door>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
     let codecs = Codecs::of(&headers);
     // A web page can send other kinds of bodies anywhere without being asked; these two it cannot.
     let read = match codecs.sent {
         None => Err(bad_request("a command needs Content-Type: application/json or application/msgpack")),
-        Some(_) => codec::read::<Command>(codecs, &body),
+        Some(_) => codec::read::<Command>(codecs, body),
     };
     let receipt = match read {
         Ok(command) => door.desk.command(command).await,
@@ -183,6 +222,14 @@ async fn trace(State(door): State<Door>, headers: HeaderMap, Path(id): Path<Stri
     // OTLP has its own words in JSON, not in MessagePack.
     let codec = if found.is_ok() { Codec::Json } else { Codecs::of(&headers).wanted };
     outcome(codec, found)
+}
+
+async fn nowhere_here(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let said = format!(
+        "there is no {method} {}; here are /metrics and /healthz, all else is at the control address",
+        uri.path()
+    );
+    outcome::<()>(Codecs::of(&headers).wanted, Err(not_found(said)))
 }
 
 async fn nowhere(method: Method, uri: Uri, headers: HeaderMap) -> Response {
