@@ -26,7 +26,15 @@ pub(super) async fn metrics(State(door): State<Door>) -> Response {
     match board(&door, RANGE, door.desk.store().as_of_now()).await {
         Ok(board) => {
             let kind = |name: &str| board.nodes.iter().find(|n| n.name == name).map(|n| n.kind).unwrap_or_default();
-            edges(&board.edges, kind, &mut text);
+            let (busiest, left_out) = busiest(board.edges);
+            metric(
+                &mut text,
+                "fuseboard_edges_left_out",
+                "gauge",
+                "Edges beyond the busiest, which are not exposed.",
+                left_out,
+            );
+            edges(&busiest, kind, &mut text);
         }
         Err(refusal) => tracing::warn!("edges are left out of the metrics: {refusal}"),
     }
@@ -76,6 +84,20 @@ fn stored(totals: &Totals, text: &mut String) {
     ] {
         metric(text, name, "gauge", help, value);
     }
+}
+
+/// A scrape tells of so many edges at most: names made from ids must not drown Prometheus.
+const MOST_EDGES: usize = 1000;
+
+/// The edges with the most calls, by name, and how many others there are.
+fn busiest(mut edges: Vec<Edge>) -> (Vec<Edge>, usize) {
+    let left_out = edges.len().saturating_sub(MOST_EDGES);
+    if left_out > 0 {
+        edges.sort_by(|a, b| b.stats.calls.cmp(&a.stats.calls).then_with(|| a.key.cmp(&b.key)));
+        edges.truncate(MOST_EDGES);
+        edges.sort_by(|a, b| a.key.cmp(&b.key));
+    }
+    (edges, left_out)
 }
 
 /// What is told of an edge.
@@ -159,6 +181,18 @@ pub(super) async fn health(State(door): State<Door>) -> Response {
 mod tests {
     use super::*;
     use fuseboard_api::graph::EdgeKey;
+
+    #[test]
+    fn only_the_busiest_edges_are_told() {
+        let edge = |i: usize| {
+            let mut edge = Edge { key: EdgeKey::new("a", "b", format!("{i:05}")), ..Edge::default() };
+            edge.stats.calls = u64::from(i == MOST_EDGES + 6);
+            edge
+        };
+        let (told, left_out) = busiest((0..MOST_EDGES + 7).map(edge).collect());
+        assert_eq!((told.len(), left_out), (MOST_EDGES, 7));
+        assert_eq!(told.last().map(|e| e.stats.calls), Some(1), "the busiest is there, and they stand by name");
+    }
 
     #[test]
     fn edges_are_written_in_the_format_with_labels_escaped() {
