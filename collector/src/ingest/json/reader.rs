@@ -16,13 +16,31 @@ pub(in crate::ingest) enum BadJson {
     /// A field of the wrong type.
     #[error("field {field:?} is {found}; expected {expected}")]
     Field {
-        /// Its name.
+        /// Where it stands: `resourceSpans[0].scopeSpans[0].spans[2].traceId`.
         field: String,
         /// What it must be.
         expected: &'static str,
         /// What it is, shortened.
         found: String,
     },
+}
+
+impl BadJson {
+    /// The same, seen from the object around.
+    fn inside(self, place: &str) -> Self {
+        match self {
+            Self::Field { field, expected, found } => {
+                let dot = if field.is_empty() || field.starts_with('[') { "" } else { "." };
+                Self::Field { field: format!("{place}{dot}{field}"), expected, found }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Reads every item of a list; a mistake says at which.
+fn items<'a, T>(field: &str, list: &'a [Value], read: impl Fn(&'a Value) -> Read<T>) -> Read<Vec<T>> {
+    list.iter().enumerate().map(|(i, v)| read(v).map_err(|e| e.inside(&format!("{field}[{i}]")))).collect()
 }
 
 pub(super) type Read<T> = Result<T, BadJson>;
@@ -109,24 +127,24 @@ impl<'a> Object<'a> {
 
     /// Every object of a list.
     pub(super) fn each<T>(self, field: &str, read: impl Fn(Object<'a>) -> Read<T>) -> Read<Vec<T>> {
-        self.list(field)?.iter().map(|v| read(Object::of(field, v)?)).collect()
+        items(field, self.list(field)?, |v| read(Object::of("", v)?))
     }
 
     pub(super) fn object<T>(self, field: &str, read: impl Fn(Object<'a>) -> Read<T>) -> Read<Option<T>> {
-        self.get(field).map(|v| read(Object::of(field, v)?)).transpose()
+        let inside = |v| Object::of("", v).and_then(&read).map_err(|e| e.inside(field));
+        self.get(field).map(inside).transpose()
     }
 
     pub(super) fn u64s(self, field: &str) -> Read<Vec<u64>> {
-        self.list(field)?.iter().map(|v| whole(field, v)).collect()
+        items(field, self.list(field)?, |v| whole("", v))
     }
 
     pub(super) fn doubles(self, field: &str) -> Read<Vec<f64>> {
-        self.list(field)?.iter().map(|v| double(field, v)).collect()
+        items(field, self.list(field)?, |v| double("", v))
     }
 
     pub(super) fn texts(self, field: &str) -> Read<Vec<String>> {
-        let text = |v: &Value| v.as_str().map(str::to_owned).ok_or_else(|| bad(field, "a list of texts", v));
-        self.list(field)?.iter().map(text).collect()
+        items(field, self.list(field)?, |v| v.as_str().map(str::to_owned).ok_or_else(|| bad("", "text", v)))
     }
 }
 
@@ -226,6 +244,21 @@ mod tests {
         assert_eq!(whole::<i64>("n", &json!(-5)).expect("a number"), -5);
         let sentence = whole::<u64>("count", &json!(-1)).expect_err("negative").to_string();
         assert_eq!(sentence, "field \"count\" is -1; expected a whole number in range");
+    }
+
+    #[test]
+    fn a_mistake_says_where_it_stands() {
+        let v = json!({"spans": [{}, {"attributes": [{"key": "a", "value": {"arrayValue": {"values": [{"intValue": "x"}]}}}]}], "n": [1, "y"], "o": [5]});
+        let o = Object::of("body", &v).expect("an object");
+        let place = |e: Option<BadJson>| match e {
+            Some(BadJson::Field { field, .. }) => field,
+            other => panic!("{other:?}"),
+        };
+        let read = o.each("spans", |s| attributes(s, "attributes"));
+        assert_eq!(place(read.err()), "spans[1].attributes[0].value.arrayValue.values[0].intValue");
+        assert_eq!(place(o.u64s("n").err()), "n[1]");
+        assert_eq!(place(o.each("o", |_| Ok(())).err()), "o[0]");
+        assert_eq!(place(o.object("n", |_| Ok(())).err()), "n");
     }
 
     #[test]
