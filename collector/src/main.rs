@@ -1,6 +1,6 @@
 //! The collector as a program of its own.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,7 +45,12 @@ fn loopback(which: usize) -> SocketAddr {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        // A file or a supervisor's log gets no colours.
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(tracing::Level::INFO)
+        .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("collector").build() {
         Ok(runtime) => runtime,
         Err(e) => {

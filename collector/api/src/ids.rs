@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not {what}: expected {digits} hexadecimal digits that are not all zero")]
+#[error("{text:?} is no {what}: expected {digits} hexadecimal digits that are not all zero")]
 pub struct BadId {
     what: &'static str,
     digits: usize,

@@ -95,7 +95,8 @@ pub(crate) fn set(
     check(spec)?;
     if ttl_ms == 0 || u128::from(ttl_ms) > MAX_TTL.as_millis() {
         return Err(bad_request(format!(
-            "an override lasts 1 ms to 24 h, not {ttl_ms} ms; for longer, change the policy"
+            "an override lasts 1 ms to 24 h, not {:?}; for longer, change the policy",
+            Duration::from_millis(ttl_ms)
         ))
         .into());
     }

@@ -111,7 +111,7 @@ fn write(source: &Path, target: &Path, cut: &Cut) -> Result<(), StoreError> {
     conn.close().map_err(|(_, error)| error)?;
     let file = std::fs::File::options().write(true).open(target);
     let flushed = file.and_then(|file| file.sync_all());
-    flushed.map_err(|source| StoreError::Io { what: "flush", path: target.to_owned(), source })
+    flushed.map_err(|source| StoreError::Io { what: "flush", path: target.to_owned(), cause: source })
 }
 
 fn read_only_uri(path: &Path) -> String {

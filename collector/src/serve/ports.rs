@@ -25,7 +25,7 @@ pub(crate) fn listen(what: &'static str, address: SocketAddr) -> Result<tokio::n
             let owner = owner(address.port()).map(|o| format!(" by {o}")).unwrap_or_default();
             StartError::InUse { what, address, owner }
         }
-        _ => StartError::Bind { what, address, source },
+        _ => StartError::Bind { what, address, cause: source },
     })
 }
 

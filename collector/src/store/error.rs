@@ -34,14 +34,14 @@ pub enum StoreError {
         by: String,
     },
     /// The system would not give it to us.
-    #[error("cannot {what} {path}: {source}")]
+    #[error("cannot {what} {path}: {cause}")]
     Io {
         /// `open`, `create`, `lock`.
         what: &'static str,
         /// Which file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// SQLite finds it damaged.
     #[error("{path} is damaged ({detail}); copy it away and try `sqlite3 {path} .recover`")]
@@ -65,7 +65,7 @@ pub enum StoreError {
     Closed,
     /// Anything else that SQLite says.
     #[error("the database says: {0}")]
-    Sqlite(#[source] rusqlite::Error),
+    Sqlite(rusqlite::Error),
     /// A stored value that makes no sense.
     #[error("a stored record cannot be read: {0}")]
     Corrupt(String),
@@ -108,7 +108,7 @@ impl StoreError {
             Some(C::DatabaseCorrupt) => Self::Damaged { path: path.to_owned(), detail: error.to_string() },
             Some(C::DatabaseBusy | C::DatabaseLocked) => Self::InUse { path: path.to_owned(), by: String::new() },
             Some(C::CannotOpen | C::PermissionDenied | C::SystemIoFailure) => {
-                Self::Io { what: "open", path: path.to_owned(), source: std::io::Error::other(error) }
+                Self::Io { what: "open", path: path.to_owned(), cause: std::io::Error::other(error) }
             }
             _ => error.into(),
         }

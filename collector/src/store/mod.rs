@@ -192,10 +192,9 @@ impl Store {
                 chores: Instant::now(),
                 swept: Instant::now(),
             };
-            let thread = std::thread::Builder::new()
-                .name("store-writer".into())
-                .spawn(move || writer.run())
-                .map_err(|source| StoreError::Io { what: "start the writer of", path: path.to_owned(), source })?;
+            let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run()).map_err(
+                |source| StoreError::Io { what: "start the writer of", path: path.to_owned(), cause: source },
+            )?;
             inner.jobs = Some(sender);
             inner.thread = Mutex::new(Some(thread));
         }

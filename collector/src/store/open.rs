@@ -29,7 +29,7 @@ pub(super) struct Guard {
 impl Guard {
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
         let lock = beside(path, "-lock");
-        let io = |what, source| StoreError::Io { what, path: lock.clone(), source };
+        let io = |what, source| StoreError::Io { what, path: lock.clone(), cause: source };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         private_file(&mut options);
@@ -81,21 +81,21 @@ pub(super) fn create_files(path: &Path) -> Result<(), StoreError> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
         private_dir(&mut builder);
-        builder.create(dir).map_err(|source| StoreError::Io { what: "create", path: dir.to_owned(), source })?;
+        builder.create(dir).map_err(|source| StoreError::Io { what: "create", path: dir.to_owned(), cause: source })?;
     }
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
     private_file(&mut options);
     match options.open(path) {
         Ok(_) => Ok(()),
-        Err(source) => Err(StoreError::Io { what: "open", path: path.to_owned(), source }),
+        Err(source) => Err(StoreError::Io { what: "open", path: path.to_owned(), cause: source }),
     }
 }
 
 /// Looks at the first bytes, before SQLite does, so that a text file is not called a damaged database.
 pub(super) fn check_header(path: &Path) -> Result<(), StoreError> {
     const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-    let io = |source| StoreError::Io { what: "open", path: path.to_owned(), source };
+    let io = |source| StoreError::Io { what: "open", path: path.to_owned(), cause: source };
     let mut head = Vec::new();
     File::open(path).map_err(io)?.take(16).read_to_end(&mut head).map_err(io)?;
     if head.is_empty() || head == MAGIC {
@@ -173,7 +173,7 @@ pub(super) fn version(conn: &Connection, path: &Path) -> Result<i64, StoreError>
     let application: i32 = conn.pragma_query_value(None, "application_id", |r| r.get(0)).map_err(named)?;
     let found: i64 = conn.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(named)?;
     if application != schema::APPLICATION_ID && (application != 0 || tables > 0 || found != 0) {
-        let found = format!("a SQLite database of another program, {tables} tables and indexes");
+        let found = "a SQLite database of another program".to_owned();
         return Err(StoreError::Foreign { path: path.to_owned(), found });
     }
     if found > schema::VERSION {
