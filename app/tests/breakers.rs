@@ -4,8 +4,8 @@ use egui::Key;
 use egui::accesskit::Role;
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
-use fuseboard::app::App;
 use fuseboard::View;
+use fuseboard::app::App;
 use fuseboard::testing::{self, Given};
 use fuseboard_api::breaker::BreakerMode;
 use fuseboard_api::change::OverrideAction;
@@ -44,7 +44,10 @@ fn a_switch_is_found_by_its_name_and_two_presses_flip_it() {
     assert_eq!(mode_of(action), Some((BreakerMode::ForcedOpen, Some("payments"), Some("bank"), 300_000)));
     assert!(reason.starts_with("stop calls payments → bank"), "{reason}");
     assert!(console.query_by_label("Force open?").is_none(), "the question is answered");
-    assert!(console.query_by_label("requested: forced open · 0 of 2").is_some(), "a wish, until the data says otherwise");
+    assert!(
+        console.query_by_label("requested: forced open · 0 of 2").is_some(),
+        "a wish, until the data says otherwise"
+    );
     assert!(console.query_by_label("breaker payments → bank, half open").is_some(), "the switch itself has not moved");
 }
 
@@ -129,5 +132,8 @@ fn all_overrides_end_only_when_it_is_pressed_twice() {
 #[test]
 fn without_breakers_it_says_where_they_come_from() {
     let console = console(testing::scene(testing::Scene::Empty, View::Breakers));
-    assert!(console.query_by_label("Nothing has arrived yet").is_some() || console.query_by_label("No breakers yet").is_some());
+    assert!(
+        console.query_by_label("Nothing has arrived yet").is_some()
+            || console.query_by_label("No breakers yet").is_some()
+    );
 }

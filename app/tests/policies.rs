@@ -4,8 +4,8 @@ use egui::Key;
 use egui::accesskit::Role;
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
-use fuseboard::app::App;
 use fuseboard::View;
+use fuseboard::app::App;
 use fuseboard::testing::{self, Given};
 use fuseboard_api::command::Action;
 use fuseboard_api::graph::EdgeKey;
@@ -19,7 +19,6 @@ fn policies() -> (Harness<'static, App>, Given) {
 }
 
 const THUMB: &str = "attempt timeout of orders → payments";
-
 
 #[test]
 fn a_timeout_moved_by_keyboard_becomes_an_edit_of_its_rule() {
@@ -35,7 +34,9 @@ fn a_timeout_moved_by_keyboard_becomes_an_edit_of_its_rule() {
     console.get_by_label_contains("Apply to 2 callers as r42").click();
     console.run_steps(3);
     let given = given.actions();
-    let [(Action::EditPolicy { base: 41, edits }, reason)] = given.as_slice() else { panic!("one edit, not {given:?}") };
+    let [(Action::EditPolicy { base: 41, edits }, reason)] = given.as_slice() else {
+        panic!("one edit, not {given:?}")
+    };
     let [edit] = edits.as_slice() else { panic!("one setting, not {edits:?}") };
     assert_eq!((edit.service.as_str(), edit.operation.as_deref()), ("payments", Some("shop.Payments/Charge")));
     assert_eq!(edit.path, "timeout.attempt_ms");
@@ -75,7 +76,11 @@ fn an_edit_can_be_discarded() {
 fn the_edges_are_a_list_that_says_what_is_in_force() {
     let (console, _) = policies();
     assert!(console.query_by_label_contains("policy of gateway → users Users/Get, 300 / 900 ms").is_some());
-    assert!(console.query_by_label_contains("policy of clients → gateway POST /checkout, no timeout, not steered").is_some());
+    assert!(
+        console
+            .query_by_label_contains("policy of clients → gateway POST /checkout, no timeout, not steered")
+            .is_some()
+    );
 }
 
 #[test]
@@ -119,7 +124,9 @@ fn a_document_is_written_to_and_read_from_a_file() {
     console.get_by_label("Publish as r42").click();
     console.run_steps(3);
     let given = given.actions();
-    let [(Action::SetPolicy { base: 41, document }, reason)] = given.as_slice() else { panic!("a document, not {given:?}") };
+    let [(Action::SetPolicy { base: 41, document }, reason)] = given.as_slice() else {
+        panic!("a document, not {given:?}")
+    };
     assert!(document.contains("2500"));
     assert!(reason.starts_with("import of"), "{reason}");
 }

@@ -36,13 +36,16 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
             }
         });
         if let Some(n) = slot.get().and_then(|a| a.broken_at) {
-            let words = format!("Entry {n} does not fit the one before it: the audit was changed after it was written.");
+            let words =
+                format!("Entry {n} does not fit the one before it: the audit was changed after it was written.");
             if banner::banner(ui, Tone::Failed, &words, Some("Show it")) {
                 state.chosen = Some(n);
             }
         }
         let width = ui.available_width().min(420.0);
-        if field::text_field_sized(ui, "Text in the audit", "actor, action, target, reason", &mut state.text, width).changed() {
+        if field::text_field_sized(ui, "Text in the audit", "actor, action, target, reason", &mut state.text, width)
+            .changed()
+        {
             commands.push(Command::FilterAudit(Some(state.text.trim().to_owned()).filter(|t| !t.is_empty())));
         }
         ui.add_space(space::NEAR);
@@ -160,9 +163,9 @@ fn table(ui: &mut Ui, model: &Model, state: &mut State, entries: &[AuditEntry]) 
     let columns = [
         Column::figures("no.", 44.0),
         Column::words("when", 140.0),
-        Column::words("who", 96.0),
+        Column::words("who", 150.0),
         Column::words("what", 128.0),
-        Column::words("on", 210.0),
+        Column::words("on", 180.0),
         Column::words("why", 0.0),
     ];
     let here = entries.iter().position(|e| Some(e.sequence) == state.chosen);
@@ -181,6 +184,9 @@ fn table(ui: &mut Ui, model: &Model, state: &mut State, entries: &[AuditEntry]) 
                     text::styled(ui, &e.action, text::mono_font(11.0), color)
                 }
                 4 => text::styled(ui, &e.target, text::body_font(), t.text).on_hover_text(&e.target),
+                _ if e.reason.is_empty() => {
+                    text::styled(ui, &e.detail, text::secondary_font(), t.label).on_hover_text(&e.detail)
+                }
                 _ => text::styled(ui, &e.reason, text::body_font(), t.text_soft).on_hover_text(&e.reason),
             };
         },

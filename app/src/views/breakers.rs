@@ -85,13 +85,12 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
 }
 
 /// Paints what stands beside it.
-pub(crate) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands) {
-    let all = switches::gather(&sources(model), state.order);
-    let chosen = model.selection.edge.as_ref().and_then(|key| all.iter().find(|s| s.key == key));
+pub(crate) fn inspector(ui: &mut Ui, model: &Model, _state: &mut State, commands: &mut Commands) {
+    let chosen = model.selection.edge.as_ref().and_then(|key| switches::one(&sources(model), key));
     let Some(switch) = chosen else { return };
-    details::show(ui, model, commands, switch);
+    details::show(ui, model, commands, &switch);
     widgets::rule(ui);
-    recent::show(ui, model, commands, switch);
+    recent::show(ui, model, commands, &switch);
 }
 
 /// Whether there is something for the inspector to say.
@@ -204,8 +203,12 @@ fn keys(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, 
     let on_card = ui.memory(|m| m.focused()).is_none_or(|id| shown.iter().any(|s| card::id(s.key) == id));
     if on_card {
         let columns = state.columns.max(1);
-        let steps =
-            [(Key::ArrowLeft, -1), (Key::ArrowRight, 1), (Key::ArrowUp, -(columns as i64)), (Key::ArrowDown, columns as i64)];
+        let steps = [
+            (Key::ArrowLeft, -1),
+            (Key::ArrowRight, 1),
+            (Key::ArrowUp, -(columns as i64)),
+            (Key::ArrowDown, columns as i64),
+        ];
         for (key, step) in steps {
             if pressed(ui, key) {
                 // egui would move the focus on from the card at the end of this frame.
@@ -225,9 +228,12 @@ fn keys(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, 
         }
     }
     let switch = shown[here];
-    for (letter, mode) in
-        [(Key::A, BreakerMode::Auto), (Key::O, BreakerMode::ForcedOpen), (Key::C, BreakerMode::ForcedClosed), (Key::S, BreakerMode::Shadow)]
-    {
+    for (letter, mode) in [
+        (Key::A, BreakerMode::Auto),
+        (Key::O, BreakerMode::ForcedOpen),
+        (Key::C, BreakerMode::ForcedClosed),
+        (Key::S, BreakerMode::Shadow),
+    ] {
         if pressed(ui, letter) {
             begin(model, commands, switch, mode);
         }
@@ -287,7 +293,13 @@ fn grid(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, 
             if revealed || (y + height >= view.min.y && y <= view.max.y) {
                 for (c, switch) in row.iter().enumerate() {
                     let chosen = model.selection.edge.as_ref() == Some(switch.key);
-                    let drawn = card::Drawn { switch, now, chosen, names: &unique, expanded: state.expanded.contains(switch.key) };
+                    let drawn = card::Drawn {
+                        switch,
+                        now,
+                        chosen,
+                        names: &unique,
+                        expanded: state.expanded.contains(switch.key),
+                    };
                     if let Some(deed) = card::show(ui, place(c), model, &drawn) {
                         act(model, state, commands, switch, deed);
                     }

@@ -40,7 +40,9 @@ enum Standing {
 fn standing(m: &Member, fleet: &Fleet) -> Standing {
     match (m.connected, &m.last_failed) {
         (None, _) => Standing::TelemetryOnly,
-        (_, Some((revision, why))) if *revision >= fleet.revision && m.running != fleet.revision => Standing::Refused(why.clone()),
+        (_, Some((revision, why))) if *revision >= fleet.revision && m.running != fleet.revision => {
+            Standing::Refused(why.clone())
+        }
         (Some(false), _) => Standing::Lost,
         (Some(true), _) if m.running < fleet.revision || m.overrides < fleet.overrides => Standing::Behind,
         (Some(true), _) => Standing::Current,
@@ -85,7 +87,13 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, _commands: &mu
         }
         troubles(ui, state, fleet);
         let width = ui.available_width().min(320.0);
-        field::text_field_sized(ui, "Find an instance", "find a service, instance or version", &mut state.search, width);
+        field::text_field_sized(
+            ui,
+            "Find an instance",
+            "find a service, instance or version",
+            &mut state.search,
+            width,
+        );
         ui.add_space(space::NEAR);
         table(ui, model, state, fleet);
     });
@@ -118,16 +126,33 @@ fn troubles(ui: &mut Ui, state: &mut State, fleet: &Fleet) {
         let sentence = match standing(first, fleet) {
             Standing::Refused(why) => {
                 let revision = first.last_failed.as_ref().map_or(fleet.revision, |f| f.0);
-                format!("{}{others} refused r{revision} and {} r{}: {why}", first.instance, verb("keeps", "keep"), first.running)
+                format!(
+                    "{}{others} refused r{revision} and {} r{}: {why}",
+                    first.instance,
+                    verb("keeps", "keep"),
+                    first.running
+                )
             }
             Standing::Behind if first.running == fleet.revision => {
                 let (runs, lacks) = (verb("runs", "run"), verb("lacks", "lack"));
                 format!("{}{others} {runs} r{} but {lacks} the newest overrides.", first.instance, first.running)
             }
             Standing::Behind => {
-                format!("{}{others} still {} r{}, wanted r{}.", first.instance, verb("runs", "run"), first.running, fleet.revision)
+                format!(
+                    "{}{others} still {} r{}, wanted r{}.",
+                    first.instance,
+                    verb("runs", "run"),
+                    first.running,
+                    fleet.revision
+                )
             }
-            _ => format!("{}{others} {words} and {} r{} by {}.", first.instance, verb("keeps", "keep"), first.running, verb("itself", "themselves")),
+            _ => format!(
+                "{}{others} {words} and {} r{} by {}.",
+                first.instance,
+                verb("keeps", "keep"),
+                first.running,
+                verb("itself", "themselves")
+            ),
         };
         if banner::banner(ui, tone, &sentence, Some("Show")) {
             state.chosen = Some((first.service.clone(), first.instance.clone()));
@@ -183,7 +208,10 @@ fn table(ui: &mut Ui, model: &Model, state: &mut State, fleet: &Fleet) {
     let columns = if ui.available_width() < 1080.0 { &COLUMNS[..COLUMNS.len() - 1] } else { &COLUMNS[..] };
     let touched = Table::new("instances", columns, rows.len()).chosen(here).sorted(state.order).show(
         ui,
-        |i| rows.get(i).map_or_else(String::new, |m| format!("{} {}, {}", m.service, m.instance, standing(m, fleet).words().0)),
+        |i| {
+            rows.get(i)
+                .map_or_else(String::new, |m| format!("{} {}, {}", m.service, m.instance, standing(m, fleet).words().0))
+        },
         |ui, i, column| {
             if let Some(m) = rows.get(i) {
                 cell(ui, model, m, fleet, column);
@@ -231,7 +259,12 @@ fn cell(ui: &mut Ui, model: &Model, m: &Member, fleet: &Fleet, column: usize) {
         5 => text::mono(ui, format::rate(m.stats.rate())),
         6 => {
             let errors = m.stats.error_ratio();
-            text::styled(ui, format::percent(errors), text::mono_font(11.5), if errors > 0.01 { t.failed } else { t.text })
+            text::styled(
+                ui,
+                format::percent(errors),
+                text::mono_font(11.5),
+                if errors > 0.01 { t.failed } else { t.text },
+            )
         }
         7 => text::mono(ui, m.stats.quantile(0.95).map_or_else(|| "–".to_owned(), format::latency)),
         8 => {
@@ -355,7 +388,14 @@ mod tests {
     use super::*;
 
     fn member(version: &str, running: u64, connected: Option<bool>) -> Member {
-        Member { service: "orders".into(), version: version.into(), running, connected, overrides: 3, ..Member::default() }
+        Member {
+            service: "orders".into(),
+            version: version.into(),
+            running,
+            connected,
+            overrides: 3,
+            ..Member::default()
+        }
     }
 
     #[test]

@@ -10,7 +10,8 @@ pub(crate) fn halves(ui: &mut Ui, width: f32) -> (Ui, Ui) {
     let left = Rect::from_min_max(room.min, egui::pos2(room.left() + list, room.bottom()));
     let right = Rect::from_min_max(egui::pos2((left.right() + GAP).min(room.right()), room.top()), room.max);
     let child = |ui: &mut Ui, rect: Rect, salt: &str| {
-        let mut child = ui.new_child(UiBuilder::new().max_rect(rect).layout(Layout::top_down(Align::Min)).id_salt(salt));
+        let mut child =
+            ui.new_child(UiBuilder::new().max_rect(rect).layout(Layout::top_down(Align::Min)).id_salt(salt));
         child.set_clip_rect(rect.expand(3.0).intersect(ui.clip_rect()));
         child
     };

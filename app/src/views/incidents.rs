@@ -150,7 +150,8 @@ fn record(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands
         let width = (ui.available_width() - 330.0).clamp(120.0, 320.0);
         field::text_field_sized(ui, "Name of the incident", "name of the incident", &mut state.name, width);
         text::secondary(ui, "from");
-        let drag = egui::DragValue::new(&mut state.minutes).range(0.0..=720.0).speed(0.2).max_decimals(0).suffix(" min ago");
+        let drag =
+            egui::DragValue::new(&mut state.minutes).range(0.0..=720.0).speed(0.2).max_decimals(0).suffix(" min ago");
         ui.add(drag).accessible_name("Minutes ago");
         if Button::new("Record").kind(Kind::Primary).show(ui).clicked() {
             let now = model.time.edge.max(model.time.position());
@@ -225,14 +226,22 @@ fn row(ui: &mut Ui, model: &Model, incident: &Incident, now: UnixNanos, chosen: 
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width() - 6.0, ROW), Sense::click());
     let figures = tell::figures(incident, now);
     let kind = if incident.id == 0 { "candidate" } else { "incident" };
-    response.widget_info(|| WidgetInfo::selected(Role::ListItem, true, chosen, format!("{kind} {}, {figures}", incident.name)));
+    response.widget_info(|| {
+        WidgetInfo::selected(Role::ListItem, true, chosen, format!("{kind} {}, {figures}", incident.name))
+    });
     if chosen || response.hovered() {
         ui.painter().rect_filled(rect, space::RADIUS, if chosen { t.pressed } else { t.panel });
     }
     if chosen {
         ui.painter().rect_filled(Rect::from_min_size(rect.min + vec2(0.0, 10.0), vec2(2.0, ROW - 20.0)), 1, t.accent);
     }
-    let tone = if incident.to.is_none() { Tone::Failed } else if incident.id == 0 { Tone::Probing } else { Tone::Neutral };
+    let tone = if incident.to.is_none() {
+        Tone::Failed
+    } else if incident.id == 0 {
+        Tone::Probing
+    } else {
+        Tone::Neutral
+    };
     pill::paint_dot(ui.painter(), pos2(rect.left() + 15.0, rect.top() + 15.0), tone, t);
     let left = rect.left() + 28.0;
     let room = rect.right() - left - 8.0;

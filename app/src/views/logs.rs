@@ -90,7 +90,8 @@ pub(crate) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
             pill::status(ui, word, tone);
         },
     );
-    let instance = if record.origin.instance.is_empty() { "instance not sent" } else { record.origin.instance.as_str() };
+    let instance =
+        if record.origin.instance.is_empty() { "instance not sent" } else { record.origin.instance.as_str() };
     text::mono_soft(ui, format!("{} · {instance}", model.zone.milli(record.time)));
     ui.add_space(12.0);
     text::body(ui, record.body.to_string());
@@ -167,7 +168,8 @@ fn service_choice(ui: &mut Ui, model: &Model, service: &mut Option<String>) {
 
 fn empty(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands) {
     let query = &model.filters.logs;
-    let filtered = query.text.is_some() || query.service.is_some() || query.min_severity > 0 || query.trace_id.is_some();
+    let filtered =
+        query.text.is_some() || query.service.is_some() || query.min_severity > 0 || query.trace_id.is_some();
     if filtered {
         banner::empty(ui, "No log matches", "Nothing in this range passes the filter.", |ui| {
             if button::button(ui, "Clear the filter").clicked() {
@@ -196,7 +198,11 @@ fn table(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands,
     let mut open = None;
     let touched = Table::new("logs", &columns, rows.len()).chosen(state.chosen).row_height(24.0).show(
         ui,
-        |i| rows.get(i).map_or_else(String::new, |r| format!("{} {}: {}", severity(r.severity).0, r.origin.service, message(r))),
+        |i| {
+            rows.get(i).map_or_else(String::new, |r| {
+                format!("{} {}: {}", severity(r.severity).0, r.origin.service, message(r))
+            })
+        },
         |ui, i, column| {
             let Some(r) = rows.get(i) else { return };
             let t = tokens(ui);

@@ -1,8 +1,9 @@
 //! The metrics view: instruments that came in over OTLP, and the chart of the chosen one's series.
 
 use egui::{Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
-use fuseboard_api::metric::{MetricInfo, MetricKind, MetricPoint, MetricQuery, MetricSeries, Metrics};
 use fuseboard_api::UnixNanos;
+use fuseboard_api::attr::{self, AttrValue};
+use fuseboard_api::metric::{MetricInfo, MetricKind, MetricPoint, MetricQuery, MetricSeries, Metrics};
 
 use crate::command::{Command, Commands};
 use crate::model::Model;
@@ -41,7 +42,11 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
         }
     }
     widgets::view(ui, |ui| {
-        let aside = if slot.value.is_some() { format::plural(state.instruments.len() as u64, "instrument") } else { String::new() };
+        let aside = if slot.value.is_some() {
+            format::plural(state.instruments.len() as u64, "instrument")
+        } else {
+            String::new()
+        };
         widgets::view_head(ui, "Metrics", &aside, |_| {});
         let Some(metrics) = slot.get() else {
             match slot.error.as_deref() {
@@ -103,15 +108,21 @@ fn list(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands) 
         return;
     }
     let query = &model.filters.metrics;
-    egui::ScrollArea::vertical().id_salt("instruments").auto_shrink(false).show_rows(ui, ROW - 4.0, rows.len(), |ui, range| {
-        for i in range {
-            let info = rows[i];
-            let chosen = query.name.as_deref() == Some(&info.name) && query.service.as_deref() == Some(&info.service);
-            if row(ui, info, chosen, ROW - 4.0) {
-                commands.push(Command::FilterMetrics(if chosen { MetricQuery::default() } else { of(info) }));
+    egui::ScrollArea::vertical().id_salt("instruments").auto_shrink(false).show_rows(
+        ui,
+        ROW - 4.0,
+        rows.len(),
+        |ui, range| {
+            for i in range {
+                let info = rows[i];
+                let chosen =
+                    query.name.as_deref() == Some(&info.name) && query.service.as_deref() == Some(&info.service);
+                if row(ui, info, chosen, ROW - 4.0) {
+                    commands.push(Command::FilterMetrics(if chosen { MetricQuery::default() } else { of(info) }));
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 fn of(info: &MetricInfo) -> MetricQuery {
@@ -121,7 +132,9 @@ fn of(info: &MetricInfo) -> MetricQuery {
 fn row(ui: &mut Ui, info: &MetricInfo, chosen: bool, height: f32) -> bool {
     let t = tokens(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width() - 6.0, height), Sense::click());
-    response.widget_info(|| WidgetInfo::selected(Role::ListItem, true, chosen, format!("metric {} of {}", info.name, info.service)));
+    response.widget_info(|| {
+        WidgetInfo::selected(Role::ListItem, true, chosen, format!("metric {} of {}", info.name, info.service))
+    });
     if chosen || response.hovered() {
         ui.painter().rect_filled(rect, space::RADIUS, if chosen { t.pressed } else { t.panel });
     }
@@ -131,11 +144,35 @@ fn row(ui: &mut Ui, info: &MetricInfo, chosen: bool, height: f32) -> bool {
     let (left, right) = (rect.left() + 12.0, rect.right() - 10.0);
     let at = |x, y| pos2(x, rect.top() + y);
     let series = if info.series > 1 { format!("{} series", info.series) } else { String::new() };
-    let side = text::paint(ui.painter(), at(right, 12.0), egui::Align2::RIGHT_CENTER, series, text::label_font(), t.label, 80.0);
+    let side = text::paint(
+        ui.painter(),
+        at(right, 12.0),
+        egui::Align2::RIGHT_CENTER,
+        series,
+        text::label_font(),
+        t.label,
+        80.0,
+    );
     let room = side.left() - left - 8.0;
-    text::paint(ui.painter(), at(left, 12.0), egui::Align2::LEFT_CENTER, &info.name, text::mono_font(11.5), t.text, room);
+    text::paint(
+        ui.painter(),
+        at(left, 12.0),
+        egui::Align2::LEFT_CENTER,
+        &info.name,
+        text::mono_font(11.5),
+        t.text,
+        room,
+    );
     let under = format!("{} · {}{}", info.service, kind_word(info.kind), unit_words(&info.unit));
-    text::paint(ui.painter(), at(left, 28.0), egui::Align2::LEFT_CENTER, under, text::label_font(), t.text_soft, right - left);
+    text::paint(
+        ui.painter(),
+        at(left, 28.0),
+        egui::Align2::LEFT_CENTER,
+        under,
+        text::label_font(),
+        t.text_soft,
+        right - left,
+    );
     widgets::focus_ring(ui, &response, space::RADIUS);
     response.on_hover_text(if info.description.is_empty() { &info.name } else { &info.description }).clicked()
 }
@@ -155,30 +192,53 @@ fn value(unit: &str, x: f64) -> String {
     }
 }
 
-fn series_name(s: &MetricSeries) -> String {
-    let attributes: Vec<String> = s.attributes.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    match (s.instance.is_empty(), attributes.is_empty()) {
-        (true, true) => "all".to_owned(),
-        (false, true) => s.instance.clone(),
-        (true, false) => attributes.join(", "),
-        (false, false) => format!("{} · {}", s.instance, attributes.join(", ")),
-    }
+/// The names of series: what tells them apart, which is what differs between them.
+fn series_names(all: &[MetricSeries]) -> Vec<String> {
+    let same_everywhere = |key: &str, value: &AttrValue| {
+        all.len() > 1 && all.iter().all(|s| attr::get(&s.attributes, key) == Some(value))
+    };
+    let one_instance = all.len() > 1 && all.iter().all(|s| s.instance == all[0].instance);
+    let name = |s: &MetricSeries| {
+        let differing = s.attributes.iter().filter(|(k, v)| !same_everywhere(k, v)).map(|(k, v)| format!("{k}={v}"));
+        let instance = Some(s.instance.clone()).filter(|i| !i.is_empty() && !one_instance);
+        let parts: Vec<String> = instance.into_iter().chain(differing).collect();
+        match (parts.is_empty(), s.instance.is_empty()) {
+            (false, _) => parts.join(" · "),
+            (true, false) => s.instance.clone(),
+            (true, true) => "all".to_owned(),
+        }
+    };
+    all.iter().map(name).collect()
 }
 
 fn detail(ui: &mut Ui, model: &Model, state: &mut State, metrics: &Metrics) {
     let query = &model.filters.metrics;
     let Some(name) = &query.name else {
-        banner::empty(ui, "Choose a metric", "Its series are drawn here, over the same time as every other view.", |_| {});
+        banner::empty(
+            ui,
+            "Choose a metric",
+            "Its series are drawn here, over the same time as every other view.",
+            |_| {},
+        );
         return;
     };
-    let info = metrics.instruments.iter().chain(&state.instruments).find(|i| i.name == *name && Some(&i.service) == query.service.as_ref());
+    let info = metrics
+        .instruments
+        .iter()
+        .chain(&state.instruments)
+        .find(|i| i.name == *name && Some(&i.service) == query.service.as_ref());
     let (unit, description) = info.map_or(("", ""), |i| (i.unit.as_str(), i.description.as_str()));
-    text::row(ui, 24.0, |ui| text::styled(ui, name, text::mono_medium(13.0), tokens(ui).text), |ui| {
-        let mut table = state.table;
-        if button::toggle(ui, "as a table", &mut table) {
-            state.table = table;
-        }
-    });
+    text::row(
+        ui,
+        24.0,
+        |ui| text::styled(ui, name, text::mono_medium(13.0), tokens(ui).text),
+        |ui| {
+            let mut table = state.table;
+            if button::toggle(ui, "as a table", &mut table) {
+                state.table = table;
+            }
+        },
+    );
     if !description.is_empty() {
         text::note(ui, description);
     }
@@ -221,7 +281,11 @@ fn chart(ui: &mut Ui, model: &Model, metrics: &Metrics, unit: &str, name: &str) 
             x: (range.from.as_secs_f64(), range.to.as_secs_f64()),
             y: None,
             bands: Vec::new(),
-            lines: lines.iter().enumerate().map(|(i, l)| Line { points: l, color: palette(t, i), dashed: i >= 5 }).collect(),
+            lines: lines
+                .iter()
+                .enumerate()
+                .map(|(i, l)| Line { points: l, color: palette(t, i), dashed: i >= 5 })
+                .collect(),
             limits: Vec::new(),
             marks: Vec::new(),
             x_words: &|x| model.zone.time(UnixNanos((x * 1e9) as i64)),
@@ -234,8 +298,9 @@ fn chart(ui: &mut Ui, model: &Model, metrics: &Metrics, unit: &str, name: &str) 
 
 fn legend(ui: &mut Ui, metrics: &Metrics, unit: &str) {
     let t = tokens(ui);
+    let names = series_names(&metrics.series);
     egui::ScrollArea::vertical().id_salt("metric legend").auto_shrink(false).show(ui, |ui| {
-        for (i, s) in metrics.series.iter().enumerate() {
+        for (i, (s, name)) in metrics.series.iter().zip(&names).enumerate() {
             let last = s.points.last().map_or_else(|| "–".to_owned(), |p| value(unit, p.value));
             text::row(
                 ui,
@@ -246,8 +311,8 @@ fn legend(ui: &mut Ui, metrics: &Metrics, unit: &str) {
                         let y = rect.center().y;
                         ui.painter().hline(rect.x_range(), y, egui::Stroke::new(2.0, palette(t, i)));
                     }
-                    let name = series_name(s);
-                    text::styled(ui, &name, text::mono_font(11.0), if i < DRAWN { t.text } else { t.label }).on_hover_text(name);
+                    text::styled(ui, name, text::mono_font(11.0), if i < DRAWN { t.text } else { t.label })
+                        .on_hover_text(name);
                 },
                 |ui| {
                     text::mono(ui, last);
@@ -261,8 +326,13 @@ fn legend(ui: &mut Ui, metrics: &Metrics, unit: &str) {
 }
 
 fn points_table(ui: &mut Ui, model: &Model, metrics: &Metrics, unit: &str) {
-    let rows: Vec<(String, &MetricPoint)> =
-        metrics.series.iter().flat_map(|s| s.points.iter().rev().map(|p| (series_name(s), p))).collect();
+    let names = series_names(&metrics.series);
+    let rows: Vec<(&str, &MetricPoint)> = metrics
+        .series
+        .iter()
+        .zip(&names)
+        .flat_map(|(s, name)| s.points.iter().rev().map(move |p| (name.as_str(), p)))
+        .collect();
     let columns = [
         Column::words("time", 96.0),
         Column::words("series", 0.0),
@@ -271,12 +341,15 @@ fn points_table(ui: &mut Ui, model: &Model, metrics: &Metrics, unit: &str) {
     ];
     Table::new("points", &columns, rows.len()).row_height(24.0).show(
         ui,
-        |i| rows.get(i).map_or_else(String::new, |(s, p)| format!("{} {s} {}", model.zone.time(p.time), value(unit, p.value))),
+        |i| {
+            rows.get(i)
+                .map_or_else(String::new, |(s, p)| format!("{} {s} {}", model.zone.time(p.time), value(unit, p.value)))
+        },
         |ui, i, column| {
             let Some((series, p)) = rows.get(i) else { return };
             match column {
                 0 => text::mono_soft(ui, model.zone.milli(p.time)),
-                1 => text::mono(ui, series),
+                1 => text::mono(ui, *series),
                 2 => text::mono(ui, value(unit, p.value)),
                 _ if p.count > 0 => text::mono_soft(ui, format::count(p.count)),
                 _ => text::mono_soft(ui, "–"),
@@ -319,13 +392,24 @@ mod tests {
 
     #[test]
     fn values_carry_their_unit() {
-        assert_eq!([value("ms", 12.0), value("s", 0.4), value("1", 3.0), value("{call}", 3.0)], ["12 ms", "400 ms", "3.00", "3.00 call"]);
+        assert_eq!(
+            [value("ms", 12.0), value("s", 0.4), value("1", 3.0), value("{call}", 3.0)],
+            ["12 ms", "400 ms", "3.00", "3.00 call"]
+        );
     }
 
     #[test]
     fn series_are_told_apart_by_what_differs() {
-        let s = MetricSeries { instance: "orders-1".into(), attributes: vec![("pool".into(), "db".into())], points: Vec::new() };
-        assert_eq!(series_name(&s), "orders-1 · pool=db");
-        assert_eq!(series_name(&MetricSeries::default()), "all");
+        let series = |instance: &str, state: &str| MetricSeries {
+            instance: instance.into(),
+            attributes: vec![("pool".into(), "db".into()), ("state".into(), state.into())],
+            points: Vec::new(),
+        };
+        let names = series_names(&[series("orders-1", "idle"), series("orders-1", "used")]);
+        assert_eq!(names, ["state=idle", "state=used"]);
+        let names = series_names(&[series("orders-1", "idle"), series("orders-2", "idle")]);
+        assert_eq!(names, ["orders-1", "orders-2"]);
+        assert_eq!(series_names(&[MetricSeries::default()]), ["all"]);
+        assert_eq!(series_names(&[series("orders-1", "idle")]), ["orders-1 · pool=db · state=idle"]);
     }
 }

@@ -78,7 +78,9 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
         head(ui, state, slot.get());
         let Some(policies) = slot.get() else {
             match slot.error.as_deref() {
-                None => banner::empty(ui, "Asking for the policies…", "The picture comes with the first answer.", |_| {}),
+                None => {
+                    banner::empty(ui, "Asking for the policies…", "The picture comes with the first answer.", |_| {})
+                }
                 Some(why) => banner::empty(ui, "No answer about policies", why, |_| {}),
             }
             return;

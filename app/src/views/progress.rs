@@ -84,7 +84,13 @@ pub(crate) fn of_receipt<'a>(receipt: &Receipt, changes: &'a Changes) -> Option<
 
 /// How far a policy change that was given here has come. While it is pending its own word counts; afterwards the newest
 /// revision above `base` with its reason does. `None` when neither knows of it.
-pub(crate) fn of_policy(pending: &[Pending], changes: Option<&Changes>, action: &Action, base: u64, reason: &str) -> Option<Progress> {
+pub(crate) fn of_policy(
+    pending: &[Pending],
+    changes: Option<&Changes>,
+    action: &Action,
+    base: u64,
+    reason: &str,
+) -> Option<Progress> {
     if let Some(pending) = newest(pending, |a| a == action) {
         return Some(of_pending(pending, changes));
     }

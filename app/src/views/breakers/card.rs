@@ -20,7 +20,7 @@ use crate::widgets::{Tone, button, chart, focus_ring, pill, space, text, tokens}
 pub(super) const MIN_WIDTH: f32 = 420.0;
 
 const PAD: f32 = 14.0;
-const BODY: f32 = 196.0;
+const BODY: f32 = 198.0;
 const INSTANCE: f32 = 24.0;
 
 /// What a person did to a card.
@@ -164,7 +164,8 @@ fn head(ui: &mut Ui, drawn: &Drawn<'_>, name: &str) -> Option<Deed> {
             ui.vertical(|ui| {
                 ui.spacing_mut().item_spacing.y = 2.0;
                 ui.add_space(1.0);
-                text::styled(ui, names::edge_name(switch.key), text::semibold(14.0), t.text).on_hover_text(switch.key.to_string());
+                text::styled(ui, names::edge_name(switch.key), text::semibold(14.0), t.text)
+                    .on_hover_text(switch.key.to_string());
                 text::styled(ui, names::short_operation(&switch.key.operation), text::mono_font(11.0), t.text_soft);
             });
         },
@@ -176,7 +177,8 @@ fn head(ui: &mut Ui, drawn: &Drawn<'_>, name: &str) -> Option<Deed> {
             }
             ui.add_space(4.0);
             if let Some(wish) = switch.wish {
-                pill::pill(ui, &words::wish_pill(wish), Tone::Accent).on_hover_text("Asked for; not yet in force everywhere");
+                pill::pill(ui, &words::wish_pill(wish), Tone::Accent)
+                    .on_hover_text("Asked for; not yet in force everywhere");
             } else if let Some(change) = switch.change {
                 pill::pill(ui, &words::override_pill(change, drawn.now), Tone::Accent)
                     .on_hover_text(format!("{}: {}", change.summary, change.reason));
@@ -265,12 +267,16 @@ fn line(ui: &mut Ui, switch: &Switch<'_>, name: &str) -> Option<Deed> {
     text::row(
         ui,
         15.0,
-        |ui| text::label(ui, if words.is_empty() { "no rule" } else { words.as_str() }).on_hover_text(format!("rule: {}", b.rule)),
+        |ui| {
+            text::label(ui, if words.is_empty() { "no rule" } else { words.as_str() })
+                .on_hover_text(format!("rule: {}", b.rule))
+        },
         |ui| {
             text::styled(ui, format!("r{}", b.revision), text::mono_font(10.5), t.label);
         },
     );
-    let size = vec2(ui.available_width(), 32.0);
+    ui.add_space(4.0);
+    let size = vec2(ui.available_width(), 30.0);
     let tone = match tone(b) {
         Tone::Neutral if switch.is_at_risk() => Tone::AtRisk,
         Tone::Neutral => Tone::Well,

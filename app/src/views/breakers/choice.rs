@@ -54,9 +54,6 @@ pub(crate) enum Order {
 }
 
 impl Order {
-    /// In the order in which a click walks through them.
-    pub(crate) const ALL: [Self; 3] = [Self::Risk, Self::Name, Self::Rate];
-
     /// Its word.
     pub(crate) fn label(self) -> &'static str {
         match self {

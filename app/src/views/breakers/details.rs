@@ -31,7 +31,9 @@ pub(super) fn show(ui: &mut Ui, model: &Model, commands: &mut Commands, switch: 
             };
             let closed = (switch.instances.len() - switch.open - switch.half_open) as u32;
             let word = match look(b) {
-                Look::Open | Look::HalfOpen | Look::Closed => fleet_words(closed, switch.half_open as u32, switch.open as u32),
+                Look::Open | Look::HalfOpen | Look::Closed => {
+                    fleet_words(closed, switch.half_open as u32, switch.open as u32)
+                }
                 other => words::state_word(other).to_owned(),
             };
             pill::status(ui, &word, tone);

@@ -8,8 +8,8 @@ use fuseboard_api::command::Action;
 use fuseboard_api::graph::EdgeKey;
 use fuseboard_policy::settings::Criticality;
 
-use super::switches::Switch;
 use super::impact;
+use super::switches::Switch;
 use crate::widgets::format;
 
 /// The expiries offered.

@@ -7,7 +7,6 @@ use fuseboard_api::breaker::BreakerMode;
 use fuseboard_api::command::Action;
 
 use super::flip::{EXPIRIES, Flip, LONGEST_EXPIRY};
-use super::choice::Order;
 use super::switches::{self, Switch};
 use super::{impact, recent};
 use crate::command::{Command, Commands};
@@ -19,17 +18,21 @@ use crate::widgets::{Tone, button, field, format, rule, space, text, tokens};
 
 /// Paints the panel; sends the flip or drops it.
 pub(crate) fn show(ui: &mut Ui, model: &Model, flip: &mut Flip, commands: &mut Commands) {
-    let all = switches::gather(&super::sources(model), Order::Name);
-    let Some(switch) = all.iter().find(|s| *s.key == flip.key) else {
+    let known = switches::one(&super::sources(model), &flip.key);
+    let Some(switch) = known.as_ref() else {
         text::inspector_title(ui, flip.title());
-        text::note(ui, "No breaker has been told of on this edge: its caller runs no agent, or its policy has no breaker.");
+        text::note(
+            ui,
+            "No breaker has been told of on this edge: its caller runs no agent, or its policy has no breaker.",
+        );
         ui.add_space(space::NEAR);
         if Button::new("Cancel").show(ui).clicked() {
             commands.push(Command::Close);
         }
         return;
     };
-    let overrides = model.overrides_of(&flip.key).filter(|c| switches::mode_of(c).is_some()).map(|c| c.id).collect::<Vec<_>>();
+    let overrides =
+        model.overrides_of(&flip.key).filter(|c| switches::mode_of(c).is_some()).map(|c| c.id).collect::<Vec<_>>();
     let first = flip.fill(switch, overrides.into_iter());
     let mut focus = if first && flip.confirm { Focus::Confirm } else { Focus::Stay };
     // Enter means "do it" unless it is meant for a button; a text field keeps it only to lose the focus.

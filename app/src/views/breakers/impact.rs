@@ -12,14 +12,18 @@ use crate::widgets::format;
 
 /// The sentences of the flip panel, most important first.
 #[must_use]
-pub(crate) fn sentences(switch: &Switch<'_>, mode: BreakerMode, instances: usize, board: Option<&Board>) -> Vec<String> {
+pub(crate) fn sentences(
+    switch: &Switch<'_>,
+    mode: BreakerMode,
+    instances: usize,
+    board: Option<&Board>,
+) -> Vec<String> {
     let share_here = instances as f64 / switch.instances.len().max(1) as f64;
     let mut out = match mode {
         BreakerMode::ForcedOpen => refuse(switch, share_here),
-        BreakerMode::ForcedClosed => vec![
-            pass(switch, share_here),
-            "The breaker will not protect the callers while this lasts.".to_owned(),
-        ],
+        BreakerMode::ForcedClosed => {
+            vec![pass(switch, share_here), "The breaker will not protect the callers while this lasts.".to_owned()]
+        }
         BreakerMode::Shadow => vec![
             pass(switch, share_here),
             "The breaker goes on evaluating and reports what it would have refused.".to_owned(),
@@ -27,7 +31,9 @@ pub(crate) fn sentences(switch: &Switch<'_>, mode: BreakerMode, instances: usize
         BreakerMode::Disabled => vec![pass(switch, share_here), "The breaker stops evaluating.".to_owned()],
         BreakerMode::Auto => automatic(switch),
     };
-    if mode != BreakerMode::Auto && let Some((share, door)) = board.and_then(|b| share_of_entry(b, switch.key)) {
+    if mode != BreakerMode::Auto
+        && let Some((share, door)) = board.and_then(|b| share_of_entry(b, switch.key))
+    {
         out.push(format!("About {} of what comes in at {door} passes here.", format::percent(share)));
     }
     out
@@ -138,13 +144,14 @@ pub(crate) fn share_of_entry(board: &Board, key: &EdgeKey) -> Option<(f64, Strin
 #[must_use]
 pub(crate) fn default_reason(switch: &Switch<'_>, mode: BreakerMode) -> String {
     let edge = edge_name(switch.key);
-    let seen = window_note(switch.lead);
+    let b = switch.lead;
+    let seen = if b.calls > 0 && b.calls >= b.min_calls { format!(": {}", window_note(b)) } else { String::new() };
     match mode {
-        BreakerMode::ForcedOpen => format!("stop calls {edge}: {seen}"),
-        BreakerMode::ForcedClosed => format!("keep {edge} flowing: {seen}"),
-        BreakerMode::Shadow => format!("watch {edge} without refusing: {seen}"),
-        BreakerMode::Disabled => format!("take the breaker of {edge} out: {seen}"),
-        BreakerMode::Auto => format!("{edge} back to its rule: {seen}"),
+        BreakerMode::ForcedOpen => format!("stop calls {edge}{seen}"),
+        BreakerMode::ForcedClosed => format!("keep {edge} flowing{seen}"),
+        BreakerMode::Shadow => format!("watch {edge} without refusing{seen}"),
+        BreakerMode::Disabled => format!("take the breaker of {edge} out{seen}"),
+        BreakerMode::Auto => format!("{edge} back to its rule{seen}"),
     }
 }
 

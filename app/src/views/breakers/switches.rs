@@ -1,11 +1,11 @@
 //! The panel's data: every breaker of every instance, gathered by edge and sorted by risk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use fuseboard_api::breaker::{Breaker, BreakerMode, BreakerState, Breakers};
 use fuseboard_api::change::{Change, ChangeState, Changes, OverrideAction, Selector};
 use fuseboard_api::command::Action;
-use fuseboard_api::forecast::{Anomaly, Breach, Forecasts, Quantity};
+use fuseboard_api::forecast::{Breach, Forecasts, Quantity};
 use fuseboard_api::graph::{Board, Edge, EdgeKey};
 use fuseboard_api::policy::{EffectiveEdge, Policies};
 use fuseboard_policy::settings::Criticality;
@@ -177,6 +177,38 @@ pub(crate) fn risk(instances: &[&Breaker], breach: Option<&Breach>) -> f64 {
     if worst > 0.0 { worst + 0.4 * there + 0.5 * near } else { near }
 }
 
+/// What the other pictures say, by edge: looked up once for each switch.
+#[derive(Default)]
+struct Index<'a> {
+    edges: HashMap<&'a EdgeKey, &'a Edge>,
+    policies: HashMap<&'a EdgeKey, &'a EffectiveEdge>,
+    breaches: HashMap<&'a EdgeKey, &'a Breach>,
+    echoes: HashMap<&'a EdgeKey, &'a EdgeKey>,
+}
+
+impl<'a> Index<'a> {
+    fn of(from: &Sources<'a>) -> Self {
+        let forecasts = from.forecasts.map(|f| f.forecasts.as_slice()).unwrap_or_default();
+        let anomalies = from.forecasts.map(|f| f.anomalies.as_slice()).unwrap_or_default();
+        let of_errors = forecasts.iter().filter(|f| f.quantity == Quantity::ErrorRatio);
+        let going_on = anomalies.iter().filter(|a| a.to.is_none());
+        Self {
+            edges: from.board.iter().flat_map(|b| &b.edges).map(|e| (&e.key, e)).collect(),
+            policies: from.policies.iter().flat_map(|p| &p.edges).map(|e| (&e.key, e)).collect(),
+            breaches: of_errors.filter_map(|f| Some((&f.key, f.breach.as_ref()?))).collect(),
+            echoes: going_on.filter_map(|a| Some((&a.key, a.echo_of.as_ref()?))).collect(),
+        }
+    }
+}
+
+/// The one switch of an edge; `None` when no breaker was told of.
+pub(crate) fn one<'a>(from: &Sources<'a>, key: &EdgeKey) -> Option<Switch<'a>> {
+    let instances: Vec<&'a Breaker> =
+        from.breakers.iter().flat_map(|b| &b.breakers).filter(|b| b.key == *key).collect();
+    let key = instances.first().map(|b| &b.key)?;
+    switch(key, instances, from, &Index::of(from))
+}
+
 /// Gathers and sorts the switches.
 #[must_use]
 pub(crate) fn gather<'a>(from: &Sources<'a>, order: Order) -> Vec<Switch<'a>> {
@@ -184,7 +216,9 @@ pub(crate) fn gather<'a>(from: &Sources<'a>, order: Order) -> Vec<Switch<'a>> {
     for breaker in from.breakers.iter().flat_map(|b| &b.breakers) {
         by_edge.entry(&breaker.key).or_default().push(breaker);
     }
-    let mut switches: Vec<Switch<'a>> = by_edge.into_iter().filter_map(|(key, list)| switch(key, list, from)).collect();
+    let index = Index::of(from);
+    let mut switches: Vec<Switch<'a>> =
+        by_edge.into_iter().filter_map(|(key, list)| switch(key, list, from, &index)).collect();
     let rate = |s: &Switch<'_>| s.rate().unwrap_or(0.0);
     match order {
         Order::Name => {}
@@ -198,19 +232,19 @@ pub(crate) fn gather<'a>(from: &Sources<'a>, order: Order) -> Vec<Switch<'a>> {
     switches
 }
 
-fn switch<'a>(key: &'a EdgeKey, mut instances: Vec<&'a Breaker>, from: &Sources<'a>) -> Option<Switch<'a>> {
+fn switch<'a>(
+    key: &'a EdgeKey,
+    mut instances: Vec<&'a Breaker>,
+    from: &Sources<'a>,
+    index: &Index<'a>,
+) -> Option<Switch<'a>> {
     instances.sort_by(|a, b| a.instance.cmp(&b.instance));
     let weight = |b: &Breaker| (matches!(look(b), Look::ForcedOpen | Look::Open), b.state, fullness(b));
     let lead = *instances.iter().max_by(|a, b| {
         let (a, b) = (weight(a), weight(b));
         a.0.cmp(&b.0).then(a.1.cmp(&b.1)).then(a.2.total_cmp(&b.2))
     })?;
-    let forecasts = from.forecasts;
-    let breach = forecasts
-        .and_then(|f| f.forecasts.iter().find(|f| f.key == *key && f.quantity == Quantity::ErrorRatio))
-        .and_then(|f| f.breach.as_ref());
-    let anomaly: Option<&Anomaly> =
-        forecasts.and_then(|f| f.anomalies.iter().find(|a| a.key == *key && a.to.is_none() && a.echo_of.is_some()));
+    let breach = index.breaches.get(key).copied();
     let change = from.changes.and_then(|c| override_on(c, key, &instances));
     Some(Switch {
         key,
@@ -219,10 +253,10 @@ fn switch<'a>(key: &'a EdgeKey, mut instances: Vec<&'a Breaker>, from: &Sources<
         wish: wish(from.pending, change, key, &instances),
         open: instances.iter().filter(|b| matches!(look(b), Look::Open | Look::ForcedOpen)).count(),
         half_open: instances.iter().filter(|b| look(b) == Look::HalfOpen).count(),
-        edge: from.board.and_then(|b| b.edges.iter().find(|e| e.key == *key)),
-        policy: from.policies.and_then(|p| p.edges.iter().find(|e| e.key == *key)),
+        edge: index.edges.get(key).copied(),
+        policy: index.policies.get(key).copied(),
         breach,
-        echo_of: anomaly.and_then(|a| a.echo_of.as_ref()),
+        echo_of: index.echoes.get(key).copied(),
         risk: risk(&instances, breach),
         instances,
     })
@@ -230,27 +264,32 @@ fn switch<'a>(key: &'a EdgeKey, mut instances: Vec<&'a Breaker>, from: &Sources<
 
 /// The newest mode override that is in force or on its way and meets one of these instances.
 fn override_on<'a>(changes: &'a Changes, key: &EdgeKey, instances: &[&Breaker]) -> Option<&'a Change> {
-    changes.overrides.iter().find(|c| {
-        in_force(c) && targets(c, key, instances.iter().map(|b| b.instance.as_str())) && mode_of(c).is_some()
-    })
+    changes
+        .overrides
+        .iter()
+        .find(|c| in_force(c) && targets(c, key, instances.iter().map(|b| b.instance.as_str())) && mode_of(c).is_some())
 }
 
 /// The newest wish: of a command still on its way, else of an override that not every instance has yet.
 fn wish(pending: &[Pending], change: Option<&Change>, key: &EdgeKey, instances: &[&Breaker]) -> Option<Wish> {
-    let meant = |s: &Selector| instances.iter().any(|b| s.matches(&key.caller, &b.instance, &key.callee, &key.operation));
+    let meant =
+        |s: &Selector| instances.iter().any(|b| s.matches(&key.caller, &b.instance, &key.callee, &key.operation));
     let held = |p: &Pending| match &p.state {
         PendingState::Requested(receipt) => Some((0, receipt.targeted)),
         PendingState::Sending | PendingState::Refused(_) => None,
     };
-    let sent = pending.iter().rev().filter(|p| !matches!(p.state, PendingState::Refused(_))).find_map(|p| match &p.action {
-        Action::SetOverride { spec, .. } if meant(&spec.selector) => match spec.action {
-            OverrideAction::Mode(mode) => Some(Wish { mode, held: held(p) }),
-            OverrideAction::Timeout { .. } | OverrideAction::Fault(_) => None,
-        },
-        Action::EndOverride { id } if change.is_some_and(|c| c.id == *id) => Some(Wish { mode: BreakerMode::Auto, held: held(p) }),
-        Action::EndAllOverrides if change.is_some() => Some(Wish { mode: BreakerMode::Auto, held: held(p) }),
-        _ => None,
-    });
+    let sent =
+        pending.iter().rev().filter(|p| !matches!(p.state, PendingState::Refused(_))).find_map(|p| match &p.action {
+            Action::SetOverride { spec, .. } if meant(&spec.selector) => match spec.action {
+                OverrideAction::Mode(mode) => Some(Wish { mode, held: held(p) }),
+                OverrideAction::Timeout { .. } | OverrideAction::Fault(_) => None,
+            },
+            Action::EndOverride { id } if change.is_some_and(|c| c.id == *id) => {
+                Some(Wish { mode: BreakerMode::Auto, held: held(p) })
+            }
+            Action::EndAllOverrides if change.is_some() => Some(Wish { mode: BreakerMode::Auto, held: held(p) }),
+            _ => None,
+        });
     sent.or_else(|| {
         let change = change.filter(|c| c.state == ChangeState::Requested)?;
         Some(Wish { mode: mode_of(change)?, held: Some((change.applied, change.targeted)) })
@@ -260,7 +299,8 @@ fn wish(pending: &[Pending], change: Option<&Change>, key: &EdgeKey, instances: 
 /// Whether an override has neither expired nor ended.
 #[must_use]
 pub(crate) fn in_force(change: &Change) -> bool {
-    change.ended.is_none() && matches!(change.state, ChangeState::Requested | ChangeState::Applied | ChangeState::Refused)
+    change.ended.is_none()
+        && matches!(change.state, ChangeState::Requested | ChangeState::Applied | ChangeState::Refused)
 }
 
 /// The mode that an override sets; `None` when it is about something else.

@@ -98,11 +98,14 @@ fn probe_in(at: Option<UnixNanos>, now: UnixNanos) -> String {
     }
 }
 
-/// Beside the window: what share failed or was slow.
+/// Beside the window: what share failed or was slow; below the calls that a ratio needs, how many there are.
 #[must_use]
 pub(crate) fn window_note(b: &Breaker) -> String {
     if b.calls == 0 {
         return "no calls".to_owned();
+    }
+    if b.calls < b.min_calls {
+        return format!("{} of {} calls", format::count(b.calls), format::count(b.min_calls));
     }
     let (failed, slow) = (b.failures as f64 / b.calls as f64, b.slow as f64 / b.calls as f64);
     let over = |ratio: f64, limit: Option<f64>| limit.map_or(0.0, |l| ratio / l.max(1e-9));
@@ -227,6 +230,15 @@ mod tests {
     }
 
     #[test]
+    fn a_ratio_is_not_claimed_of_too_few_calls() {
+        let two = Breaker { calls: 2, failures: 2, min_calls: 20, ..Breaker::default() };
+        assert_eq!(window_note(&two), "2 of 20 calls");
+        let enough = Breaker { calls: 20, failures: 12, min_calls: 20, ..Breaker::default() };
+        assert_eq!(window_note(&enough), "60% fail");
+        assert_eq!(window_note(&Breaker::default()), "no calls");
+    }
+
+    #[test]
     fn an_override_says_who_and_how_long() {
         let change = Change { actor: "op-2".into(), expires: Some(at(352)), ..Change::default() };
         assert_eq!(override_pill(&change, at(100)), "op-2 · 4:12 left");
@@ -235,8 +247,7 @@ mod tests {
 
     #[test]
     fn a_trip_is_foreseen_as_an_interval() {
-        let breach =
-            Breach { earliest: at(240), latest: Some(at(400)), probability: 0.62, ..Breach::default() };
+        let breach = Breach { earliest: at(240), latest: Some(at(400)), probability: 0.62, ..Breach::default() };
         assert_eq!(trip_sentence(&breach, at(0)), "may trip in 4–7 min · 62%");
         let open_end = Breach { latest: None, ..breach };
         assert_eq!(trip_sentence(&open_end, at(0)), "may trip in 4 min or later · 62%");

@@ -80,7 +80,8 @@ fn one(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, a
         if model.can_command() && model.recording().is_none() {
             let words = format!("Make an incident of {name} {}", rows::quantity(a.quantity));
             if button::link(ui, "Make an incident").accessible_name(words).clicked() {
-                let action = Action::StartIncident { name: format!("{name}: {}", rows::quantity(a.quantity)), from: a.from };
+                let action =
+                    Action::StartIncident { name: format!("{name}: {}", rows::quantity(a.quantity)), from: a.from };
                 commands.push(Command::Act { action, reason: a.sentence.clone(), undo: None });
             }
         }

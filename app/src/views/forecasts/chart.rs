@@ -56,7 +56,9 @@ pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
     ui.add_space(12.0);
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 16.0;
-        for (words, view) in [("On the board", View::Board), ("Its breaker", View::Breakers), ("Its policy", View::Policies)] {
+        for (words, view) in
+            [("On the board", View::Board), ("Its breaker", View::Breakers), ("Its policy", View::Policies)]
+        {
             if button::link(ui, words).clicked() {
                 commands.push(Command::SelectEdge(Some(f.key.clone())));
                 commands.push(Command::Go(view));
@@ -106,7 +108,11 @@ fn draw(ui: &mut Ui, model: &Model, f: &Forecast) {
     let marks = if f.ahead.is_empty() { Vec::new() } else { vec![(x(f.issued), "now".to_owned())] };
     let quantity = f.quantity;
     LineChart {
-        name: &format!("{} of {} with its normal band and forecast", rows::quantity(quantity), names::full_name(&f.key)),
+        name: &format!(
+            "{} of {} with its normal band and forecast",
+            rows::quantity(quantity),
+            names::full_name(&f.key)
+        ),
         height: 270.0,
         x: (from, to),
         y: None,
@@ -181,7 +187,8 @@ fn trust(ui: &mut Ui, model: &Model, f: &Forecast) {
 /// What the chart shows, as figures.
 fn table(ui: &mut Ui, model: &Model, f: &Forecast) {
     let said = |v: f64| rows::value(f.quantity, v);
-    let range = |p: Option<&BandPoint>| p.map_or_else(|| "–".to_owned(), |p| format!("{} – {}", said(p.lo), said(p.hi)));
+    let range =
+        |p: Option<&BandPoint>| p.map_or_else(|| "–".to_owned(), |p| format!("{} – {}", said(p.lo), said(p.hi)));
     let mut rows: Vec<[String; 4]> = f
         .ahead
         .iter()
@@ -192,8 +199,12 @@ fn table(ui: &mut Ui, model: &Model, f: &Forecast) {
         let normal = f.band.iter().find(|p| p.t == *at);
         [model.zone.time(*at), "seen".to_owned(), said(*v), range(normal)]
     }));
-    let columns =
-        [Column::words("time", 90.0), Column::words("", 80.0), Column::figures("value", 100.0), Column::words("normal or interval", 0.0)];
+    let columns = [
+        Column::words("time", 90.0),
+        Column::words("", 80.0),
+        Column::figures("value", 100.0),
+        Column::words("normal or interval", 0.0),
+    ];
     Table::new("forecast values", &columns, rows.len()).row_height(24.0).show(
         ui,
         |i| rows.get(i).map_or_else(String::new, |r| r.join(" ")),

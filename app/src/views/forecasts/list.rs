@@ -84,9 +84,11 @@ fn arrows(ui: &Ui, list: &[&Forecast], here: Option<usize>) -> Option<usize> {
 fn second(f: &Forecast, model: &Model) -> (String, Tone) {
     let now = model.time.position();
     match (rows::knowledge(f), &f.breach) {
-        (_, Some(b)) => (rows::breach(b, now), Tone::AtRisk),
+        (_, Some(b)) => (rows::breach_short(b, now), Tone::AtRisk),
         (Knowledge::Nothing | Knowledge::Seen, None) => ("not enough data yet".to_owned(), Tone::Neutral),
-        (_, None) if f.severity != fuseboard_api::graph::Severity::Well => ("outside its normal band".to_owned(), f.severity.into()),
+        (_, None) if f.severity != fuseboard_api::graph::Severity::Well => {
+            ("outside its normal band".to_owned(), f.severity.into())
+        }
         (_, None) => ("no breach foreseen".to_owned(), Tone::Neutral),
     }
 }
@@ -108,22 +110,56 @@ fn row(ui: &mut Ui, model: &Model, rect: Rect, f: &Forecast, chosen: bool) -> bo
         ui.painter().rect_filled(rect, space::RADIUS, if chosen { t.pressed } else { t.panel });
     }
     if chosen {
-        ui.painter().rect_filled(Rect::from_min_size(rect.min + vec2(0.0, 8.0), vec2(2.0, rect.height() - 16.0)), 1, t.accent);
+        ui.painter().rect_filled(
+            Rect::from_min_size(rect.min + vec2(0.0, 8.0), vec2(2.0, rect.height() - 16.0)),
+            1,
+            t.accent,
+        );
     }
     let severity = Tone::from(f.severity);
     paint_dot(ui.painter(), pos2(rect.left() + 14.0, rect.top() + 14.0), severity, t);
-    let spark = Rect::from_min_size(pos2(rect.right() - 68.0, rect.top() + 8.0), vec2(58.0, 20.0));
+    let spark = Rect::from_min_size(pos2(rect.right() - 68.0, rect.top() + 8.0), vec2(58.0, 15.0));
     let values: Vec<f32> = f.seen.iter().map(|p| p.1 as f32).collect();
-    paint_sparkline(ui.painter(), spark, &values, if severity == Tone::Well { t.text_soft } else { t.tone(severity) }, true);
+    paint_sparkline(
+        ui.painter(),
+        spark,
+        &values,
+        if severity == Tone::Well { t.text_soft } else { t.tone(severity) },
+        true,
+    );
     let left = rect.left() + 26.0;
     let at = |x, y| pos2(x, rect.top() + y);
     let room = spark.left() - left - 10.0;
     let name = names::edge_name(&f.key);
-    let taken = text::paint(ui.painter(), at(left, 14.0), egui::Align2::LEFT_CENTER, name, text::medium(12.5), t.text, room - 40.0);
+    let taken = text::paint(
+        ui.painter(),
+        at(left, 14.0),
+        egui::Align2::LEFT_CENTER,
+        name,
+        text::medium(12.5),
+        t.text,
+        room - 40.0,
+    );
     let x = taken.right() + 6.0;
-    text::paint(ui.painter(), at(x, 14.5), egui::Align2::LEFT_CENTER, quantity, text::mono_font(11.0), t.text_soft, spark.left() - x - 4.0);
+    text::paint(
+        ui.painter(),
+        at(x, 14.5),
+        egui::Align2::LEFT_CENTER,
+        quantity,
+        text::mono_font(11.0),
+        t.text_soft,
+        spark.left() - x - 4.0,
+    );
     let color = if tone == Tone::Neutral { t.text_soft } else { t.tone(tone) };
-    text::paint(ui.painter(), at(left, 33.0), egui::Align2::LEFT_CENTER, words, text::label_font(), color, rect.right() - left - 10.0);
+    text::paint(
+        ui.painter(),
+        at(left, 33.0),
+        egui::Align2::LEFT_CENTER,
+        words,
+        text::label_font(),
+        color,
+        rect.right() - left - 10.0,
+    );
     if response.has_focus() {
         ui.painter().rect_stroke(rect, space::RADIUS, Stroke::new(2.0, t.accent), StrokeKind::Inside);
     }

@@ -94,6 +94,17 @@ pub(crate) fn breach(b: &Breach, now: UnixNanos) -> String {
     format!("may cross {} {when} ({})", b.limit, format::percent(b.probability))
 }
 
+/// The same in fewer words, for a list: `breaker threshold 50 % in 4–7 min · 62%`.
+pub(crate) fn breach_short(b: &Breach, now: UnixNanos) -> String {
+    let minutes = |t: UnixNanos| (t.since(now).as_secs_f64() / 60.0).ceil().max(1.0);
+    let when = match b.latest.map(minutes) {
+        Some(late) if late > minutes(b.earliest) => format!("{:.0}–{late:.0} min", minutes(b.earliest)),
+        Some(_) => format!("{:.0} min", minutes(b.earliest)),
+        None => format!("{:.0} min or later", minutes(b.earliest)),
+    };
+    format!("{} in {when} · {}", b.limit, format::percent(b.probability))
+}
+
 /// An anomaly with those that only repeat it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Folded<'a> {
@@ -146,8 +157,7 @@ mod tests {
 
     #[test]
     fn echoes_fold_under_what_explains_them() {
-        let all =
-            [anomaly("orders", 30, Some("bank")), anomaly("bank", 10, None), anomaly("users", 20, Some("gone"))];
+        let all = [anomaly("orders", 30, Some("bank")), anomaly("bank", 10, None), anomaly("users", 20, Some("gone"))];
         let folds = folded(&all);
         let names: Vec<(&str, usize)> = folds.iter().map(|f| (f.origin.key.callee.as_str(), f.echoes.len())).collect();
         assert_eq!(names, [("users", 0), ("bank", 1)], "newest first; an echo without its origin stands alone");
@@ -191,5 +201,6 @@ mod tests {
             ..Breach::default()
         };
         assert_eq!(breach(&b, UnixNanos(0)), "may cross attempt timeout 800 ms in 4 to 7 min (62%)");
+        assert_eq!(breach_short(&b, UnixNanos(0)), "attempt timeout 800 ms in 4–7 min · 62%");
     }
 }

@@ -126,7 +126,11 @@ fn tell_line(ui: &mut Ui, model: &Model, commands: &mut Commands, line: &Line<'_
             text::wrapped(ui, mark.text.as_str(), text::body_font(), color);
             let mut words = tell::kind_word(mark.kind).to_owned();
             if line.times > 1 {
-                words = format!("{words} · {} times until {}", format::count(line.times as u64), model.zone.time(line.until));
+                words = format!(
+                    "{words} · {} times until {}",
+                    format::count(line.times as u64),
+                    model.zone.time(line.until)
+                );
             }
             text::label(ui, words);
             ui.add_space(8.0);

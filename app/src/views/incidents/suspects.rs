@@ -51,7 +51,13 @@ pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
 
 fn export(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, incident: &Incident) {
     text::section(ui, "Share it");
-    text::note(ui, format!("One file with its {}, policies, operator actions and forecasts.", format::plural(incident.spans, "span")));
+    text::note(
+        ui,
+        format!(
+            "One file with its {}, policies, operator actions and forecasts.",
+            format::plural(incident.spans, "span")
+        ),
+    );
     ui.add_space(8.0);
     let proposed = tell::file_name(incident, &model.zone.date_time(incident.from));
     field::labelled(ui, "Path", |ui| field::text_field(ui, "Path of the incident file", &proposed, &mut state.path));

@@ -77,11 +77,21 @@ pub(crate) fn markdown(
     time: &dyn Fn(UnixNanos) -> String,
 ) -> String {
     let range = range(incident, now);
-    let mut out = format!("# {}\n\n{} to {} · {}\n", incident.name, date_time(range.from), time(range.to), figures(incident, now));
+    let mut out = format!(
+        "# {}\n\n{} to {} · {}\n",
+        incident.name,
+        date_time(range.from),
+        time(range.to),
+        figures(incident, now)
+    );
     if !incident.story.is_empty() {
         out.push_str("\n## What happened\n\n");
         for line in lines(&incident.story) {
-            let times = if line.times > 1 { format!(" ({} times until {})", line.times, time(line.until)) } else { String::new() };
+            let times = if line.times > 1 {
+                format!(" ({} times until {})", line.times, time(line.until))
+            } else {
+                String::new()
+            };
             out.push_str(&format!("- {} {}{times}\n", time(line.mark.at), line.mark.text));
         }
     }

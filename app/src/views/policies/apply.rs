@@ -5,9 +5,9 @@ use fuseboard_api::command::Action;
 use fuseboard_api::graph::Severity;
 use fuseboard_api::policy::Policies;
 
-use super::{Sent, State};
 use super::draft::{Changed, Draft, Scope};
 use super::fields;
+use super::{Sent, State};
 use crate::command::{Command, Commands};
 use crate::model::Model;
 use crate::views::names;
@@ -49,7 +49,14 @@ fn in_force(ui: &mut Ui, model: &Model, policies: &Policies) {
     text::note(ui, words);
 }
 
-fn pending(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, policies: &Policies, mut draft: Draft) {
+fn pending(
+    ui: &mut Ui,
+    model: &Model,
+    state: &mut State,
+    commands: &mut Commands,
+    policies: &Policies,
+    mut draft: Draft,
+) {
     let Some(edge) = policies.edges.iter().find(|e| e.key == draft.key) else {
         text::note(ui, "The edge of this edit is not seen any more.");
         return;
@@ -80,7 +87,11 @@ fn pending(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Command
         if let (true, Ok(list)) = (apply.clicked(), &changes) {
             let (action, reason) = (draft.action(list), draft.reason_or_default(list));
             let base = policies.revision.number;
-            commands.push(Command::Act { action: action.clone(), reason: reason.clone(), undo: Some(Action::Rollback { to: base }) });
+            commands.push(Command::Act {
+                action: action.clone(),
+                reason: reason.clone(),
+                undo: Some(Action::Rollback { to: base }),
+            });
             state.sent = Some(Sent { action, reason, base, draft: Some(draft.clone()) });
             keep = false;
         }
@@ -148,7 +159,8 @@ fn stale(ui: &mut Ui, policies: &Policies, draft: &mut Draft) {
 fn scope(ui: &mut Ui, policies: &Policies, draft: &mut Draft) {
     field::labelled(ui, "For", |ui| {
         let words: Vec<(Scope, String)> = Scope::ALL.iter().map(|s| (*s, s.label(&draft.key))).collect();
-        let fits = words.iter().map(|(_, w)| text::width(ui, w, text::medium(12.0)) + 28.0).sum::<f32>() <= ui.available_width();
+        let fits = words.iter().map(|(_, w)| text::width(ui, w, text::medium(12.0)) + 28.0).sum::<f32>()
+            <= ui.available_width();
         if fits {
             let options: Vec<(Scope, &str)> = words.iter().map(|(s, w)| (*s, w.as_str())).collect();
             button::segmented(ui, "For", &mut draft.scope, &options);
@@ -165,10 +177,20 @@ fn scope(ui: &mut Ui, policies: &Policies, draft: &mut Draft) {
         let reach = draft.reach(policies);
         if reach.unsteered > 0 {
             let edges = format::plural(reach.unsteered as u64, "edge");
-            text::wrapped(ui, format!("{edges} without an agent: not reached."), text::secondary_font(), tokens(ui).at_risk);
+            text::wrapped(
+                ui,
+                format!("{edges} without an agent: not reached."),
+                text::secondary_font(),
+                tokens(ui).at_risk,
+            );
         }
         if reach.instances == 0 {
-            text::wrapped(ui, "No caller is connected: it takes effect when one is.", text::secondary_font(), tokens(ui).at_risk);
+            text::wrapped(
+                ui,
+                "No caller is connected: it takes effect when one is.",
+                text::secondary_font(),
+                tokens(ui).at_risk,
+            );
         }
     });
 }

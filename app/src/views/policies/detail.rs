@@ -60,7 +60,8 @@ fn title(ui: &mut Ui, edge: &EffectiveEdge) {
             ui.vertical(|ui| {
                 ui.spacing_mut().item_spacing.y = 2.0;
                 text::styled(ui, names::edge_name(&edge.key), text::inspector_font(), t.text);
-                text::styled(ui, &edge.key.operation, text::mono_font(11.0), t.text_soft).on_hover_text(&edge.key.operation);
+                text::styled(ui, &edge.key.operation, text::mono_font(11.0), t.text_soft)
+                    .on_hover_text(&edge.key.operation);
             });
         },
         |ui| {
@@ -188,13 +189,22 @@ fn settings(
 
 /// A setting of the group's table that has no field of its own; it is shown and edited in the document.
 fn is_other(group: &Group, path: &str) -> bool {
-    !group.table.is_empty() && path.strip_prefix(group.table).is_some_and(|rest| rest.starts_with('.')) && fields::by_path(path).is_none()
+    !group.table.is_empty()
+        && path.strip_prefix(group.table).is_some_and(|rest| rest.starts_with('.'))
+        && fields::by_path(path).is_none()
 }
 
 const LABEL: f32 = 150.0;
 const FIELD: f32 = 140.0;
 
-fn row(ui: &mut Ui, setting: &'static Field, edge: &EffectiveEdge, draft: &mut Draft, in_force: &[(String, String)], editable: bool) {
+fn row(
+    ui: &mut Ui,
+    setting: &'static Field,
+    edge: &EffectiveEdge,
+    draft: &mut Draft,
+    in_force: &[(String, String)],
+    editable: bool,
+) {
     let t = tokens(ui);
     let touched = draft.typed.contains_key(setting.path);
     let room = ui.available_width();
@@ -261,7 +271,7 @@ fn edit(ui: &mut Ui, setting: &'static Field, value: &mut String) -> bool {
                 "false" => "no".to_owned(),
                 other => other.to_owned(),
             };
-            let mut text = shown.clone();
+            let mut text = shown;
             let changed = choice(ui, setting, &mut text, &["yes", "no"]);
             if changed {
                 *value = match text.as_str() {
@@ -279,12 +289,13 @@ fn edit(ui: &mut Ui, setting: &'static Field, value: &mut String) -> bool {
 fn choice(ui: &mut Ui, setting: &'static Field, value: &mut String, words: &[&str]) -> bool {
     let before = value.clone();
     let shown = if value.is_empty() { "off" } else { value.as_str() };
-    let response = egui::ComboBox::from_id_salt(setting.path).width(FIELD - 10.0).selected_text(shown).show_ui(ui, |ui| {
-        ui.selectable_value(value, String::new(), "off");
-        for word in words {
-            ui.selectable_value(value, (*word).to_owned(), *word);
-        }
-    });
+    let response =
+        egui::ComboBox::from_id_salt(setting.path).width(FIELD - 10.0).selected_text(shown).show_ui(ui, |ui| {
+            ui.selectable_value(value, String::new(), "off");
+            for word in words {
+                ui.selectable_value(value, (*word).to_owned(), *word);
+            }
+        });
     response.response.accessible_name(setting.label);
     *value != before
 }

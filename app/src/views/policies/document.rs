@@ -128,7 +128,10 @@ pub(super) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
         let lines = policies.document.lines().count();
         text::note(ui, format!("{} · {}", format::plural(rules as u64, "rule"), format::plural(lines as u64, "line")));
         ui.add_space(12.0);
-        text::note(ui, "Edit the text: what changed is shown here before it is published. Single settings are easier under Edges.");
+        text::note(
+            ui,
+            "Edit the text: what changed is shown here before it is published. Single settings are easier under Edges.",
+        );
         sent(ui, model, state);
         return;
     };
@@ -143,7 +146,10 @@ pub(super) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
     }
     if edit.base != policies.revision.number {
         ui.add_space(4.0);
-        let words = format!("r{} was published since you began at r{}: published as it is, this would undo it.", policies.revision.number, edit.base);
+        let words = format!(
+            "r{} was published since you began at r{}: published as it is, this would undo it.",
+            policies.revision.number, edit.base
+        );
         text::wrapped(ui, words, text::secondary_font(), tokens(ui).at_risk);
         if button::link(ui, "I have looked: go on from there").clicked() {
             state.edit = Some(Edit { base: policies.revision.number, ..edit.clone() });
@@ -165,7 +171,11 @@ pub(super) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
         if Button::new(&words).kind(Kind::Primary).wide().enabled(ready).show(ui).clicked() {
             let action = Action::SetPolicy { base: edit.base, document: edit.text.clone() };
             let base = policies.revision.number;
-            commands.push(Command::Act { action: action.clone(), reason: reason.clone(), undo: Some(Action::Rollback { to: base }) });
+            commands.push(Command::Act {
+                action: action.clone(),
+                reason: reason.clone(),
+                undo: Some(Action::Rollback { to: base }),
+            });
             state.sent = Some(Sent { action, reason: reason.clone(), base, draft: None });
         }
     });

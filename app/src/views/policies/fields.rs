@@ -56,7 +56,12 @@ pub(crate) const GROUPS: [Group; 4] = [
         table: "timeout",
         fields: &[
             field("timeout.attempt_ms", "attempt", Kind::Millis, "One attempt is cut after this long."),
-            field("timeout.overall_ms", "overall", Kind::Millis, "The call with its retries, and the most that callees further down may take."),
+            field(
+                "timeout.overall_ms",
+                "overall",
+                Kind::Millis,
+                "The call with its retries, and the most that callees further down may take.",
+            ),
         ],
     },
     Group {
@@ -64,39 +69,79 @@ pub(crate) const GROUPS: [Group; 4] = [
         table: "retry",
         fields: &[
             field("retry.max_attempts", "attempts a call", Kind::Count, "The first one included."),
-            field("retry.on", "retried outcomes", Kind::Words, "gRPC status names in lower case, reset, or HTTP codes."),
+            field(
+                "retry.on",
+                "retried outcomes",
+                Kind::Words,
+                "gRPC status names in lower case, reset, or HTTP codes.",
+            ),
             field("retry.backoff.base_ms", "first wait", Kind::Millis, "Wait before the second attempt."),
             field("retry.backoff.max_ms", "longest wait", Kind::Millis, "Waits grow up to this."),
             field("retry.backoff.multiplier", "growth", Kind::Number, "Each wait is so many times the last."),
-            field("retry.backoff.jitter", "spread", Kind::Choice(&["none", "full", "equal", "decorrelated", "grpc"]), "How waits are spread so that retries do not come together."),
+            field(
+                "retry.backoff.jitter",
+                "spread",
+                Kind::Choice(&["none", "full", "equal", "decorrelated", "grpc"]),
+                "How waits are spread so that retries do not come together.",
+            ),
             field("retry.budget.ratio", "budget", Kind::Share, "Retries a call at most, over all calls."),
-            field("retry.non_idempotent", "also not idempotent", Kind::Flag, "Retry operations that may have happened already."),
+            field(
+                "retry.non_idempotent",
+                "also not idempotent",
+                Kind::Flag,
+                "Retry operations that may have happened already.",
+            ),
         ],
     },
     Group {
         title: "Circuit breaker",
         table: "breaker",
         fields: &[
-            field("breaker.failure_ratio", "trips at failures", Kind::Share, "Opens when this share of the window failed."),
+            field(
+                "breaker.failure_ratio",
+                "trips at failures",
+                Kind::Share,
+                "Opens when this share of the window failed.",
+            ),
             field("breaker.min_calls", "of at least", Kind::Count, "Calls in the window before a share counts."),
             field("breaker.failure_count", "or at failures", Kind::Count, "Opens at so many failures in the window."),
             field("breaker.consecutive_failures", "or in a row", Kind::Count, "Opens at so many failures in a row."),
             field("breaker.slow_ms", "slow from", Kind::Millis, "Calls that take longer are slow."),
             field("breaker.slow_ratio", "trips at slow", Kind::Share, "Opens when this share of the window was slow."),
-            field("breaker.inflight_slow", "count hanging calls", Kind::Flag, "Calls in flight count as slow once they are."),
+            field(
+                "breaker.inflight_slow",
+                "count hanging calls",
+                Kind::Flag,
+                "Calls in flight count as slow once they are.",
+            ),
             field("breaker.open_ms", "stays open", Kind::Millis, "Then the next call is a probe."),
             field("breaker.half_open_permits", "probes at once", Kind::Count, "Calls let through while probing."),
             field("breaker.half_open_successes", "good probes to close", Kind::Count, "In a row."),
             field("breaker.probe_lease_ms", "probe must end in", Kind::Millis, "A probe that takes longer has failed."),
-            field("breaker.mode", "mode", Kind::Choice(&["auto", "forced_open", "forced_closed", "shadow", "disabled"]), "What the breaker is told to do, until a later revision says otherwise."),
+            field(
+                "breaker.mode",
+                "mode",
+                Kind::Choice(&["auto", "forced_open", "forced_closed", "shadow", "disabled"]),
+                "What the breaker is told to do, until a later revision says otherwise.",
+            ),
         ],
     },
     Group {
         title: "General",
         table: "",
         fields: &[
-            field("criticality", "criticality", Kind::Choice(&["low", "medium", "high"]), "Forced changes on a high one ask for the service's name."),
-            field("preset", "preset", Kind::Choice(&["rpc-50", "count-20"]), "Fills whole tables that stand not beside it."),
+            field(
+                "criticality",
+                "criticality",
+                Kind::Choice(&["low", "medium", "high"]),
+                "Forced changes on a high one ask for the service's name.",
+            ),
+            field(
+                "preset",
+                "preset",
+                Kind::Choice(&["rpc-50", "count-20"]),
+                "Fills whole tables that stand not beside it.",
+            ),
         ],
     },
 ];
@@ -187,7 +232,9 @@ pub(crate) fn said(kind: Kind, toml: Option<&str>) -> String {
     let Some(toml) = toml else { return "off".to_owned() };
     let text = to_field(kind, toml);
     match kind {
-        Kind::Millis => text.parse().map_or_else(|_| text.clone(), |n| format!("{} ms", crate::widgets::format::count(n))),
+        Kind::Millis => {
+            text.parse().map_or_else(|_| text.clone(), |n| format!("{} ms", crate::widgets::format::count(n)))
+        }
         Kind::Share => format!("{text}%"),
         Kind::Flag => if text == "true" { "yes" } else { "no" }.to_owned(),
         Kind::Count | Kind::Number | Kind::Choice(_) | Kind::Words => text,
@@ -263,7 +310,10 @@ mod tests {
     #[test]
     fn nonsense_is_refused_with_what_is_needed() {
         let timeout = by_path("timeout.attempt_ms").unwrap();
-        assert_eq!(from_field(timeout, "soon"), Err("attempt: a whole number of milliseconds is needed, not \"soon\"".into()));
+        assert_eq!(
+            from_field(timeout, "soon"),
+            Err("attempt: a whole number of milliseconds is needed, not \"soon\"".into())
+        );
         assert_eq!(from_field(timeout, "1,600"), Ok(Some("1600".into())));
         let ratio = by_path("breaker.failure_ratio").unwrap();
         assert!(from_field(ratio, "120").is_err());

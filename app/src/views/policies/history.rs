@@ -83,7 +83,11 @@ fn chosen<'a>(model: &Model, policies: &'a Policies) -> Option<&'a Revision> {
 
 /// The revision that a revision is first compared with: the one it was made from.
 fn before(history: &[Revision], r: &Revision) -> Option<u64> {
-    history.iter().find(|h| h.number == r.base).or_else(|| history.iter().find(|h| h.number < r.number)).map(|h| h.number)
+    history
+        .iter()
+        .find(|h| h.number == r.base)
+        .or_else(|| history.iter().find(|h| h.number < r.number))
+        .map(|h| h.number)
 }
 
 /// Paints what stands beside it: the diff of two revisions, and the way back.
@@ -112,7 +116,11 @@ pub(super) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
     if Button::new(&words).wide().enabled(ready).show(ui).clicked() {
         let action = Action::Rollback { to: r.number };
         let (base, reason) = (policies.revision.number, state.reason.trim().to_owned());
-        commands.push(Command::Act { action: action.clone(), reason: reason.clone(), undo: Some(Action::Rollback { to: base }) });
+        commands.push(Command::Act {
+            action: action.clone(),
+            reason: reason.clone(),
+            undo: Some(Action::Rollback { to: base }),
+        });
         state.sent = Some(Sent { action, reason, base, draft: None });
         state.reason.clear();
     }
@@ -151,7 +159,14 @@ fn compare(ui: &mut Ui, model: &Model, commands: &mut Commands, policies: &Polic
         return;
     };
     let (Some(new), Some(old)) = (new, old.and_then(Option::as_ref)) else {
-        text::note(ui, if other.is_none() { "There is no earlier revision to compare with." } else { "Asking for the documents…" });
+        text::note(
+            ui,
+            if other.is_none() {
+                "There is no earlier revision to compare with."
+            } else {
+                "Asking for the documents…"
+            },
+        );
         return;
     };
     // The older one is always the left side, so that a plus is always something newer.

@@ -15,8 +15,11 @@ pub(super) fn show(ui: &mut Ui, model: &Model, search: &mut String, commands: &m
     field::text_field(ui, "Find an edge", "find an edge, service or operation", search);
     ui.add_space(space::NEAR);
     let wanted = search.trim().to_lowercase();
-    let list: Vec<&EffectiveEdge> =
-        policies.edges.iter().filter(|e| wanted.is_empty() || e.key.to_string().to_lowercase().contains(&wanted)).collect();
+    let list: Vec<&EffectiveEdge> = policies
+        .edges
+        .iter()
+        .filter(|e| wanted.is_empty() || e.key.to_string().to_lowercase().contains(&wanted))
+        .collect();
     if list.is_empty() {
         text::note(ui, format!("No edge contains “{}”.", search.trim()));
         return;

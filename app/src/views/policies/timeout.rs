@@ -201,7 +201,10 @@ mod tests {
 
     #[test]
     fn the_axis_leaves_room_to_move() {
-        assert_eq!([nice_ceil(1600.0), nice_ceil(1700.0), nice_ceil(20.0), nice_ceil(3100.0)], [1600.0, 2000.0, 20.0, 3200.0]);
+        assert_eq!(
+            [nice_ceil(1600.0), nice_ceil(1700.0), nice_ceil(20.0), nice_ceil(3100.0)],
+            [1600.0, 2000.0, 20.0, 3200.0]
+        );
         let e = edge(&[(100, 10)], 0, 800);
         assert_eq!([axis_end(&e, 800), axis_end(&e, 1600), axis_end(&e, 3000)], [2000.0, 2000.0, 3200.0]);
     }
