@@ -1,25 +1,38 @@
 //! What a service embeds: resilience layers, OTLP export, live control.
 //!
+//! A tonic service, instrumented on both sides in five lines:
+//!
 //! ```no_run
+//! # async fn serve(
+//! #     orders: opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::TraceServiceServer<
+//! #         impl opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::TraceService,
+//! #     >,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! use fuseboard_agent::Agent;
+//! use tonic::transport::Server;
+//!
+//! let agent = Agent::builder("orders").version("2.14.0").otlp("127.0.0.1:4317").control("127.0.0.1:4390").start().await?;
+//! let payments = agent.grpc_client("payments", &["10.0.0.7:50051", "10.0.0.8:50051"])?; // PaymentsClient::new(payments)
+//! Server::builder().layer(agent.grpc_server()).add_service(orders).serve("0.0.0.0:50051".parse()?).await?;
+//! agent.shutdown().await; // the last batch is sent, within a bound
+//! # drop(payments);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An axum service:
+//!
+//! ```no_run
+//! # async fn serve(listener: tokio::net::TcpListener) -> Result<(), Box<dyn std::error::Error>> {
 //! use axum::{Router, routing::get};
 //! use fuseboard_agent::Agent;
 //!
-//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-//! // One agent per service instance; it waits for nobody, not even its collector.
-//! let agent = Agent::builder("orders").version("2.14.0").otlp("127.0.0.1:4317").control("127.0.0.1:4390").start().await?;
-//!
-//! // Calls to others: deadline, retries, breaker, a span per attempt. `PaymentsClient::new(payments)` does the rest.
-//! let payments = agent.grpc_client("payments", &["10.0.0.7:50051", "10.0.0.8:50051"])?;
-//! let bank = agent.http_client("bank", "http://bank:8080")?;
-//! let balance = bank.get("/balance").send().await?;
-//!
-//! // Calls from others: the caller's trace, deadline and attempt, for everything that the handler does.
-//! let grpc = tonic::transport::Server::builder().layer(agent.grpc_server()); // .add_service(…)
-//! let http: Router = Router::new().route("/healthz", get(|| async { "well" })).layer(agent.http_server());
-//!
-//! // The last batch is sent, within a bound.
+//! let agent = Agent::builder("gateway").otlp("127.0.0.1:4317").control("127.0.0.1:4390").start().await?;
+//! let bank = agent.http_client("bank", "http://bank:8080")?; // bank.get("/balance").send().await?
+//! let router: Router = Router::new().route("/healthz", get(|| async { "well" })).layer(agent.http_server());
+//! axum::serve(listener, router).await?;
 //! agent.shutdown().await;
-//! # drop((payments, balance, grpc, http));
+//! # drop(bank);
 //! # Ok(())
 //! # }
 //! ```
@@ -33,13 +46,44 @@
 //! [`context::spawn`] takes it along, [`context::spawn_detached`] the trace without its deadline.
 //!
 //! **What may be done twice** is tried again: HTTP's idempotent methods, operations named with `idempotent(…)` on a client,
-//! requests with an `idempotency-key`; others only where the policy says `non_idempotent`. Bodies that are there as a whole
-//! (up to 256 KiB) can be sent again, streams pass once.
+//! requests with an `idempotency-key`; others only where the policy says `non_idempotent`. A request that certainly never
+//! left, because no connection could be made, is tried again whatever it does. Bodies that are there as a whole (up to
+//! 256 KiB) can be sent again, streams pass once.
 //!
 //! **tarpc** has no place for the number of an attempt: a retry that arrives over tarpc is not known as one.
 //!
-//! **Environment**: `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`,
-//! `OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_TRACES_SAMPLER` fill what the builder leaves open.
+//! # What is exported
+//!
+//! Over OTLP/gRPC, without globals; names are in [`policy::names`] or OpenTelemetry's own.
+//!
+//! - **Spans**: one for each call, named by its operation (`payments.v1.Payments/Charge`, `GET /orders/{id}`), with
+//!   `resilience.call`; below it one for each attempt, with `resilience.attempt`; one for each request that is answered. A
+//!   refused attempt is a span without length, with `resilience.refused_by`. Queues: `send NAME`, `process NAME`.
+//! - **Metrics**: `http.server.request.duration`, `http.client.request.duration` (attempts), `rpc.server.call.duration`,
+//!   `rpc.client.call.duration` (calls), `resilience.attempts`, `resilience.refusals`, `resilience.calls.in_flight`,
+//!   `resilience.requests.in_flight`, `resilience.circuit_breaker.transitions`.
+//! - **Events**: `resilience.circuit_breaker.transition`, on the span that caused it and as a log record with its trace;
+//!   `resilience.refused`, on refused spans.
+//! - **Log records** of the application, by [`Agent::log`], with the current trace.
+//!
+//! # Environment
+//!
+//! These fill what the builder leaves open: `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` (also `service.instance.id` and
+//! `service.version`), `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, then `OTEL_EXPORTER_OTLP_ENDPOINT` (one address for all three
+//! signals), `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`.
+//!
+//! # Bounds, and a collector that is not there
+//!
+//! Nothing of a call ever waits for the export. 8,192 spans and 2,048 log records wait at most ([`Builder::max_queued_spans`],
+//! [`Builder::max_queued_logs`]); what does not fit is lost and counted ([`Agent::dropped`]). Batches of up to 512 records leave
+//! after 250 ms at the latest, one request at a time for each signal, and are offered again with growing pauses (up to 2 s)
+//! for ten minutes. Metrics go out every 5 s and are cumulative: a failed export is made good by the next. At most 128
+//! operations of a callee have a breaker of their own, the others share one. [`Agent::shutdown`] takes 5 s at most.
+//! The control stream is made again by itself; meanwhile the last good policy counts, and overrides end on this clock.
+//!
+//! An agent has no thread of its own. It has five tasks on the runtime it was started on: the exporters of spans, logs and
+//! metrics, the control stream, and a tick every 100 ms for breakers with calls in flight and probes overdue (it rests until the
+//! first call).
 
 mod address;
 mod agent;

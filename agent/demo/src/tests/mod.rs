@@ -124,7 +124,7 @@ async fn what_a_closing_shop_still_does_is_told() {
     let hanging = tokio::spawn(checkout(shop.gateways()[0], false));
     until("stock is held", || tea_left(&shop) < before).await;
     // Giving the stock back takes longer than the visitor waits for it.
-    let sky = Sky { troubles: vec![trouble("payments", 200, 1.0), trouble("inventory", 300, 0.0)], ..Sky::default() };
+    let sky = Sky { troubles: vec![trouble("payments", 200, 1.0), trouble("inventory", 150, 0.0)], ..Sky::default() };
     shop.climate().set(Step { at: Duration::ZERO, sky, says: "inventory is slow".to_owned() });
     until("the order is cancelled", || shop.report().orders.contains_key("failed")).await;
     hanging.abort();
