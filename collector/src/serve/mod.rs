@@ -67,10 +67,14 @@ impl Door {
     /// # Errors
     /// `unavailable` when too many others are answered first.
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        match tokio::time::timeout(TURN, self.turns.clone().acquire_owned()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            _ => Err(unavailable("too many questions are waiting for an answer; ask again in a moment")),
-        }
+        turn(self.turns.clone(), TURN).await
+    }
+}
+
+async fn turn(turns: Arc<Semaphore>, patience: Duration) -> Result<OwnedSemaphorePermit, Refusal> {
+    match tokio::time::timeout(patience, turns.acquire_owned()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        _ => Err(unavailable("too many questions are waiting for an answer; ask again in a moment")),
     }
 }
 
@@ -242,4 +246,19 @@ async fn nowhere(method: Method, uri: Uri, headers: HeaderMap) -> Response {
 /// An instant of now for questions over the last seconds.
 fn last(seconds: u64, now: UnixNanos) -> fuseboard_api::TimeRange {
     fuseboard_api::TimeRange::ending(now, Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_too_long_for_a_turn_is_refused_and_the_next_is_not() {
+        let turns = Arc::new(Semaphore::new(1));
+        let first = turn(turns.clone(), TURN).await.expect("nobody else asks");
+        let refused = turn(turns.clone(), Duration::from_millis(1)).await.expect_err("the first is not done");
+        assert_eq!(refused.code, "unavailable");
+        drop(first);
+        drop(turn(turns, TURN).await.expect("the first is done"));
+    }
 }

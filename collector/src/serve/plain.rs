@@ -96,6 +96,7 @@ pub(super) async fn edges(
 /// # Errors
 /// Why there is no answer.
 pub(super) async fn board(door: &Door, seconds: u64, now: UnixNanos) -> Result<Board, Refusal> {
+    let _turn = door.turn().await?;
     let ask = Ask { question: Question::Board { range: last(seconds, now) }, as_of: None };
     match door.desk.ask(ask).await?.answer {
         Answer::Board(board) => Ok(board),
