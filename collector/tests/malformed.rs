@@ -5,7 +5,7 @@ use std::io::Write as _;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message as _;
 
-use crate::common::{SERVER, Stage, With as _, encoded, request, span};
+use crate::common::{CLIENT, SERVER, Stage, With as _, encoded, lately, request, span};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
@@ -127,5 +127,33 @@ async fn messages_beyond_the_limit_are_refused_for_good_over_grpc() {
         assert!(said.details().is_empty(), "no time to retry");
     }
     assert_eq!(stage.totals().await.spans, 0);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_without_measure_are_cut() {
+    let stage = Stage::start().await;
+    let long = "ü".repeat(500_000);
+    let call = span(1, 1, 0, CLIENT, &long).with("peer.service", long.as_str());
+    assert_eq!(stage.send(request(&long, vec![call])).await.partial_success, None);
+    let totals = stage.totals().await;
+    assert!(totals.services[0].starts_with('ü') && totals.services[0].ends_with('…'), "{totals:?}");
+    let board = stage.board(lately()).await;
+    let key = &board.edges.first().expect("an edge").key;
+    for name in [&totals.services[0], &key.caller, &key.callee, &key.operation] {
+        assert!(name.len() <= 1024 + '…'.len_utf8(), "{} bytes", name.len());
+    }
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_without_measure_is_refused_in_words() {
+    let stage = Stage::start().await;
+    let control = format!("http://{}/v1/ask", stage.handle.addresses().control);
+    let asked = stage.http.post(control).header("content-type", JSON).body(" ".repeat(2 * 1024 * 1024));
+    let response = asked.send().await.expect("an answer");
+    assert_eq!(response.status(), 413);
+    let said: serde_json::Value = response.json().await.expect("JSON");
+    assert_eq!((&said["code"], &said["message"]), (&"too_large".into(), &"the request is larger than 1024 KiB".into()));
     stage.stop().await;
 }

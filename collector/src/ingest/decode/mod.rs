@@ -28,6 +28,18 @@ pub(super) struct Decoded {
 /// Attributes a record may have; more than that is no telemetry.
 const MAX_ATTRIBUTES: usize = 10_000;
 
+/// Bytes that a name may have: names stand in every answer, so a sender must not make them as long as it likes.
+const MAX_NAME: usize = 1024;
+
+/// A name, cut where it is too long; the dots say so.
+fn short(mut name: String) -> String {
+    if name.len() > MAX_NAME {
+        name.truncate(name.floor_char_boundary(MAX_NAME));
+        name.push('…');
+    }
+    name
+}
+
 /// How deep values may be nested.
 const MAX_DEPTH: usize = 64;
 
@@ -41,7 +53,7 @@ impl Decoded {
         scope_schema_url: &str,
     ) -> usize {
         let attributes = resource.map_or(&[][..], |r| &r.attributes);
-        let text = |key: &str| text(attributes, key).unwrap_or_default().to_owned();
+        let text = |key: &str| short(text(attributes, key).unwrap_or_default().to_owned());
         let service = match text("service.name") {
             name if name.is_empty() => "unknown_service".to_owned(),
             name => name,

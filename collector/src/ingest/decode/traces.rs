@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
-use super::{Decoded, nanos, reasonable};
+use super::{Decoded, nanos, reasonable, short};
 use crate::ingest::facts;
 use crate::store::rows::NewSpan;
 
@@ -62,7 +62,12 @@ fn decode(mut span: Span, origin: usize, keys: &mut HashSet<String>) -> Result<N
         return Err("with more than 10,000 attributes, or values nested deeper than 64");
     }
     let kind = kind(span.kind);
-    let facts = facts::of(kind, &span.name, &span.attributes);
+    let mut facts = facts::of(kind, &span.name, &span.attributes);
+    facts.operation = short(facts.operation);
+    facts.fallback = short(facts.fallback);
+    if let Some(peer) = &mut facts.peer {
+        (peer.name, peer.system) = (short(std::mem::take(&mut peer.name)), short(std::mem::take(&mut peer.system)));
+    }
     let mut fresh = Vec::new();
     for kv in &span.attributes {
         if keys.len() < 2_000 && !keys.contains(&kv.key) {
@@ -70,7 +75,7 @@ fn decode(mut span: Span, origin: usize, keys: &mut HashSet<String>) -> Result<N
             fresh.push(kv.key.clone());
         }
     }
-    let name = std::mem::take(&mut span.name);
+    let name = short(std::mem::take(&mut span.name));
     let status = span.status.as_ref().map_or(0, |s| u8::try_from(s.code).unwrap_or(0).min(2));
     // What has a column of its own is not stored twice.
     span.trace_id.clear();
