@@ -28,6 +28,7 @@ use crate::views::{self, States};
 use crate::widgets::{self, tokens};
 
 pub use host::{Host, NoHost};
+pub(crate) use run::waker;
 pub use run::{NoWindow, Options, run};
 
 /// Where the time comes from.
@@ -183,6 +184,16 @@ impl App {
         found
     }
 
+    /// Whether something waits to be run before the next frame.
+    pub(crate) fn has_commands(&self) -> bool {
+        !self.commands.is_empty()
+    }
+
+    /// Stops the clock at `at`.
+    pub(crate) fn set_time(&mut self, at: UnixNanos) {
+        self.clock = Clock::Fixed(at);
+    }
+
     /// Light or dark, before the first frame.
     pub fn set_theme(&mut self, theme: ThemeChoice) {
         self.model.theme = theme;
@@ -315,8 +326,8 @@ impl App {
     /// A frame only with a reason: recorded time passing, or something that goes away by itself. Data wakes the window by
     /// itself when it comes.
     fn plan_repaint(&mut self, ctx: &egui::Context) {
-        if self.model.time.cursor.is_playing() {
-            ctx.request_repaint_after(Duration::from_millis(33));
+        if let Some(moves) = self.model.time.next_move() {
+            ctx.request_repaint_after(moves);
         } else if let Some(toast) = self.model.toasts.first() {
             let gone = toast.since + toasts::LIFE;
             ctx.request_repaint_after(gone.since(self.model.time.now).max(Duration::from_millis(50)));
@@ -324,6 +335,10 @@ impl App {
         // Once, to mark as old what has not been answered by then.
         if self.behind && !self.was_behind {
             ctx.request_repaint_after(PATIENCE + Duration::from_millis(20));
+        }
+        // Once, for sizes that settle in the frame after the one that shows a picture first.
+        if self.was_behind && !self.behind {
+            ctx.request_repaint_after(Duration::from_millis(1));
         }
         self.was_behind = self.behind;
     }
@@ -344,7 +359,7 @@ impl eframe::App for App {
 
     fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
         self.paint(ui);
-        if !self.commands.is_empty() {
+        if self.has_commands() {
             ui.request_repaint();
         }
     }

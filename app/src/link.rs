@@ -3,7 +3,9 @@
 //! The rest of the console sees a [`Door`]: it says what is wanted, gives commands, and takes what has come since. What is
 //! wanted replaces what was wanted before; answers wait one a slot, the newest wins; commands are few and bounded.
 
+mod bell;
 mod http;
+mod rehearsed;
 mod room;
 mod standing;
 #[cfg(test)]
@@ -18,6 +20,7 @@ use fuseboard_api::command::{Command, Receipt};
 
 use crate::model::{Connection, SlotId, SourceKind, Want};
 
+pub(crate) use rehearsed::Rehearsed;
 pub(crate) use room::{Link, NoLink};
 
 /// What is looked at.

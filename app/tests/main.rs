@@ -4,5 +4,6 @@ mod board;
 mod breakers;
 mod frame;
 mod lists;
+mod pace;
 mod policies;
 mod traces;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{App, Clock, Host, NoHost, Settings};
 use crate::link::{Link, Source};
@@ -69,8 +70,7 @@ pub fn run(source: Source, options: Options) -> Result<(), NoWindow> {
         "fuseboard",
         native,
         Box::new(|cc| {
-            let waker = cc.egui_ctx.clone();
-            let wake = move || waker.request_repaint();
+            let wake = waker(&cc.egui_ctx);
             match Link::open(source, wake.clone()) {
                 Ok(link) => {
                     let mut app = App::new(Box::new(link), settings, Clock::System).hosted_by(host);
@@ -90,4 +90,11 @@ pub fn run(source: Source, options: Options) -> Result<(), NoWindow> {
         (None, Err(error)) => Err(NoWindow::Window(error.to_string())),
         (None, Ok(())) => Ok(()),
     }
+}
+
+/// Wakes the window for one frame. A repaint without a delay would be two, and everything that needs a second one to settle asks
+/// for it by itself.
+pub(crate) fn waker(ctx: &egui::Context) -> impl Fn() + Clone + Send + Sync + 'static {
+    let ctx = ctx.clone();
+    move || ctx.request_repaint_after(Duration::from_millis(1))
 }

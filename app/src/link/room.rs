@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::http::Collector;
-use super::standing::{Desk, GRID};
+use super::bell::Bell;
+use super::standing::Desk;
 use super::{Delivery, Door, Inbox, Source};
 use crate::model::{Connection, SlotId, Want};
 
@@ -46,9 +47,9 @@ struct Shared {
 }
 
 impl Shared {
+    /// Puts something down, to be found when the window wakes.
     fn put(&self, change: impl FnOnce(&mut Waiting)) {
         change(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        (self.wake)();
     }
 }
 
@@ -66,7 +67,8 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    /// Starts the thread; `wake` is called whenever something has come.
+    /// Starts the thread; `wake` is called when something has come: at once when a person waits for it, else ten times a
+    /// second at most.
     ///
     /// # Errors
     /// When no thread or no runtime can be had.
@@ -83,7 +85,10 @@ impl Link {
         std::thread::Builder::new().name("link".to_owned()).spawn(move || {
             match Collector::new(&source) {
                 Ok(collector) => runtime.block_on(Room::new(collector, room, wanted, ordered).run()),
-                Err(why) => room.put(|w| w.rest.connection = Some(Connection::Lost { why, tries: 1 })),
+                Err(why) => {
+                    room.put(|w| w.rest.connection = Some(Connection::Lost { why, tries: 1 }));
+                    (room.wake)();
+                }
             }
             runtime.shutdown_background();
         })?;
@@ -166,6 +171,7 @@ struct Room {
     wanted: watch::Receiver<Vec<Want>>,
     ordered: mpsc::Receiver<Order>,
     desk: Desk,
+    bell: Bell,
     tasks: JoinSet<Done>,
 }
 
@@ -176,16 +182,19 @@ impl Room {
         wanted: watch::Receiver<Vec<Want>>,
         ordered: mpsc::Receiver<Order>,
     ) -> Self {
-        Self { collector, shared, wanted, ordered, desk: Desk::default(), tasks: JoinSet::new() }
+        Self { collector, shared, wanted, ordered, desk: Desk::default(), bell: Bell::default(), tasks: JoinSet::new() }
     }
 
     /// Until the window is gone.
     async fn run(mut self) {
         let (tell, mut told) = mpsc::channel(EVENTS);
         let listener = tokio::spawn(listen(self.collector.clone(), tell));
-        let mut next_look = Instant::now();
         loop {
-            let due = self.desk.next_due(Instant::now());
+            let now = Instant::now();
+            if self.bell.rings(now) {
+                (self.shared.wake)();
+            }
+            let (due, rings) = (self.desk.next_due(now, UnixNanos::now()), self.bell.due());
             tokio::select! {
                 changed = self.wanted.changed() => match changed {
                     Ok(()) => {
@@ -193,8 +202,6 @@ impl Room {
                         for superseded in self.desk.want(wants, Instant::now()) {
                             superseded.abort();
                         }
-                        // What a person asks for does not wait for the next look.
-                        next_look = Instant::now();
                     }
                     Err(_) => break,
                 },
@@ -208,10 +215,8 @@ impl Room {
                         self.deliver(done);
                     }
                 }
-                () = sleep_until(due.unwrap_or(next_look).max(next_look)), if due.is_some() => {
-                    next_look = Instant::now() + GRID;
-                    self.ask();
-                }
+                () = sleep_until(due.unwrap_or(now)), if due.is_some() => self.ask(),
+                () = sleep_until(rings.unwrap_or(now)), if rings.is_some() => {}
             }
         }
         listener.abort();
@@ -251,37 +256,46 @@ impl Room {
         match what {
             Told::Up => {
                 self.desk.connected(now);
-                self.shared.put(|w| w.rest.connection = Some(Connection::Up));
+                self.put_awaited(|w| w.rest.connection = Some(Connection::Up));
             }
             Told::Event(event) => {
                 let newest = event.as_of;
                 if self.desk.touched(&event, now, UnixNanos::now()) {
                     // The answers wake the window; only the newest instant is noted.
-                    self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).rest.newest = Some(newest);
+                    self.shared.put(|w| w.rest.newest = Some(newest));
                 }
             }
             Told::Down(why, tries) => {
                 self.desk.disconnected();
-                self.shared.put(|w| w.rest.connection = Some(Connection::Lost { why, tries }));
+                self.put_awaited(|w| w.rest.connection = Some(Connection::Lost { why, tries }));
             }
         }
+    }
+
+    /// Puts something down that somebody waits for.
+    fn put_awaited(&mut self, change: impl FnOnce(&mut Waiting)) {
+        self.shared.put(change);
+        self.bell.awaited(Instant::now());
     }
 
     fn deliver(&mut self, done: Done) {
         match done {
             Done::Asked(slot, number, took, answer) => {
-                let Some((identity, as_of)) = self.desk.answered(slot, number, took, Instant::now()) else { return };
+                let now = Instant::now();
+                let Some(landed) = self.desk.answered(slot, number, took, now) else { return };
                 let result = answer.map(|a| (a.answer, a.as_of));
+                let delivery = Delivery { slot, identity: landed.identity, as_of: landed.as_of, result };
                 self.shared.put(|w| {
-                    w.answers.insert(slot, Delivery { slot, identity, as_of, result });
+                    w.answers.insert(slot, delivery);
                 });
+                if landed.awaited { self.bell.awaited(now) } else { self.bell.data(now, self.desk.busy()) }
             }
             Done::Acted(number, result) => {
                 // What a command changed is asked for at once, not only when the collector tells of it.
                 self.desk.all_due(Instant::now());
-                self.shared.put(|w| w.rest.receipts.push((number, result)));
+                self.put_awaited(|w| w.rest.receipts.push((number, result)));
             }
-            Done::Downloaded(result) => self.shared.put(|w| w.rest.downloads.push(result)),
+            Done::Downloaded(result) => self.put_awaited(|w| w.rest.downloads.push(result)),
         }
     }
 }

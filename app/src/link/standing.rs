@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::model::{SlotId, Standing, Want, rebase};
+use crate::time::STRIP_COLUMNS;
 
 /// Questions that are due are looked for so often at most, together: ten times a second.
 pub(super) const GRID: Duration = Duration::from_millis(100);
@@ -41,8 +42,21 @@ struct Place {
     running: Option<(u64, Option<AbortHandle>)>,
     /// The instant it was asked as of last.
     as_of: Option<UnixNanos>,
+    /// Whether this question has never been answered yet: somebody waits for it.
+    awaited: bool,
     asked: Option<Instant>,
     took: Duration,
+}
+
+/// What an ask that has ended was about.
+#[derive(Debug)]
+pub(super) struct Landed {
+    /// Its question, a moving range at zero.
+    pub(super) identity: Question,
+    /// The instant it was asked as of.
+    pub(super) as_of: Option<UnixNanos>,
+    /// Whether it is the first answer to this question.
+    pub(super) awaited: bool,
 }
 
 /// Everything that is wanted.
@@ -51,6 +65,8 @@ pub(super) struct Desk {
     places: BTreeMap<SlotId, Place>,
     numbers: u64,
     up: bool,
+    /// Before this nothing is asked, however due it is.
+    look: Option<Instant>,
     /// The collector's clock less ours, in nanoseconds, where it differs.
     offset: i64,
     /// The end of the newest data, on the collector's clock.
@@ -58,6 +74,12 @@ pub(super) struct Desk {
 }
 
 impl Place {
+    /// How often it is asked again while what is in its moving range grows old: as often as a column of it leaves.
+    fn decay(&self) -> Duration {
+        let column = range_length(&self.want.ask.question).unwrap_or_default() / STRIP_COLUMNS;
+        DECAY.max(column).max(self.pause())
+    }
+
     fn pause(&self) -> Duration {
         let least = match self.want.ask.question {
             Question::Names => Duration::from_secs(5),
@@ -98,6 +120,7 @@ impl Desk {
                         due: Some(now),
                         running: None,
                         as_of: None,
+                        awaited: true,
                         asked: None,
                         took: Duration::ZERO,
                     }
@@ -108,6 +131,7 @@ impl Desk {
                     due: Some(now),
                     running: None,
                     as_of: None,
+                    awaited: true,
                     asked: None,
                     took: Duration::ZERO,
                 },
@@ -115,43 +139,44 @@ impl Desk {
             self.places.insert(place.want.slot, place);
         }
         superseded.extend(old.into_values().filter_map(|p| p.running.and_then(|r| r.1)));
+        // What a person asks for does not wait for the next look.
+        self.look = None;
         superseded
     }
 
     /// When something is due next; `None` while nothing is, or nobody is there to ask.
-    pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn next_due(&self, now: Instant, wall: UnixNanos) -> Option<Instant> {
         if !self.up {
             return None;
         }
         let due = self.places.values().filter(|p| p.running.is_none()).filter_map(|p| p.due).min();
-        let decay = self.decay_due(now);
-        match (due, decay) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let next = due.into_iter().chain(self.decay_due(now, wall)).min();
+        next.map(|next| self.look.map_or(next, |look| next.max(look)))
     }
 
     /// Moving ranges are asked again once a second while data is inside that will leave them.
-    fn decay_due(&self, now: Instant) -> Option<Instant> {
-        let present = UnixNanos(UnixNanos::now().0.saturating_add(self.offset));
+    fn decay_due(&self, now: Instant, wall: UnixNanos) -> Option<Instant> {
+        let present = UnixNanos(wall.0.saturating_add(self.offset));
         self.places
             .values()
             .filter(|p| p.want.standing == Standing::Moving && p.running.is_none())
             .filter(|p| range_length(&p.want.ask.question).is_some_and(|l| self.newest_data + l + DECAY > present))
-            .map(|p| p.asked.map_or(now, |asked| asked + DECAY.max(p.pause())))
+            .map(|p| p.asked.map_or(now, |asked| asked + p.decay()))
             .min()
     }
 
-    /// Takes what is due now, with moving ranges ending at `wall` on the collector's clock.
+    /// Takes what is due now, with moving ranges ending at `wall` on the collector's clock. What will soon have grown old is
+    /// asked with it, so that both are painted together.
     pub(super) fn take_due(&mut self, now: Instant, wall: UnixNanos) -> Vec<Due> {
         let present = UnixNanos(wall.0.saturating_add(self.offset));
         let newest = self.newest_data;
+        self.look = Some(now + GRID);
         let mut all = Vec::new();
         for place in self.places.values_mut().filter(|p| p.running.is_none()) {
             let moving = place.want.standing == Standing::Moving;
             let inside = range_length(&place.want.ask.question).is_some_and(|l| newest + l + DECAY > present);
-            let decays = moving && inside && place.asked.is_none_or(|a| a + DECAY.max(place.pause()) <= now);
-            if !place.due.is_some_and(|due| due <= now) && !decays {
+            let decays = moving && inside && place.asked.is_none_or(|a| a + place.pause() <= now && a + place.decay() <= now + DECAY / 2);
+            if place.due.is_none_or(|due| due > now) && !decays {
                 continue;
             }
             self.numbers += 1;
@@ -175,15 +200,8 @@ impl Desk {
         }
     }
 
-    /// Notes that an ask has ended; gives the identity of its question and the instant it was asked as of, or `None` when
-    /// nobody waits for it any more.
-    pub(super) fn answered(
-        &mut self,
-        slot: SlotId,
-        number: u64,
-        took: Duration,
-        now: Instant,
-    ) -> Option<(Question, Option<UnixNanos>)> {
+    /// Notes that an ask has ended; gives what it was about, or `None` when nobody waits for it any more.
+    pub(super) fn answered(&mut self, slot: SlotId, number: u64, took: Duration, now: Instant) -> Option<Landed> {
         let place = self.places.get_mut(&slot)?;
         if place.running.as_ref().is_none_or(|r| r.0 != number) {
             return None;
@@ -193,7 +211,13 @@ impl Desk {
         if let Some(due) = place.due {
             place.due = Some(due.max(now));
         }
-        Some((place.want.identity(), place.as_of))
+        let awaited = std::mem::take(&mut place.awaited);
+        Some(Landed { identity: place.want.identity(), as_of: place.as_of, awaited })
+    }
+
+    /// Whether answers are on their way.
+    pub(super) fn busy(&self) -> bool {
+        self.places.values().any(|p| p.running.is_some())
     }
 
     /// Notes what changed; gives whether anything wanted is touched.
@@ -312,9 +336,9 @@ mod tests {
         let now = Instant::now();
         let mut desk = Desk::default();
         desk.want(vec![board(Standing::Moving)], now);
-        assert_eq!(desk.next_due(now), None);
+        assert_eq!(desk.next_due(now, UnixNanos::now()), None);
         desk.connected(now);
-        assert_eq!(desk.next_due(now), Some(now));
+        assert_eq!(desk.next_due(now, UnixNanos::now()), Some(now));
         let due = turn(&mut desk, now, 1000);
         assert_eq!(due.len(), 1);
         let range = TimeRange { from: wall(940), to: wall(1000) };
@@ -328,7 +352,7 @@ mod tests {
         desk.want(vec![board(Standing::Moving)], now);
         desk.connected(now);
         turn(&mut desk, now, 1000);
-        assert_eq!(desk.next_due(now + Duration::from_secs(5)), None);
+        assert_eq!(desk.next_due(now + Duration::from_secs(5), UnixNanos::now()), None);
     }
 
     #[test]
@@ -339,7 +363,7 @@ mod tests {
         desk.connected(now);
         assert_eq!(turn(&mut desk, now, 1000).len(), 2);
         assert!(desk.touched(&spans(1000), now, wall(1000)));
-        assert_eq!(desk.next_due(now), Some(now + GRID * 3));
+        assert_eq!(desk.next_due(now, UnixNanos::now()), Some(now + GRID * 3));
         assert!(turn(&mut desk, now, 1000).is_empty());
         let due = turn(&mut desk, now + GRID * 3, 1000);
         assert_eq!(due.iter().map(|d| d.slot).collect::<Vec<_>>(), [SlotId::Board]);
@@ -355,7 +379,7 @@ mod tests {
         let later = now + Duration::from_secs(2);
         assert!(desk.answered(SlotId::Board, due[0].number, Duration::from_secs(2), later).is_some());
         desk.touched(&spans(1000), later, wall(1000));
-        assert_eq!(desk.next_due(later), Some(now + Duration::from_secs(10)));
+        assert_eq!(desk.next_due(later, UnixNanos::now()), Some(now + Duration::from_secs(10)));
     }
 
     #[test]
@@ -369,7 +393,7 @@ mod tests {
         later.ask.as_of = Some(wall(51));
         desk.want(vec![later], now);
         assert!(desk.answered(SlotId::Board, due[0].number, GRID, now).is_some(), "it is shown on the way");
-        assert_eq!(desk.next_due(now), Some(now), "and the newer instant is asked for");
+        assert_eq!(desk.next_due(now, UnixNanos::now()), Some(now), "and the newer instant is asked for");
         let due = desk.take_due(now, wall(1000));
         let other =
             want(SlotId::Board, Question::Board { range: TimeRange { from: wall(0), to: wall(600) } }, Standing::Once);
@@ -391,7 +415,7 @@ mod tests {
         );
         let due = desk.take_due(now, present);
         assert!(desk.answered(SlotId::Board, due[0].number, Duration::ZERO, now).is_some());
-        assert_eq!(desk.next_due(now), Some(now + DECAY));
+        assert_eq!(desk.next_due(now, UnixNanos::now()), Some(now + DECAY));
         assert_eq!(desk.take_due(now + DECAY, present + DECAY).len(), 1);
         assert!(desk.take_due(now + DECAY, present + Duration::from_secs(120)).is_empty(), "all has left the range");
     }

@@ -3,6 +3,7 @@
 
 mod crowd;
 pub mod feed;
+pub mod pace;
 mod people;
 mod shop;
 mod traces;

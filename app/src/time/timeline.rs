@@ -8,6 +8,10 @@ use super::{Cursor, Speed};
 
 /// Columns of the strip's density chart that are asked for at most.
 pub(crate) const STRIP_COLUMNS: u32 = 320;
+/// How many pixels wide the strip is, about.
+const STRIP_PIXELS: i64 = 1400;
+/// Between two frames of a moving cursor at least.
+const FASTEST: Duration = Duration::from_millis(33);
 
 /// The cursor and what is chosen around it.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +86,17 @@ impl Timeline {
             }
             Cursor::Following | Cursor::Paused { .. } => self.position(),
         }
+    }
+
+    /// How long until recorded time that passes is to be seen: until the next instant is asked for, or until the cursor has gone
+    /// the width of a pixel on the strip, thirty times a second at most. `None` while it stands or follows.
+    pub(crate) fn next_move(&self) -> Option<Duration> {
+        let Cursor::Playing { speed, .. } = self.cursor else { return None };
+        let real = |recorded: i64| Duration::from_nanos(recorded.unsigned_abs().saturating_mul(4) / u64::from(speed.0.max(1)));
+        let step = speed.apply(100_000_000).max(1);
+        let tenth = real(step - self.position().0.rem_euclid(step));
+        let pixel = real(i64::try_from(self.strip.as_nanos()).unwrap_or(i64::MAX) / STRIP_PIXELS);
+        Some(tenth.min(pixel.max(FASTEST)).max(Duration::from_millis(1)))
     }
 
     /// What the strip shows.
