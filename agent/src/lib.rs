@@ -84,6 +84,12 @@
 //! An agent has no thread of its own. It has five tasks on the runtime it was started on: the exporters of spans, logs and
 //! metrics, the control stream, and a tick every 100 ms for breakers with calls in flight and probes overdue (it rests until the
 //! first call).
+//!
+//! # What it costs
+//!
+//! `cargo bench -p fuseboard-agent --bench overhead -- --quick`, on two busy cores of a virtual machine: a breaker's admit and
+//! finish 65 ns, the whole pipeline of a call 285 ns, a client call with its two spans and metrics 6.1 µs (a bare tower
+//! service: 0.25 µs), a served gRPC request 1.5 µs. Two readings of the clock took 44 ns there.
 
 mod address;
 mod agent;
