@@ -190,7 +190,8 @@ fn the_graph(
     let corner = Rect::from_min_size(canvas.left_bottom() - vec2(0.0, size.y), size);
     let covers = |r: &Rect| state.camera.rect(canvas, *r).intersects(corner.expand(6.0));
     let crowded = scene.course.cards.iter().any(covers) || scene.labels.iter().flatten().any(|l| covers(&l.rect));
-    if canvas.height() > 260.0 && canvas.width() > 420.0 && (!crowded || !state.camera.fits) {
+    let enough = scene.merged.boxes.len() > 3;
+    if enough && canvas.height() > 260.0 && canvas.width() > 420.0 && (!crowded || !state.camera.fits) {
         minimap::show(ui, corner, canvas, state, &scene);
     }
     let slot = &model.slots.board;

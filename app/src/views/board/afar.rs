@@ -12,7 +12,7 @@ use crate::widgets::theme::mix;
 use crate::widgets::{Tokens, Tone};
 
 /// Steps of a link shorter than this on the screen are left out, in points.
-const STEP: f32 = 3.0;
+const STEP: f32 = 4.0;
 
 /// The mesh, and what it was made for.
 #[derive(Debug, Default)]
@@ -48,6 +48,8 @@ fn paint(scene: &Scene, camera: Camera, canvas: Rect, t: &Tokens, cards: bool) -
     let links = &scene.merged.links;
     // The more there are, the quieter each: what failed must be seen through them.
     let quiet = (260.0 / links.len().max(1) as f32).sqrt().clamp(0.16, 0.6);
+    let failed = links.iter().filter(|l| l.tone() == Tone::Failed).count();
+    let loud = (120.0 / failed.max(1) as f32).sqrt().clamp(0.4, 0.85);
     let mut order: Vec<usize> = (0..links.len()).collect();
     order.sort_by_key(|i| rank(links[*i].tone()));
     for i in order {
@@ -56,7 +58,7 @@ fn paint(scene: &Scene, camera: Camera, canvas: Rect, t: &Tokens, cards: bool) -
             continue;
         }
         let (color, half) = match link.tone() {
-            Tone::Failed => (t.failed.gamma_multiply(0.85), 0.75),
+            Tone::Failed => (t.failed.gamma_multiply(loud), 0.7),
             Tone::AtRisk => (t.at_risk.gamma_multiply(0.6), 0.6),
             Tone::Neutral => (t.line_strong.gamma_multiply(quiet), 0.5),
             _ if link.asynchronous => (t.accent.gamma_multiply(quiet), 0.5),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use egui::{EventFilter, Id, Key, Pos2, Rect, Response, Role, Sense, Ui, Vec2, WidgetInfo, vec2};
 use fuseboard_api::graph::EdgeKey;
 
-use super::ink::{Ink, Look, kind_words};
+use super::ink::{self, Ink, Look, kind_words};
 use super::merge::Link;
 use super::scene::Scene;
 use super::{State, switches};
@@ -72,7 +72,7 @@ pub(crate) fn show(
     }
     view.keys(ui, &background, state, commands);
     focus_ring(ui, &background, 0);
-    view.tell(&background, &hovered);
+    view.tell(state, &background, hovered);
 }
 
 fn move_camera(ui: &Ui, canvas: Rect, background: &Response, state: &mut State) {
@@ -342,31 +342,32 @@ impl View<'_> {
         ahead.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(i, _)| i)
     }
 
-    /// What is under the pointer, in words.
-    fn tell(&self, background: &Response, hovered: &Hit) {
-        let Hit::Link(i) = *hovered else { return };
-        let (link, board) = (&self.scene.merged.links[i], &self.scene.board);
+    /// What is under the pointer, in words: a link, or a card that is too small to say it.
+    fn tell(&self, state: &State, background: &Response, hovered: Hit) {
         let Some(pointer) = self.pointer else { return };
-        egui::Tooltip::always_open(
-            background.ctx.clone(),
-            background.layer_id,
-            background.id.with("tell"),
-            egui::PopupAnchor::Position(pointer + vec2(14.0, 14.0)),
-        )
-        .show(|ui| {
-            text::body(ui, pair_name(self.scene, link));
-            for e in link.edges.iter().take(6).filter_map(|e| board.edges.get(*e as usize)) {
-                let p95 = e.stats.quantile(0.95).map(|d| format!(" · p95 {}", format::latency(d))).unwrap_or_default();
-                let errors = format::percent(e.stats.error_ratio());
-                text::note(
-                    ui,
-                    format!("{} · {} · {errors} errors{p95}", e.key.operation, format::rate(e.stats.rate())),
-                );
-            }
-            if link.edges.len() > 6 {
-                text::note(ui, format!("and {} more", link.edges.len() - 6));
-            }
-        });
+        let small = state.camera.zoom < ink::NEAR;
+        let place = egui::PopupAnchor::Position(pointer + vec2(14.0, 14.0));
+        let id = background.id.with("tell");
+        let tip = || egui::Tooltip::always_open(background.ctx.clone(), background.layer_id, id, place.clone());
+        match hovered {
+            Hit::Link(i) => _ = tip().show(|ui| self.tell_link(ui, i)),
+            Hit::Card(i) if small => _ = tip().show(|ui| text::body(ui, self.card_name(i))),
+            Hit::Card(_) | Hit::Nothing => {}
+        }
+    }
+
+    fn tell_link(&self, ui: &mut Ui, i: usize) {
+        let (link, board) = (&self.scene.merged.links[i], &self.scene.board);
+        text::body(ui, pair_name(self.scene, link));
+        for e in link.edges.iter().take(6).filter_map(|e| board.edges.get(*e as usize)) {
+            let p95 = e.stats.quantile(0.95).map(|d| format!(" · p95 {}", format::latency(d))).unwrap_or_default();
+            let errors = format::percent(e.stats.error_ratio());
+            let rate = format::rate(e.stats.rate());
+            text::note(ui, format!("{} · {rate} · {errors} errors{p95}", e.key.operation));
+        }
+        if link.edges.len() > 6 {
+            text::note(ui, format!("and {} more", link.edges.len() - 6));
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Ink<'a> {
 /// Where the figures of a card end, from its left edge.
 const RIGHT: f32 = super::wires::CARD_WIDTH - 9.0;
 /// Below this zoom a card says its name only.
-const NEAR: f32 = 0.7;
+pub(crate) const NEAR: f32 = 0.7;
 
 /// How a link is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -238,18 +238,13 @@ impl Ink<'_> {
         let ratio = b.node.and_then(|n| board.nodes.get(n as usize)).map_or(0.0, |n| n.stats.error_ratio());
         let bad = matches!(b.tone, Tone::Failed | Tone::AtRisk);
         let left = rect.left() + 13.0 * z;
-        let y = if bad { rect.top() + rect.height() * 0.31 } else { rect.center().y };
+        let two = bad && z > 0.46;
+        let y = if two { rect.top() + rect.height() * 0.31 } else { rect.center().y };
         let size = (12.5 * z).max(9.5);
-        text::paint(
-            self.painter,
-            pos2(left, y),
-            Align2::LEFT_CENTER,
-            &b.name,
-            font(size, text::semibold),
-            t.text,
-            rect.right() - left - 2.0,
-        );
-        if bad {
+        let color = if bad && !two { t.tone(b.tone) } else { t.text };
+        let room = rect.right() - left - 2.0;
+        text::paint(self.painter, pos2(left, y), Align2::LEFT_CENTER, &b.name, font(size, text::semibold), color, room);
+        if two {
             let at = pos2(left, rect.top() + rect.height() * 0.72);
             self.painter.text(
                 at,

@@ -21,6 +21,8 @@ pub(crate) struct Wish {
     pub(crate) sizes: [Vec2; 3],
     /// Larger chooses first.
     pub(crate) weight: f32,
+    /// Where it stood before, and in which shape: it stays there while it can.
+    pub(crate) before: Option<(Pos2, Shape)>,
 }
 
 /// A place for a label.
@@ -49,8 +51,8 @@ impl Shape {
     pub(crate) const ALL: [Self; 3] = [Self::Full, Self::Narrow, Self::Short];
 }
 
-/// Gives every wish a place, or none; in the order of the wires. No label stands over what is `solid`.
-pub(crate) fn place(wishes: &[Wish], wires: &[Wire], solid: &[Rect]) -> Vec<Option<Label>> {
+/// Gives every wish a place `within` the board, or none; in the order of the wires. No label stands over what is `solid`.
+pub(crate) fn place(wishes: &[Wish], wires: &[Wire], solid: &[Rect], within: Rect) -> Vec<Option<Label>> {
     let mut grid = Grid::default();
     for rect in solid {
         grid.block(rect.expand(2.0));
@@ -62,15 +64,45 @@ pub(crate) fn place(wishes: &[Wish], wires: &[Wire], solid: &[Rect]) -> Vec<Opti
             }
         }
     }
-    let mut order: Vec<&Wish> = wishes.iter().collect();
+    let mut order: Vec<&Wish> = wishes.iter().filter(|w| w.wire < wires.len()).collect();
     order.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.wire.cmp(&b.wire)));
+    order.truncate(DENSE);
     let mut labels = vec![None; wires.len()];
-    for wish in order.into_iter().take(DENSE) {
-        let Some(wire) = wires.get(wish.wire) else { continue };
-        // Crossing another link costs 10: rather fewer words in the clear than many across.
+    for wish in &order {
+        if let Some(label) = wish.stay(&grid, within) {
+            grid.block(label.rect.expand2(vec2(3.0, 1.0)));
+            labels[wish.wire] = Some(label);
+        }
+    }
+    for wish in order {
+        if labels[wish.wire].is_some() {
+            continue;
+        }
+        let seek = |size| best(wish.wire, &wires[wish.wire], size, &grid, within);
+        if let Some(label) = wish.settle(&seek) {
+            grid.block(label.rect.expand2(vec2(3.0, 1.0)));
+            labels[wish.wire] = Some(label);
+        }
+    }
+    labels
+}
+
+impl Wish {
+    /// The place from before, when nothing stands there now and little is hidden.
+    fn stay(&self, grid: &Grid, within: Rect) -> Option<Label> {
+        let (center, shape) = self.before?;
+        let size = self.sizes[shape as usize];
+        let rect = Rect::from_center_size(center, size);
+        let cost = grid.cost(self.wire, rect)?;
+        (within.contains_rect(rect) && cost < 20.0).then_some(Label { rect, shape })
+    }
+
+    /// The shape that says most in the clear. Crossing another link costs 10: rather fewer words in the clear than many
+    /// across.
+    fn settle(&self, seek: &dyn Fn(Vec2) -> Option<(Rect, f32)>) -> Option<Label> {
         let mut chosen: Option<(Label, f32)> = None;
-        for (shape, size) in Shape::ALL.into_iter().zip(wish.sizes) {
-            if let Some((rect, cost)) = best(wish.wire, wire, size, &grid)
+        for (shape, size) in Shape::ALL.into_iter().zip(self.sizes) {
+            if let Some((rect, cost)) = seek(size)
                 && chosen.is_none_or(|(_, least)| cost + 6.0 < least)
             {
                 chosen = Some((Label { rect, shape }, cost));
@@ -79,16 +111,12 @@ pub(crate) fn place(wishes: &[Wish], wires: &[Wire], solid: &[Rect]) -> Vec<Opti
                 break;
             }
         }
-        if let Some((label, _)) = chosen {
-            grid.block(label.rect.expand2(vec2(3.0, 1.0)));
-            labels[wish.wire] = Some(label);
-        }
+        chosen.map(|(label, _)| label)
     }
-    labels
 }
 
 /// The cheapest free place along a wire.
-fn best(me: usize, wire: &Wire, size: Vec2, grid: &Grid) -> Option<(Rect, f32)> {
+fn best(me: usize, wire: &Wire, size: Vec2, grid: &Grid, within: Rect) -> Option<(Rect, f32)> {
     let mut best: Option<(Rect, f32)> = None;
     // A label on the line hides it: where that would hide most of a short line, beside is better.
     let free = wire.points.get(wire.free_from..).map(Rect::from_points).unwrap_or(Rect::NOTHING);
@@ -114,7 +142,9 @@ fn best(me: usize, wire: &Wire, size: Vec2, grid: &Grid) -> Option<(Rect, f32)> 
             }
             let rect = Rect::from_center_size(anchor + offset, size);
             let rect = Rect::from_min_size(rect.min.round(), size);
-            if let Some(crossed) = grid.cost(me, rect) {
+            if within.contains_rect(rect)
+                && let Some(crossed) = grid.cost(me, rect)
+            {
                 let cost = cost + crossed;
                 if best.is_none_or(|(_, b)| cost < b) {
                     best = Some((rect, cost));
@@ -221,12 +251,12 @@ mod tests {
     }
 
     fn wish(wire: usize, weight: f32) -> Wish {
-        Wish { wire, sizes: [vec2(90.0, 26.0), vec2(44.0, 40.0), vec2(60.0, 13.0)], weight }
+        Wish { wire, sizes: [vec2(90.0, 26.0), vec2(44.0, 40.0), vec2(60.0, 13.0)], weight, before: None }
     }
 
     #[test]
     fn alone_a_label_stands_in_the_middle() {
-        let labels = place(&[wish(0, 1.0)], &[line((0.0, 0.0), (200.0, 0.0))], &[]);
+        let labels = place(&[wish(0, 1.0)], &[line((0.0, 0.0), (200.0, 0.0))], &[], Rect::EVERYTHING);
         assert_eq!(labels[0].unwrap().rect.center(), pos2(100.0, 0.0));
     }
 
@@ -243,7 +273,7 @@ mod tests {
             })
             .collect();
         let wishes: Vec<Wish> = (0..wires.len()).map(|i| wish(i, i as f32)).collect();
-        let labels = place(&wishes, &wires, &cards);
+        let labels = place(&wishes, &wires, &cards, Rect::EVERYTHING);
         let placed: Vec<Rect> = labels.iter().flatten().map(|l| l.rect).collect();
         assert!(placed.len() >= 6, "only {} of {} found a place", placed.len(), wires.len());
         for (i, a) in placed.iter().enumerate() {
@@ -255,7 +285,7 @@ mod tests {
     #[test]
     fn a_label_avoids_another_link_where_it_can() {
         let wires = [line((0.0, 0.0), (200.0, 0.0)), line((100.0, -80.0), (100.0, 80.0))];
-        let labels = place(&[wish(0, 1.0)], &wires, &[]);
+        let labels = place(&[wish(0, 1.0)], &wires, &[], Rect::EVERYTHING);
         let rect = labels[0].unwrap().rect;
         assert!(!rect.expand(1.0).x_range().contains(100.0), "{rect:?} hides the other link");
     }
@@ -267,10 +297,19 @@ mod tests {
             Rect::from_min_max(pos2(-50.0, 9.0), pos2(250.0, 60.0)),
         ];
         let wire = line((0.0, 0.0), (200.0, 0.0));
-        let label =
-            place(&[wish(0, 1.0)], std::slice::from_ref(&wire), &cards.map(|c| c.shrink2(vec2(0.0, 4.0))))[0].unwrap();
+        let label = place(
+            &[wish(0, 1.0)],
+            std::slice::from_ref(&wire),
+            &cards.map(|c| c.shrink2(vec2(0.0, 4.0))),
+            Rect::EVERYTHING,
+        )[0]
+        .unwrap();
         assert_eq!(label.shape, Shape::Short);
-        assert_eq!(place(&[wish(0, 1.0)], &[wire], &cards.map(|c| c.expand2(vec2(0.0, 8.0))))[0], None, "or none");
+        assert_eq!(
+            place(&[wish(0, 1.0)], &[wire], &cards.map(|c| c.expand2(vec2(0.0, 8.0))), Rect::EVERYTHING)[0],
+            None,
+            "or none"
+        );
     }
 
     #[test]

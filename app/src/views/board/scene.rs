@@ -45,6 +45,12 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// Whether the same is looked at in the same way, data apart.
+    fn looks_as(&self, other: &Self) -> bool {
+        let parts = |k: &Self| (k.grouping, k.only_changed, k.laid_out);
+        parts(self) == parts(other) && self.text == other.text && self.focus == other.focus
+    }
+
     fn shows_all(&self) -> bool {
         self.text.is_empty() && !self.only_changed && self.focus.is_none()
     }
@@ -90,6 +96,8 @@ pub(crate) struct Scene {
     pub(crate) scale: f32,
     /// The layout of everything, to begin the next one with.
     pub(crate) places: (Graph, Layout),
+    /// The layout of what is shown.
+    pub(crate) shown: (Graph, Layout),
     /// Edges that the filters hide.
     pub(crate) hidden: usize,
 }
@@ -110,47 +118,80 @@ impl Source {
     pub(crate) fn make(self, old: Option<&Scene>) -> Scene {
         let Self { key, board, before } = self;
         let changes = before.as_ref().map(|b| compare::changes(&board, b));
-        let shown = shown(&key, &board, changes.as_deref());
-        let hidden = shown.iter().filter(|s| !**s).count();
+        let visible = shown(&key, &board, changes.as_deref());
+        let hidden = visible.iter().filter(|s| !**s).count();
         let all = merge(&board, key.grouping, &|_| true);
         let places = layout_all(&key, &all, old);
-        let (merged, graph, layout) = if key.shows_all() || hidden == 0 {
-            (all, places.0.clone(), places.1.clone())
+        // With the same filters in the same room things may stay exactly where they are.
+        let same = old.filter(|o| key.looks_as(&o.key));
+        let (merged, shown) = if key.shows_all() || hidden == 0 {
+            (all, places.clone())
         } else {
-            let merged = merge(&board, key.grouping, &|i| shown[i]);
+            let merged = merge(&board, key.grouping, &|i| visible[i]);
             let graph = merged.graph();
-            let at: HashMap<&str, f32> =
-                places.0.nodes.iter().zip(&places.1.places).map(|(n, p)| (n.name.as_str(), p.y)).collect();
-            let layout = Layout::full(&graph, &|i| at.get(graph.nodes[i].name.as_str()).copied());
-            (merged, graph, layout)
+            let layout = match same {
+                Some(old) => Layout::follow(&graph, &old.shown.0, &old.shown.1),
+                None => Layout::again(&graph, &places.0, &places.1),
+            };
+            (merged, (graph, layout))
         };
         let words: Vec<Words> =
             merged.links.iter().map(|l| words(l, &board, key.grouping, changes.as_deref())).collect();
-        let (spread, zoom) = match (key.room, old) {
-            (None, Some(old)) if old.spread.left.len() >= layout.columns as usize => (old.spread.clone(), old.zoom),
-            (room, _) => Spread::fit(&layout, &gaps(&merged, &layout, &words), room.unwrap_or(vec2(960.0, 600.0))),
+        let steady = same.filter(|o| key.room == o.key.room && o.has_room_for(&shown));
+        let (spread, zoom) = match (steady, key.room, old) {
+            (Some(old), ..) => (old.spread.clone(), old.zoom),
+            (None, None, Some(old)) if old.spread.left.len() >= shown.1.columns as usize => {
+                (old.spread.clone(), old.zoom)
+            }
+            (None, room, _) => {
+                Spread::fit(&shown.1, &gaps(&merged, &shown.1, &words), room.unwrap_or(vec2(960.0, 600.0)))
+            }
         };
-        let mut course = course(&merged, &graph, &layout, &spread);
-        let scale = (0.86 / zoom).clamp(1.0, 2.4);
-        let labels = place_labels(&merged, &course, &words, scale);
-        // Curves and words may reach beyond the cards: they are to be seen, too.
-        let inked = course.wires.iter().map(|w| w.bounds).chain(labels.iter().flatten().map(|l| l.rect));
-        course.bounds = inked.chain(course.bounds).reduce(Rect::union);
-        let zoom = match (key.room, course.bounds) {
-            (Some(room), Some(b)) => zoom.min(room.x / b.width().max(1.0)).min(room.y / b.height().max(1.0)),
+        let mut course = course(&merged, &shown.0, &shown.1, &spread);
+        // Curves reach beyond the cards, and so may words, a little: all of that is to be seen.
+        let inked = course.wires.iter().map(|w| w.bounds).filter(|b| b.is_finite());
+        course.bounds = inked.chain(course.bounds).reduce(Rect::union).map(|b| b.expand2(vec2(2.0, 14.0)));
+        let zoom = match (key.room, course.bounds, steady) {
+            (Some(room), Some(b), None) => zoom.min(room.x / b.width().max(1.0)).min(room.y / b.height().max(1.0)),
             _ => zoom,
         };
-        Scene { key, board, merged, spread, zoom, course, words, labels, scale, places, hidden }
+        let scale = (0.86 / zoom).clamp(1.0, 2.4);
+        let wishes = wishes((&merged, &board, key.grouping), &course, &words, scale, old);
+        let labels =
+            labels::place(&wishes, &course.wires, &solid(&merged, &course), course.bounds.unwrap_or(Rect::NOTHING));
+        Scene { key, board, merged, spread, zoom, course, words, labels, scale, places, shown, hidden }
     }
+}
+
+impl Scene {
+    /// Whether a layout fits the spread of this scene, with every node of both in the same place.
+    fn has_room_for(&self, shown: &(Graph, Layout)) -> bool {
+        let (graph, layout) = shown;
+        let was: HashMap<&str, _> =
+            self.shown.0.nodes.iter().zip(&self.shown.1.places).map(|(n, p)| (n.name.as_str(), p)).collect();
+        let stands =
+            graph.nodes.iter().zip(&layout.places).all(|(n, p)| was.get(n.name.as_str()).is_none_or(|w| *w == p));
+        stands && self.spread.left.len() >= layout.columns as usize && self.shown.1.height >= layout.height
+    }
+
+    /// What names a link, from picture to picture.
+    fn link_key(&self, link: &Link) -> (&str, &str, &str) {
+        link_key(&self.merged, &self.board, self.key.grouping, link)
+    }
+}
+
+fn link_key<'a>(merged: &'a Merged, board: &'a Board, grouping: Grouping, link: &Link) -> (&'a str, &'a str, &'a str) {
+    let name = |i: u32| merged.boxes.get(i as usize).map_or("", |b| b.name.as_str());
+    let edge = link.edges.first().and_then(|e| board.edges.get(*e as usize));
+    let operation = edge.filter(|_| grouping == Grouping::Operations).map_or("", |e| e.key.operation.as_str());
+    (name(link.from), name(link.to), operation)
 }
 
 fn layout_all(key: &Key, all: &Merged, old: Option<&Scene>) -> (Graph, Layout) {
     let graph = all.graph();
     let layout = match old {
         Some(old) if old.key.laid_out == key.laid_out => {
-            if old.places.0 == graph {
-                old.places.1.clone()
-            } else if old.key.grouping != key.grouping {
+            if old.key.grouping != key.grouping {
                 Layout::again(&graph, &old.places.0, &old.places.1)
             } else {
                 Layout::follow(&graph, &old.places.0, &old.places.1)
@@ -285,28 +326,55 @@ impl Words {
     }
 }
 
-/// The gap that each column would like after it: room for the switch and the widest label.
+/// The gap that each column would like after it: room for the switch and a usual label. Figures of the moment do not count, or
+/// the gaps would change with them.
 fn gaps(merged: &Merged, layout: &Layout, words: &[Words]) -> Vec<f32> {
     let mut gaps = vec![0.0_f32; layout.columns as usize];
     for (link, words) in merged.links.iter().zip(words).filter(|(l, _)| l.from != l.to) {
         let column = |i: u32| layout.places.get(i as usize).map_or(0, |p| p.column);
         let left = column(link.from).min(column(link.to)) as usize;
+        let usual = Words {
+            operation: words.operation.clone(),
+            rate: "131/s".to_owned(),
+            errors: if link.asynchronous { String::new() } else { "38%".to_owned() },
+            p95: if link.asynchronous { String::new() } else { "p95 800".to_owned() },
+            limit: link.timeout_ms.map(limit_words).unwrap_or_default(),
+            near: false,
+        };
         let switch = if link.switch.is_some() { 34.0 } else { 0.0 };
         if let Some(gap) = gaps.get_mut(left) {
-            *gap = gap.max((sizes(words)[0].x + 16.0 + switch).min(170.0));
+            *gap = gap.max((sizes(&usual)[0].x + 16.0 + switch).min(170.0));
         }
     }
     gaps
 }
 
-fn place_labels(merged: &Merged, course: &Course, words: &[Words], scale: f32) -> Vec<Option<Label>> {
-    let mut solid: Vec<Rect> = course.cards.clone();
-    for (link, wire) in merged.links.iter().zip(&course.wires) {
-        let Some(switch) = wire.switch else { continue };
+/// What labels may not cover: cards, switches, and the shares beside switches.
+fn solid(merged: &Merged, course: &Course) -> Vec<Rect> {
+    let switches = merged.links.iter().zip(&course.wires).filter_map(|(link, wire)| {
         let share = link.switch.as_ref().and_then(super::merge::Switch::share).is_some();
-        solid.push(if share { switch.with_max_x(switch.right() + 22.0) } else { switch });
-    }
-    let wishes: Vec<Wish> = merged
+        wire.switch.map(|s| if share { s.with_max_x(s.right() + 22.0) } else { s })
+    });
+    course.cards.iter().copied().chain(switches).collect()
+}
+
+/// What wants a label, and where it had one on the same curve.
+fn wishes(
+    (merged, board, grouping): (&Merged, &Board, Grouping),
+    course: &Course,
+    words: &[Words],
+    scale: f32,
+    old: Option<&Scene>,
+) -> Vec<Wish> {
+    let had: HashMap<(&str, &str, &str), usize> =
+        old.into_iter().flat_map(|o| o.merged.links.iter().zip(0..).map(|(l, i)| (o.link_key(l), i))).collect();
+    let before = |link: &Link, wire: usize| -> Option<Label> {
+        let old = old?;
+        let i = *had.get(&link_key(merged, board, grouping, link))?;
+        let still = old.scale == scale && old.course.wires.get(i)?.points == course.wires.get(wire)?.points;
+        old.labels.get(i).copied().flatten().filter(|_| still)
+    };
+    merged
         .links
         .iter()
         .zip(words)
@@ -315,10 +383,10 @@ fn place_labels(merged: &Merged, course: &Course, words: &[Words], scale: f32) -
         .map(|(wire, (link, words))| {
             let bad = f32::from(rank(link.tone()));
             let weight = if link.tone() == Tone::Well { 0.0 } else { bad * 1e6 } + link.stats.rate() as f32;
-            Wish { wire, sizes: sizes(words).map(|s| (s * scale).ceil()), weight }
+            let sizes = sizes(words).map(|s| (s * scale).ceil());
+            Wish { wire, sizes, weight, before: before(link, wire).map(|l| (l.rect.center(), l.shape)) }
         })
-        .collect();
-    labels::place(&wishes, &course.wires, &solid)
+        .collect()
 }
 
 #[cfg(test)]
@@ -386,6 +454,27 @@ mod tests {
             let now = second.merged.boxes.iter().position(|n| n.name == b.name).unwrap();
             assert_eq!(second.course.cards[now], *card, "{}", b.name);
         }
+    }
+
+    #[test]
+    fn figures_that_change_move_nothing() {
+        use crate::testing;
+        let ask = |seconds| {
+            let range = fuseboard_api::TimeRange::ending(testing::NOW, std::time::Duration::from_secs(seconds));
+            match testing::answer(testing::Scene::Trouble, &fuseboard_api::ask::Question::Board { range }) {
+                fuseboard_api::ask::Answer::Board(board) => board,
+                other => panic!("no board but {other:?}"),
+            }
+        };
+        let first = Source { key: key(1), board: Arc::new(ask(60)), before: None }.make(None);
+        let mut board = ask(60);
+        for edge in &mut board.edges {
+            edge.stats.calls = edge.stats.calls * 3 / 2;
+        }
+        let second = Source { key: key(2), board: Arc::new(board), before: None }.make(Some(&first));
+        assert_eq!((&second.course, second.zoom), (&first.course, first.zoom));
+        let centers = |s: &Scene| s.labels.iter().map(|l| l.map(|l| l.rect.center())).collect::<Vec<_>>();
+        assert_eq!(centers(&second), centers(&first));
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod order;
 mod place;
 mod settle;
 
+use std::collections::HashMap;
+
 /// A node as the layout sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct LayoutNode {
@@ -28,6 +30,13 @@ pub(crate) struct Graph {
     pub(crate) nodes: Vec<LayoutNode>,
     /// (caller, callee).
     pub(crate) edges: Vec<(u32, u32)>,
+}
+
+impl Graph {
+    fn names(&self, (a, b): (u32, u32)) -> (&str, &str) {
+        let name = |i: u32| self.nodes.get(i as usize).map_or("", |n| n.name.as_str());
+        (name(a), name(b))
+    }
 }
 
 /// Where a node stands.
@@ -85,8 +94,14 @@ impl Layout {
     /// Lays out `graph` with every node that `old_graph` had left where it was, when enough of it is the same; otherwise
     /// lays it out anew, in an order like before.
     pub(crate) fn follow(graph: &Graph, old_graph: &Graph, old: &Self) -> Self {
+        if graph == old_graph {
+            return old.clone();
+        }
         let was = |i: usize| place_of(old_graph, old, &graph.nodes[i].name);
-        settle::settle(graph, old, &was).unwrap_or_else(|| Self::again(graph, old_graph, old))
+        let routes: HashMap<(&str, &str), &Route> =
+            old_graph.edges.iter().zip(&old.routes).map(|(e, r)| (old_graph.names(*e), r)).collect();
+        let ran = |i: usize| routes.get(&graph.names(graph.edges[i])).map(|r| (*r).clone());
+        settle::settle(graph, old, &was, &ran).unwrap_or_else(|| Self::again(graph, old_graph, old))
     }
 
     /// Lays everything out anew, in an order like before.

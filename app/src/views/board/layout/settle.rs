@@ -7,9 +7,14 @@ const MAX_NEW_SHARE: f32 = 0.25;
 /// Below this many nodes a new layout moves little anyway.
 const MIN_KEPT: usize = 6;
 
-/// A layout in which every node with a `was` stands there; `None` when a new layout is due: too much is new, or a new caller
+/// A layout in which every node with a `was` stands there, and every edge that `ran` still does; `None` when a new layout is due: too much is new, or a new caller
 /// has no column to stand in.
-pub(super) fn settle(graph: &Graph, old: &Layout, was: &dyn Fn(usize) -> Option<Place>) -> Option<Layout> {
+pub(super) fn settle(
+    graph: &Graph,
+    old: &Layout,
+    was: &dyn Fn(usize) -> Option<Place>,
+    ran: &dyn Fn(usize) -> Option<Route>,
+) -> Option<Layout> {
     let n = graph.nodes.len();
     let kept: Vec<Option<Place>> = (0..n).map(was).collect();
     let fresh = kept.iter().filter(|k| k.is_none()).count();
@@ -24,6 +29,10 @@ pub(super) fn settle(graph: &Graph, old: &Layout, was: &dyn Fn(usize) -> Option<
             return None;
         }
         columns.take(*place, node.height + NODE_GAP);
+    }
+    let running: Vec<Option<Route>> = (0..graph.edges.len()).map(ran).collect();
+    for lane in running.iter().flatten().flat_map(|r| &r.through) {
+        columns.take(*lane, LANE);
     }
     let mut places = kept;
     // A new node may hang on another new one, so go over them until nothing moves.
@@ -44,10 +53,11 @@ pub(super) fn settle(graph: &Graph, old: &Layout, was: &dyn Fn(usize) -> Option<
         }
     }
     let places: Vec<Place> = places.into_iter().collect::<Option<_>>()?;
-    let routes = graph.edges.iter().map(|(a, b)| columns.route(places[*a as usize], places[*b as usize])).collect();
-    let columns = places.iter().map(|p| p.column + 1).max().unwrap_or(0).max(old.columns.min(1));
+    let ends = graph.edges.iter().map(|(a, b)| (places[*a as usize], places[*b as usize]));
+    let routes = ends.zip(running).map(|((from, to), same)| same.unwrap_or_else(|| columns.route(from, to))).collect();
+    let columns = places.iter().map(|p| p.column + 1).max().unwrap_or(0).max(old.columns);
     let bottom = places.iter().zip(&graph.nodes).map(|(p, n)| p.y + n.height / 2.0);
-    let height = bottom.fold(0.0, f32::max);
+    let height = bottom.fold(old.height, f32::max);
     Some(Layout { places, routes, columns, height })
 }
 

@@ -160,6 +160,10 @@ fn a_new_node_moves_nobody() {
     }
     assert_eq!(place(&g2, &l2, "fraud").column, 4);
     assert_no_overlap(&g2, &l2);
+    for (edge, route) in g.edges.iter().zip(&l.routes) {
+        let now = g2.edges.iter().position(|e| g2.names(*e) == g.names(*edge)).unwrap();
+        assert_eq!(l2.routes[now], *route, "{:?} runs as before", g.names(*edge));
+    }
 }
 
 #[test]
