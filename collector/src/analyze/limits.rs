@@ -1,5 +1,7 @@
 //! The limits that a forecast may cross, out of the policy in force.
 
+use std::collections::BTreeSet;
+
 use fuseboard_api::UnixNanos;
 use fuseboard_api::forecast::{Breach, Quantity};
 use fuseboard_api::graph::EdgeKey;
@@ -9,8 +11,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::ahead::{self, Point};
 
-/// Chance of crossing below which nothing is said.
-const LEAST: f64 = 0.05;
+/// Chance of crossing below which nothing is said: less would be said of nearly every edge after one bad minute.
+const LEAST: f64 = 0.3;
 
 /// One limit of one quantity.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +24,8 @@ pub(super) struct Limit {
 /// The limits of every edge at one instant.
 pub(super) struct Limits {
     policies: Option<PolicySet>,
+    /// The edges whose callers obey policies: their agents told of them.
+    steered: BTreeSet<EdgeKey>,
 }
 
 impl Limits {
@@ -33,11 +37,18 @@ impl Limits {
             .optional()?;
         let policies =
             document.and_then(|(number, text)| PolicyDocument::parse(&text).ok().map(|d| PolicySet::new(number, &d)));
-        Ok(Self { policies })
+        let mut told = conn.prepare_cached("SELECT DISTINCT caller, callee, operation FROM breakers")?;
+        let steered = told
+            .query_map([], |r| Ok(EdgeKey { caller: r.get(0)?, callee: r.get(1)?, operation: r.get(2)? }))?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Self { policies, steered })
     }
 
     /// The limit of a quantity of an edge, if there is one.
     pub(super) fn of(&self, key: &EdgeKey, quantity: Quantity) -> Option<Limit> {
+        if !self.steered.contains(key) {
+            return None;
+        }
         let settings = self.policies.as_ref()?.effective(&key.caller, &key.callee, &key.operation).settings;
         match quantity {
             Quantity::Rate => None,

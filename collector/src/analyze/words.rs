@@ -6,6 +6,9 @@ use fuseboard_api::graph::Severity;
 use super::normal::{Band, ENOUGH};
 use super::series::STEP;
 
+/// From this chance on a crossing is more likely than not.
+const LIKELY: f64 = 0.5;
+
 /// What a series does now, and how bad that is.
 pub(super) fn of(
     quantity: Quantity,
@@ -43,7 +46,7 @@ pub(super) fn of(
             lasting(seconds.max(0)),
             breach.probability * 100.0
         );
-        return (text, Severity::AtRisk);
+        return (text, if breach.probability >= LIKELY { Severity::AtRisk } else { Severity::Well });
     }
     let text = format!(
         "{} {}, normal ({} to {}).",
