@@ -33,8 +33,8 @@ pub(super) struct ShotArgs {
     /// Width and height in points.
     #[arg(long, default_value = "1440x900", value_parser = size)]
     size: [u32; 2],
-    /// Pixels a point.
-    #[arg(long, default_value_t = 1.0)]
+    /// Pixels a point, 0.5 to 4.
+    #[arg(long, default_value_t = 1.0, value_parser = scale)]
     scale: f32,
     /// Dark or light.
     #[arg(long, value_enum, default_value = "dark")]
@@ -69,6 +69,11 @@ fn size(text: &str) -> Result<[u32; 2], String> {
     let parsed = text.split_once('x').and_then(|(w, h)| Some([w.parse().ok()?, h.parse().ok()?]));
     let fits = |size: &[u32; 2]| size.iter().all(|n| (100..=8000).contains(n));
     parsed.filter(fits).ok_or_else(|| format!("{text:?} is no size; write WIDTHxHEIGHT, each from 100 to 8000"))
+}
+
+fn scale(text: &str) -> Result<f32, String> {
+    let parsed = text.parse().ok().filter(|s| (0.5..=4.0).contains(s));
+    parsed.ok_or_else(|| format!("{text:?} is no scale; write a number from 0.5 to 4"))
 }
 
 /// Draws and writes the picture.
@@ -153,4 +158,17 @@ fn trace(args: &ShotArgs, client: &Client, shown: Option<UnixNanos>) -> Result<O
     // One that shows most: refused calls, failed ones, many spans.
     let weight = |r: &&TraceRow| (r.refused.min(1), r.errors.min(1), r.spans);
     Ok(list.rows.iter().max_by_key(weight).map(|r| r.trace_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_scales_have_bounds() {
+        assert_eq!(size("1440x900"), Ok([1440, 900]));
+        assert!(["10x10", "9000x900", "1440", "ax b"].iter().all(|text| size(text).is_err()));
+        assert_eq!(scale("2"), Ok(2.0));
+        assert!(["0", "-1", "NaN", "inf", "50", "x"].iter().all(|text| scale(text).is_err()));
+    }
 }
