@@ -139,6 +139,8 @@ impl Store {
         let guard = match mode {
             OpenMode::ReadWrite => {
                 open::create_files(path)?;
+                // Before the lock is made: no file of ours appears beside a foreign one.
+                open::check_header(path)?;
                 Some(Guard::take(path)?)
             }
             OpenMode::ReadOnly => None,
