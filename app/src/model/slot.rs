@@ -100,6 +100,16 @@ impl<T> Slot<T> {
     }
 }
 
+/// A trace, or that there is none: shared, because a large one is made ready beside the frame.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Opened(pub(crate) Option<Arc<Trace>>);
+
+impl From<Option<Trace>> for Opened {
+    fn from(trace: Option<Trace>) -> Self {
+        Self(trace.map(Arc::new))
+    }
+}
+
 macro_rules! slots {
     ($($(#[$doc:meta])* $field:ident: $id:ident = $answer:ident($value:ty)),+ $(,)?) => {
         /// Which picture.
@@ -120,7 +130,7 @@ macro_rules! slots {
                 answers: (Question, Option<UnixNanos>),
             ) -> bool {
                 match (id, answer) {
-                    $((SlotId::$id, Answer::$answer(value)) => self.$field.put(value, as_of, answers),)+
+                    $((SlotId::$id, Answer::$answer(value)) => self.$field.put(value.into(), as_of, answers),)+
                     _ => return false,
                 }
                 true
@@ -156,7 +166,7 @@ slots! {
     /// The list of traces.
     traces: Traces = Traces(TraceList),
     /// The open trace.
-    trace: Trace = Trace(Option<Trace>),
+    trace: Trace = Trace(Opened),
     /// Breakers.
     breakers: Breakers = Breakers(Breakers),
     /// Policies.

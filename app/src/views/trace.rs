@@ -88,8 +88,8 @@ impl State {
     }
 
     /// The lines that folding leaves, made anew when that changed.
-    fn fold_lines(&mut self, built: &Built, version: u64) {
-        let made_for = (version, self.folds);
+    fn fold_lines(&mut self, built: &Built) {
+        let made_for = (built.version, self.folds);
         if self.lines_for == Some(made_for) {
             return;
         }
@@ -152,7 +152,7 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
                 state.go_to(&built, culprit, commands);
             }
         }
-        state.fold_lines(&built, model.slots.trace.version);
+        state.fold_lines(&built);
         head::show(ui, model, &built, state, commands);
         match state.tab {
             Tab::Waterfall => waterfall::show(ui, model, &built, state, commands),
@@ -175,9 +175,9 @@ fn ready(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands)
     };
     let slot = &model.slots.trace;
     match (&slot.value, &slot.error) {
-        (Some(answer), _) => match answer.as_ref() {
+        (Some(opened), _) => match &opened.0 {
             Some(trace) if trace.trace_id == id => {
-                let built = state.maker.built(ui.ctx(), slot.version, answer);
+                let built = state.maker.built(ui.ctx(), slot.version, trace);
                 if built.is_none() {
                     banner::empty(ui, "Opening the trace", "It is large: its tree is being built.", |_| {});
                 }

@@ -40,6 +40,8 @@ pub(crate) struct Line {
 pub(crate) struct Built {
     /// What it was built from.
     pub(crate) trace: Arc<Trace>,
+    /// The version of the picture it was built from; while another is being made ready it is not the newest.
+    pub(crate) version: u64,
     /// The tree of its spans.
     pub(crate) tree: Tree,
     /// What the spans say.

@@ -58,7 +58,7 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, built: &Built, state: &mut View, 
     let axis = Rect::from_min_size(map.left_bottom() + vec2(0.0, 2.0), vec2(map.width(), 20.0));
     ui.allocate_rect(axis, Sense::hover());
     strips::axis(ui, axis, axis, &scale);
-    let known = (built.times.len(), model.slots.trace.version);
+    let known = (built.times.len(), built.version);
     let made = match state.flame.lanes.take() {
         Some((n, version, lanes)) if (n, version) == known => lanes,
         _ => lanes(built),

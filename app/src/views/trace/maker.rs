@@ -13,8 +13,8 @@ const LARGE: usize = 20_000;
 /// Makes traces ready and keeps the last one.
 #[derive(Debug, Default)]
 pub(crate) struct Maker {
-    made: Option<(u64, Arc<Built>)>,
-    job: Option<(u64, Receiver<Built>)>,
+    made: Option<Arc<Built>>,
+    job: Option<Receiver<Built>>,
 }
 
 impl Maker {
@@ -23,52 +23,60 @@ impl Maker {
         &mut self,
         ctx: &egui::Context,
         version: u64,
-        answer: &Arc<Option<Trace>>,
+        trace: &Arc<Trace>,
     ) -> Option<Arc<Built>> {
         self.collect();
-        if self.made.as_ref().is_some_and(|(v, _)| *v == version) {
+        if self.made.as_ref().is_some_and(|b| b.version == version) {
             return self.last();
         }
-        let trace = answer.as_ref().as_ref()?;
         if trace.spans.len() <= LARGE {
             self.job = None;
-            self.made = Some((version, Arc::new(Built::new(Arc::new(trace.clone())))));
+            self.keep(Built { version, ..Built::new(trace.clone()) });
         } else if self.job.is_none() {
-            self.begin(ctx, version, answer.clone());
+            self.begin(ctx, version, trace.clone());
         }
         self.last()
     }
 
     /// What was made last.
     pub(crate) fn last(&self) -> Option<Arc<Built>> {
-        self.made.as_ref().map(|(_, built)| built.clone())
+        self.made.clone()
     }
 
     fn collect(&mut self) {
-        let Some((version, done)) = &self.job else { return };
+        let Some(done) = &self.job else { return };
         match done.try_recv() {
             Ok(built) => {
-                self.made = Some((*version, Arc::new(built)));
                 self.job = None;
+                self.keep(built);
             }
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => self.job = None,
         }
     }
 
-    fn begin(&mut self, ctx: &egui::Context, version: u64, answer: Arc<Option<Trace>>) {
+    /// Keeps what was made. What it replaces may be large: it is taken apart beside the frame.
+    fn keep(&mut self, built: Built) {
+        let old = self.made.replace(Arc::new(built));
+        if let Some(old) = old.filter(|b| b.trace.spans.len() > LARGE) {
+            let spawned = std::thread::Builder::new().name("trace-end".to_owned()).spawn(move || drop(old));
+            if let Err(error) = spawned {
+                tracing::debug!(%error, "no thread to take the last trace apart; the frame did it");
+            }
+        }
+    }
+
+    fn begin(&mut self, ctx: &egui::Context, version: u64, trace: Arc<Trace>) {
         // One trace and one reader: the channel never fills.
         let (send, done) = sync_channel(1);
         let ctx = ctx.clone();
         let work = move || {
-            if let Some(trace) = answer.as_ref() {
-                // Nobody waits any more when the view has gone.
-                let _ = send.send(Built::new(Arc::new(trace.clone())));
-                ctx.request_repaint();
-            }
+            // Nobody waits any more when the view has gone.
+            let _ = send.send(Built { version, ..Built::new(trace) });
+            ctx.request_repaint();
         };
         match std::thread::Builder::new().name("trace-tree".to_owned()).spawn(work) {
-            Ok(_) => self.job = Some((version, done)),
+            Ok(_) => self.job = Some(done),
             Err(error) => {
                 tracing::error!(%error, "no thread to build the trace's tree; it is tried again with the next frame")
             }

@@ -31,7 +31,7 @@ const COLUMNS: [Column<'static>; 8] = [
 
 /// Paints it.
 pub(crate) fn show(ui: &mut Ui, model: &Model, built: &Built, state: &mut View, commands: &mut Commands) {
-    let version = model.slots.trace.version;
+    let version = built.version;
     let sort = state.table.sort;
     let order = match state.table.made.take() {
         Some((v, s, order)) if v == version && s == sort => order,
