@@ -26,6 +26,8 @@ pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
         (None, Knowledge::Nothing) => {
             text::note(ui, "Nothing was seen of it in this time.");
         }
+        // The collector's own sentence says how much is missing.
+        (None, Knowledge::Seen | Knowledge::Normal) if !f.sentence.is_empty() => {}
         (None, Knowledge::Seen) => {
             text::note(ui, "Not enough data yet to say what is normal.");
         }

@@ -116,7 +116,8 @@ fn row(ui: &mut Ui, model: &Model, rect: Rect, f: &Forecast, chosen: bool) -> bo
             t.accent,
         );
     }
-    let severity = Tone::from(f.severity);
+    let known = !matches!(rows::knowledge(f), Knowledge::Nothing | Knowledge::Seen);
+    let severity = if known { Tone::from(f.severity) } else { Tone::Neutral };
     paint_dot(ui.painter(), pos2(rect.left() + 14.0, rect.top() + 14.0), severity, t);
     let spark = Rect::from_min_size(pos2(rect.right() - 68.0, rect.top() + 8.0), vec2(58.0, 15.0));
     let values: Vec<f32> = f.seen.iter().map(|p| p.1 as f32).collect();
@@ -124,7 +125,7 @@ fn row(ui: &mut Ui, model: &Model, rect: Rect, f: &Forecast, chosen: bool) -> bo
         ui.painter(),
         spark,
         &values,
-        if severity == Tone::Well { t.text_soft } else { t.tone(severity) },
+        if matches!(severity, Tone::Well | Tone::Neutral) { t.text_soft } else { t.tone(severity) },
         true,
     );
     let left = rect.left() + 26.0;
@@ -151,11 +152,12 @@ fn row(ui: &mut Ui, model: &Model, rect: Rect, f: &Forecast, chosen: bool) -> bo
         spark.left() - x - 4.0,
     );
     let color = if tone == Tone::Neutral { t.text_soft } else { t.tone(tone) };
+    let operation = names::short_operation(&f.key.operation);
     text::paint(
         ui.painter(),
         at(left, 33.0),
         egui::Align2::LEFT_CENTER,
-        words,
+        if operation.is_empty() { words } else { format!("{operation} · {words}") },
         text::label_font(),
         color,
         rect.right() - left - 10.0,

@@ -74,6 +74,15 @@ fn pending(
     }
     stale(ui, policies, &mut draft);
     scope(ui, policies, &mut draft);
+    if let Some(rule) = changes.as_ref().ok().and_then(|c| draft.shadowed_by(edge, c)) {
+        let words = if rule.starts_with("override") {
+            format!("{rule} is in force on this setting: the edit acts when it ends.")
+        } else {
+            format!("The rule {rule} sets this more specifically: the edit would not act on this edge.")
+        };
+        text::wrapped(ui, words, text::secondary_font(), tokens(ui).at_risk);
+        ui.add_space(12.0);
+    }
     field::labelled(ui, "Reason", |ui| {
         let hint = changes.as_ref().map(|c| draft.reason_or_default(c)).unwrap_or_default();
         let shown: String = hint.chars().take(64).collect();

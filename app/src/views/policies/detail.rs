@@ -215,7 +215,8 @@ fn row(
             text::styled(ui, setting.label, text::body_font(), color).on_hover_text(setting.help);
         });
         let mut value = draft.shown(setting, in_force);
-        cell(ui, FIELD, |ui| {
+        let width = if setting.kind == Kind::Words && room > 480.0 { FIELD * 2.0 } else { FIELD };
+        cell(ui, width, |ui| {
             if !editable {
                 let value = in_force.iter().find(|(p, _)| p == setting.path).map(|(_, v)| v.as_str());
                 text::styled(ui, fields::said(setting.kind, value), text::mono_font(11.5), t.text);
@@ -282,7 +283,7 @@ fn edit(ui: &mut Ui, setting: &'static Field, value: &mut String) -> bool {
             }
             changed
         }
-        _ => field::text_field_sized(ui, setting.label, "off", value, FIELD).changed(),
+        _ => field::text_field_sized(ui, setting.label, "off", value, ui.available_width()).changed(),
     }
 }
 

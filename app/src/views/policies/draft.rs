@@ -34,6 +34,15 @@ impl Scope {
         }
     }
 
+    /// How specific its rule is; see [`weight_of`].
+    fn weight(self) -> u8 {
+        match self {
+            Self::ThisCaller => 5,
+            Self::EveryCaller => 4,
+            Self::Service => 2,
+        }
+    }
+
     /// Whether an edge is covered when the rule is made for `key`.
     fn covers(self, key: &EdgeKey, other: &EdgeKey) -> bool {
         other.callee == key.callee
@@ -169,6 +178,13 @@ impl Draft {
         Reach { callers: callers.len(), instances: callers.values().sum(), unsteered }
     }
 
+    /// The rule or override that would keep the edit from acting on its edge: it sets one of the settings more specifically.
+    pub(crate) fn shadowed_by<'a>(&self, edge: &'a EffectiveEdge, changes: &[Changed]) -> Option<&'a str> {
+        let own = self.scope.weight();
+        let from = changes.iter().filter_map(|c| edge.provenance.get(c.field.path));
+        from.map(String::as_str).find(|rule| weight_of(rule) > own)
+    }
+
     /// What the button says: `Apply to 2 callers as r42`.
     pub(crate) fn button(&self, policies: &Policies) -> String {
         let reach = self.reach(policies);
@@ -192,6 +208,21 @@ impl Draft {
         }
         out
     }
+}
+
+/// How specific a rule is, by its name in a provenance: an operation beats a service, a service the default, and on each
+/// level a rule that names the caller beats one that does not. Overrides beat everything; presets fill what is not set.
+fn weight_of(rule: &str) -> u8 {
+    if rule.starts_with("override ") {
+        return u8::MAX;
+    }
+    if rule.starts_with("preset ") {
+        return 0;
+    }
+    let service = rule.split_once('/').map_or(rule, |(service, _)| service);
+    let (caller, service) = service.split_once(':').map_or((false, service), |(_, service)| (true, service));
+    let level = if rule.contains('/') { 2 } else { u8::from(service != "*") };
+    2 * level + u8::from(caller)
 }
 
 /// Whom an edit reaches.
@@ -273,6 +304,27 @@ mod tests {
         let mut e = edge("orders", true);
         e.provenance.insert("timeout.attempt_ms".into(), "orders:payments/Charge".into());
         assert_eq!(Draft::of(&e, 41).scope, Scope::ThisCaller);
+    }
+
+    #[test]
+    fn an_edit_that_would_not_act_is_told() {
+        let mut e = edge("orders", true);
+        let in_force = fields::flatten(&e.settings);
+        let mut draft = Draft::of(&e, 41);
+        draft.put(attempt(), "1600".into(), &in_force);
+        let changes = draft.changes(&in_force).unwrap();
+        let mut shadow = |rule: &str, scope: Scope| {
+            e.provenance.insert("timeout.attempt_ms".into(), rule.into());
+            draft.scope = scope;
+            draft.shadowed_by(&e, &changes).is_some()
+        };
+        assert!(!shadow("*", Scope::Service));
+        assert!(!shadow("orders:payments", Scope::EveryCaller), "the operation is more specific");
+        assert!(shadow("orders:payments", Scope::Service));
+        assert!(shadow("orders:payments/Charge", Scope::EveryCaller));
+        assert!(!shadow("orders:payments/Charge", Scope::ThisCaller));
+        assert!(shadow("override 7", Scope::ThisCaller));
+        assert!(!shadow("preset rpc-50", Scope::Service));
     }
 
     #[test]
