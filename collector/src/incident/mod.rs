@@ -48,6 +48,8 @@ const MAX_NAME: usize = 200;
 const ANSWERED: u32 = 50;
 /// Lines of a story that are told; the worst and the changes come before what merely happened.
 const STORY: usize = 200;
+/// A start this little ahead means now: a commit bears the stamp of its beginning, and the asker's clock may be ahead.
+const CLOCKS_DIFFER: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Starts to record; gives the incident's id. What is kept from then on is pinned against retention.
 ///
@@ -61,9 +63,10 @@ pub(crate) fn start(
     from: UnixNanos,
 ) -> Result<u64, Deny> {
     let name = checked(name)?;
-    if from > at {
+    if from.since(at) > CLOCKS_DIFFER {
         return Err(bad_request("an incident cannot start in the future; leave from at or before now").into());
     }
+    let from = from.min(at);
     let id: u64 = tx.query_row("SELECT coalesce(max(id), 0) + 1 FROM incidents", [], |row| unsigned(row, 0))?;
     tx.prepare_cached("INSERT INTO incidents VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
         signed(id),

@@ -294,12 +294,15 @@ pub(super) fn fleet(session: &Session) -> Result<()> {
                     None => "telemetry only".to_owned(),
                 },
                 if m.connected.is_some() { format!("r{}", m.running) } else { "-".to_owned() },
+                format!("{:.1}/s", m.stats.rate()),
+                percent(m.stats.error_ratio()),
+                ms(m.stats.quantile(0.95)),
                 m.last_failed.as_ref().map(|(r, why)| format!("r{r}: {why}")).unwrap_or_default(),
             ]
         })
         .collect();
     table(
-        ["SERVICE", "INSTANCE", "VERSION", "CONTROL", "RUNNING", "REFUSED"],
+        ["SERVICE", "INSTANCE", "VERSION", "CONTROL", "RUNNING", "RATE", "ERRORS", "P95", "REFUSED"],
         &rows,
         "No instance has sent telemetry or connected yet.",
     )

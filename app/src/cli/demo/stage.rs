@@ -20,7 +20,8 @@ pub(super) struct Stage {
 impl Stage {
     /// Starts the collector, then the shop, then its visitors.
     pub(super) async fn set(args: &DemoArgs) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("fuseboard-demo-").tempdir().context("making a temporary folder")?;
+        let folder =
+            tempfile::Builder::new().prefix("fuseboard-demo-").tempdir().context("making a temporary folder")?;
         let data: PathBuf = args.data.clone().unwrap_or_else(|| folder.path().join("demo.db"));
         let policy = InitialPolicy {
             document: POLICIES.to_owned(),
