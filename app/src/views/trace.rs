@@ -147,10 +147,11 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
         let Some(built) = ready(ui, model, state, commands) else { return };
         let fresh = state.of != Some(built.trace.trace_id);
         state.turn_to(&built);
-        if fresh && model.selection.span.is_none_or(|id| !built.trace.spans.iter().any(|s| s.span_id == id)) {
-            if let Some(culprit) = built.summary.culprit {
-                state.go_to(&built, culprit, commands);
-            }
+        if let Some(culprit) = built.summary.culprit
+            && fresh
+            && model.selection.span.is_none_or(|id| !built.trace.spans.iter().any(|s| s.span_id == id))
+        {
+            state.go_to(&built, culprit, commands);
         }
         state.fold_lines(&built);
         head::show(ui, model, &built, state, commands);

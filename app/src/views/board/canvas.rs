@@ -348,7 +348,7 @@ impl View<'_> {
         let small = state.camera.zoom < ink::NEAR;
         let place = egui::PopupAnchor::Position(pointer + vec2(14.0, 14.0));
         let id = background.id.with("tell");
-        let tip = || egui::Tooltip::always_open(background.ctx.clone(), background.layer_id, id, place.clone());
+        let tip = || egui::Tooltip::always_open(background.ctx.clone(), background.layer_id, id, place);
         match hovered {
             Hit::Link(i) => _ = tip().show(|ui| self.tell_link(ui, i)),
             Hit::Card(i) if small => _ = tip().show(|ui| text::body(ui, self.card_name(i))),

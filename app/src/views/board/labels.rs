@@ -175,11 +175,14 @@ fn anchors(wire: &Wire) -> Vec<(Pos2, f32)> {
     anchors
 }
 
+/// A piece of a link: which, from where, to where.
+type Piece = (usize, Pos2, Pos2);
+
 /// What is where, by cell.
 #[derive(Default)]
 struct Grid {
     blocks: HashMap<(i32, i32), Vec<Rect>>,
-    runs: HashMap<(i32, i32), Vec<(usize, Pos2, Pos2)>>,
+    runs: HashMap<(i32, i32), Vec<Piece>>,
 }
 
 fn cells(rect: Rect) -> impl Iterator<Item = (i32, i32)> {

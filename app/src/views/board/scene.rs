@@ -272,7 +272,7 @@ fn words(link: &Link, board: &Board, grouping: Grouping, changes: Option<&[Optio
 
 /// A limit in the shortest exact words: `800 ms`, `2 s`.
 pub(crate) fn limit_words(ms: u64) -> String {
-    if ms >= 1000 && ms % 1000 == 0 {
+    if ms >= 1000 && ms.is_multiple_of(1000) {
         format!("{} s", format::count(ms / 1000))
     } else {
         format!("{} ms", format::count(ms))
@@ -320,7 +320,7 @@ impl Words {
             (self.operation.as_str(), Tells::Operation),
             (self.rate.as_str(), Tells::Rate),
             (self.errors.as_str(), Tells::Errors),
-            (self.p95.as_str(), Tells::Latency),
+            (self.p95.strip_suffix(" ms").unwrap_or(&self.p95), Tells::Latency),
         ];
         lines.into_iter().filter(|(w, _)| !w.is_empty()).collect()
     }

@@ -19,12 +19,7 @@ pub(crate) struct Maker {
 
 impl Maker {
     /// The picture with this version made ready, or the one before while it is being made.
-    pub(crate) fn built(
-        &mut self,
-        ctx: &egui::Context,
-        version: u64,
-        trace: &Arc<Trace>,
-    ) -> Option<Arc<Built>> {
+    pub(crate) fn built(&mut self, ctx: &egui::Context, version: u64, trace: &Arc<Trace>) -> Option<Arc<Built>> {
         self.collect();
         if self.made.as_ref().is_some_and(|b| b.version == version) {
             return self.last();

@@ -14,9 +14,12 @@ use crate::widgets::{Tone, format, text, tokens};
 /// Order of the rows, for as long as nothing changes.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    sort: Option<(usize, bool)>,
-    made: Option<(u64, Option<(usize, bool)>, Vec<u32>)>,
+    sort: Sort,
+    made: Option<(u64, Sort, Vec<u32>)>,
 }
+
+/// A column, and whether downwards.
+type Sort = Option<(usize, bool)>;
 
 const COLUMNS: [Column<'static>; 8] = [
     Column { head: "service", width: 120.0, right: false },
@@ -61,7 +64,7 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, built: &Built, state: &mut View, 
     state.table.made = Some((version, sort, order));
 }
 
-fn ordered(built: &Built, sort: Option<(usize, bool)>) -> Vec<u32> {
+fn ordered(built: &Built, sort: Sort) -> Vec<u32> {
     let mut order: Vec<u32> = built.lines.iter().filter(|l| l.what == What::Span).map(|l| l.span).collect();
     let Some((column, down)) = sort else { return order };
     let number = |i: u32| -> i64 {

@@ -32,7 +32,8 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, key: &EdgeKey) {
         text::toned(ui, words, tone);
     });
     chart(ui, forecast);
-    if !forecast.sentence.is_empty() && !(short && forecast.breach.is_some()) {
+    let said = forecast.sentence.is_empty() || (short && forecast.breach.is_some());
+    if !said {
         text::note(ui, &forecast.sentence);
     }
     let record = &forecast.record;

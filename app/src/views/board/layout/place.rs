@@ -30,11 +30,11 @@ pub(super) fn place(proper: &Proper, heights: &[f32]) -> Placed {
     }
     for round in 0..ROUNDS {
         let both = round + 2 >= ROUNDS;
-        for l in 1..proper.layers.len() {
-            align(proper, l, &offsets[l], true, both, &mut y);
+        for (l, offsets) in offsets.iter().enumerate().skip(1) {
+            align(proper, l, offsets, true, both, &mut y);
         }
-        for l in (0..proper.layers.len()).rev() {
-            align(proper, l, &offsets[l], false, both, &mut y);
+        for (l, offsets) in offsets.iter().enumerate().rev() {
+            align(proper, l, offsets, false, both, &mut y);
         }
     }
     finish(proper, heights, &y, &column, columns)
