@@ -283,12 +283,12 @@ fn grid(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, 
         let mut y = 0.0;
         for (r, (height, row)) in rows.iter().enumerate() {
             let revealed = state.reveal && here.is_some_and(|h| h / columns == r);
-            let place = |c: usize| {
+            let place = |c: usize, height: f32| {
                 let min = origin + egui::vec2(c as f32 * (card_width + GAP), y);
-                egui::Rect::from_min_size(min, egui::vec2(card_width, *height))
+                egui::Rect::from_min_size(min, egui::vec2(card_width, height))
             };
             if revealed {
-                ui.scroll_to_rect(place(0), None);
+                ui.scroll_to_rect(place(0, *height), None);
             }
             if revealed || (y + height >= view.min.y && y <= view.max.y) {
                 for (c, switch) in row.iter().enumerate() {
@@ -300,7 +300,8 @@ fn grid(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, 
                         names: &unique,
                         expanded: state.expanded.contains(switch.key),
                     };
-                    if let Some(deed) = card::show(ui, place(c), model, &drawn) {
+                    let own = card::height(switch, drawn.expanded);
+                    if let Some(deed) = card::show(ui, place(c, own), model, &drawn) {
                         act(model, state, commands, switch, deed);
                     }
                 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use egui::{CornerRadius, Id, Rect, Role, Sense, Shape, Stroke, StrokeKind, Ui, UiBuilder, WidgetInfo, pos2, vec2};
+use egui::{
+    CornerRadius, Id, Pos2, Rect, Role, Sense, Shape, Stroke, StrokeKind, Ui, UiBuilder, WidgetInfo, pos2, vec2,
+};
 use fuseboard_api::breaker::{Breaker, BreakerMode, BreakerState};
 use fuseboard_api::graph::EdgeKey;
 use fuseboard_api::{TraceId, UnixNanos};
@@ -139,18 +141,35 @@ fn frame(ui: &Ui, rect: Rect, drawn: &Drawn<'_>, card: &egui::Response) {
     let tone = tone(drawn.switch.lead);
     ui.painter().rect_filled(rect, radius, fill);
     if drawn.switch.wish.is_some() {
-        // A wish, not yet a fact: dashed.
-        let r = rect.shrink(0.75);
-        let corners = [r.left_top(), r.right_top(), r.right_bottom(), r.left_bottom(), r.left_top()];
-        ui.painter().extend(Shape::dashed_line(&corners, Stroke::new(1.5, t.accent), 6.0, 4.0));
+        // A wish, not yet a fact: dashed, also while it is chosen.
+        let width = if drawn.chosen { 2.0 } else { 1.5 };
+        let outline = rounded(rect.shrink(width / 2.0), f32::from(space::RADIUS_CARD));
+        ui.painter().extend(Shape::dashed_line(&outline, Stroke::new(width, t.accent), 7.0, 5.0));
+    } else if drawn.chosen {
+        ui.painter().rect_stroke(rect, radius, Stroke::new(2.0, t.accent), StrokeKind::Inside);
     } else {
         let line = if tone == Tone::Neutral { Stroke::new(1.0, t.line) } else { Stroke::new(1.5, t.edge(tone)) };
         ui.painter().rect_stroke(rect, radius, line, StrokeKind::Inside);
     }
-    if drawn.chosen {
-        ui.painter().rect_stroke(rect, radius, Stroke::new(2.0, t.accent), StrokeKind::Inside);
-    }
     focus_ring(ui, card, space::RADIUS_CARD);
+}
+
+/// The outline of a rectangle with round corners, as a closed line.
+fn rounded(rect: Rect, radius: f32) -> Vec<Pos2> {
+    let inner = rect.shrink(radius);
+    let corners =
+        [(inner.right_top(), -0.25), (inner.right_bottom(), 0.0), (inner.left_bottom(), 0.25), (inner.left_top(), 0.5)];
+    let mut line: Vec<Pos2> = corners
+        .iter()
+        .flat_map(|(center, turn)| {
+            (0..=6).map(move |i| {
+                let angle = (turn + i as f32 / 24.0) * std::f32::consts::TAU;
+                *center + vec2(angle.cos(), angle.sin()) * radius
+            })
+        })
+        .collect();
+    line.extend(line.first().copied());
+    line
 }
 
 fn head(ui: &mut Ui, drawn: &Drawn<'_>, name: &str) -> Option<Deed> {

@@ -8,7 +8,7 @@ use fuseboard_api::command::Action;
 use super::switches::{Switch, in_force, targets};
 use super::words::mode_word;
 use crate::command::{Command, Commands};
-use crate::model::{Model, PendingState};
+use crate::model::Model;
 use crate::views::progress::{self, Progress};
 use crate::widgets::{Tone, button, format, text, tokens};
 
@@ -25,7 +25,7 @@ struct Line {
     ends: Option<u64>,
 }
 
-/// Paints the list, newest first: commands still without a receipt on top.
+/// Paints the list, newest first: commands that the data does not tell of yet on top.
 pub(super) fn show(ui: &mut Ui, model: &Model, commands: &mut Commands, switch: &Switch<'_>) {
     text::section(ui, "Last change here");
     ui.add_space(6.0);
@@ -44,7 +44,6 @@ fn lines(model: &Model, switch: &Switch<'_>) -> Vec<Line> {
         .pending
         .iter()
         .rev()
-        .filter(|p| !matches!(p.state, PendingState::Requested(_)))
         .filter_map(|p| {
             let Action::SetOverride { spec, ttl_ms } = &p.action else { return None };
             let meant = switch.instances.iter().any(|b| {
