@@ -170,7 +170,8 @@ async fn a_full_disk_makes_senders_wait_and_passes() {
     assert!(details.contains("google.rpc.RetryInfo"), "{details:?}");
     let response = stage.post("/v1/traces", "application/x-protobuf", encoded(&large(2))).await;
     assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"1".parse().expect("a value")));
-    assert!(stage.totals().await.trouble.contains("the disk is full"));
+    let trouble = stage.totals().await.trouble;
+    assert!(trouble.contains("the disk is full"), "{trouble:?}");
     assert_eq!(stage.totals().await.spans, 8, "nothing of what was refused is there");
     limit(&stage, None).await;
     stage.send(large(2)).await;

@@ -163,7 +163,7 @@ impl Writer {
                     *stop = true;
                     break;
                 }
-                Some(job) => run_job(&tx, state, vitals, group, job),
+                Some(job) => run_job(&tx, state, vitals, group, job)?,
             }
             if group.rows >= settings.group_rows {
                 break;
@@ -257,11 +257,20 @@ impl Writer {
     }
 }
 
-fn run_job(tx: &Transaction<'_>, state: &mut State, vitals: &Vitals, group: &mut Group, job: Job) {
+/// Runs one job inside the group's transaction. A job that fails is undone alone and told so; an error is returned only
+/// when it took the whole transaction with it, as SQLite does when the disk is full.
+fn run_job(
+    tx: &Transaction<'_>,
+    state: &mut State,
+    vitals: &Vitals,
+    group: &mut Group,
+    job: Job,
+) -> Result<(), StoreError> {
     if let Err(e) = tx.execute_batch("SAVEPOINT job") {
         refuse(job, &e.into());
-        return;
+        return Ok(());
     }
+    let mut why = None;
     let done = match job {
         Job::Append { batch, ack, _room } => {
             group.rows +=
@@ -282,6 +291,7 @@ fn run_job(tx: &Transaction<'_>, state: &mut State, vitals: &Vitals, group: &mut
                     let error = StoreError::from(e);
                     group.failed = true;
                     vitals.set_trouble(&error.to_string());
+                    why = Some(again(&error));
                     let _ = ack.send(Err(error));
                     false
                 }
@@ -307,6 +317,9 @@ fn run_job(tx: &Transaction<'_>, state: &mut State, vitals: &Vitals, group: &mut
         }
         Job::Stop => true,
     };
+    if !done && tx.is_autocommit() {
+        return Err(why.unwrap_or_else(|| StoreError::Corrupt("a failed write ended the whole transaction".to_owned())));
+    }
     let end = if done { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
     if let Err(e) = tx.execute_batch(end) {
         // The commit will fail for the same reason and tell everybody.
@@ -319,6 +332,7 @@ fn run_job(tx: &Transaction<'_>, state: &mut State, vitals: &Vitals, group: &mut
             Err(e) => tracing::error!("cannot read back what the tables hold: {e}"),
         }
     }
+    Ok(())
 }
 
 /// Tells a job's sender that it was not even begun.
