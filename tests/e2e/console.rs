@@ -22,8 +22,7 @@ struct Console {
 
 impl Console {
     fn open(stage: &Stage, view: View) -> Result<Self> {
-        let source =
-            Source { name: "stage".to_owned(), url: stage.control(), kind: SourceKind::Live, token: None };
+        let source = Source { name: "stage".to_owned(), url: stage.control(), kind: SourceKind::Live, token: None };
         let (wake, woken) = sync_channel(1);
         // A full channel holds a wake-up already.
         let app = testing::live(source, view, move || _ = wake.try_send(()))?;

@@ -21,7 +21,11 @@ use fuseboard_tests::stage::{PATIENCE, Stage, all_changes, last, shop_policy};
 
 fn forced_open(caller: &str, service: &str) -> OverrideSpec {
     OverrideSpec {
-        selector: Selector { caller: Some(caller.to_owned()), service: Some(service.to_owned()), ..Selector::default() },
+        selector: Selector {
+            caller: Some(caller.to_owned()),
+            service: Some(service.to_owned()),
+            ..Selector::default()
+        },
         action: OverrideAction::Mode(BreakerMode::ForcedOpen),
     }
 }
@@ -140,7 +144,10 @@ async fn a_moved_timeout_cuts_calls_and_keeps_breakers() -> Result<()> {
     let query = TraceQuery {
         range: last(60),
         edge: Some(("orders".to_owned(), "payments".to_owned())),
-        attributes: vec![(names::OUTCOME.to_owned(), "timeout".to_owned()), (names::REVISION.to_owned(), "2".to_owned())],
+        attributes: vec![
+            (names::OUTCOME.to_owned(), "timeout".to_owned()),
+            (names::REVISION.to_owned(), "2".to_owned()),
+        ],
         ..TraceQuery::default()
     };
     let cut = |answer: &Answer| {
@@ -149,7 +156,9 @@ async fn a_moved_timeout_cuts_calls_and_keeps_breakers() -> Result<()> {
     };
     let id = stage.until("a call that was cut under revision 2", Question::Traces(query), cut).await?;
     let Answer::Trace(Some(trace)) = stage.ask(Question::Trace(id)).await? else { panic!("the trace is gone") };
-    let attempt = trace.spans.iter().find(|s| s.attr(names::OUTCOME).and_then(|v| v.as_str()) == Some("timeout") && s.attr(names::ATTEMPT).is_some());
+    let attempt = trace.spans.iter().find(|s| {
+        s.attr(names::OUTCOME).and_then(|v| v.as_str()) == Some("timeout") && s.attr(names::ATTEMPT).is_some()
+    });
     let attempt = attempt.expect("an attempt that was cut");
     assert_eq!(attempt.attr(names::ATTEMPT_TIMEOUT_MS).and_then(|v| v.as_int()), Some(2));
     drop(shop.shutdown().await);

@@ -12,7 +12,10 @@ use serde_json::Value;
 fn generated_code_is_fresh() {
     let write = std::env::var_os("UPDATE_GENERATED").is_some();
     let stale = codegen::generate(write).expect("the protos compile");
-    assert!(write || stale.is_empty(), "stale: {stale:?}; run UPDATE_GENERATED=1 cargo test -p fuseboard-tests generated");
+    assert!(
+        write || stale.is_empty(),
+        "stale: {stale:?}; run UPDATE_GENERATED=1 cargo test -p fuseboard-tests generated"
+    );
 }
 
 /// Which of our crates each crate may depend on; tests may depend on all.
@@ -23,21 +26,38 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fuseboard-load", &["fuseboard-policy"]),
     ("fuseboard-api", &["fuseboard-policy"]),
     ("fuseboard-collector", &["fuseboard-api", "fuseboard-policy"]),
-    (
-        "fuseboard",
-        &["fuseboard-api", "fuseboard-collector", "fuseboard-demo", "fuseboard-load", "fuseboard-policy"],
-    ),
+    ("fuseboard", &["fuseboard-api", "fuseboard-collector", "fuseboard-demo", "fuseboard-load", "fuseboard-policy"]),
 ];
 
 /// What a room may not name: (folder or file, forbidden words in its `use` lines, why).
 const WALLS: &[(&str, &[&str], &str)] = &[
-    ("app/src/views", &["tokio", "reqwest", "rusqlite", "fuseboard_collector", "fuseboard_demo", "crate::link"], "views see pictures and push commands"),
+    (
+        "app/src/views",
+        &["tokio", "reqwest", "rusqlite", "fuseboard_collector", "fuseboard_demo", "crate::link"],
+        "views see pictures and push commands",
+    ),
     ("app/src/widgets", &["tokio", "reqwest", "crate::link", "crate::views", "crate::model"], "widgets know no data"),
-    ("app/src/model", &["tokio", "reqwest", "rusqlite", "fuseboard_collector", "fuseboard_demo", "crate::link"], "the model is pictures"),
-    ("app/src/link.rs", &["rusqlite", "fuseboard_collector", "crate::views"], "the link talks to a collector over its wire"),
-    ("collector/src/ingest", &["crate::query", "crate::control", "crate::analyze", "crate::serve"], "ingest and query never meet"),
+    (
+        "app/src/model",
+        &["tokio", "reqwest", "rusqlite", "fuseboard_collector", "fuseboard_demo", "crate::link"],
+        "the model is pictures",
+    ),
+    (
+        "app/src/link.rs",
+        &["rusqlite", "fuseboard_collector", "crate::views"],
+        "the link talks to a collector over its wire",
+    ),
+    (
+        "collector/src/ingest",
+        &["crate::query", "crate::control", "crate::analyze", "crate::serve"],
+        "ingest and query never meet",
+    ),
     ("collector/src/query", &["crate::ingest", "crate::serve"], "ingest and query never meet"),
-    ("collector/src/store", &["crate::ingest", "crate::query", "crate::control", "crate::serve", "crate::analyze"], "the store serves everyone and knows nobody"),
+    (
+        "collector/src/store",
+        &["crate::ingest", "crate::query", "crate::control", "crate::serve", "crate::analyze"],
+        "the store serves everyone and knows nobody",
+    ),
     (
         "agent/src/telemetry",
         &["crate::call", "crate::grpc", "crate::http", "crate::tarpc", "crate::control"],
@@ -48,7 +68,11 @@ const WALLS: &[(&str, &[&str], &str)] = &[
         &["crate::call", "crate::grpc", "crate::http", "crate::tarpc", "crate::telemetry"],
         "control knows nothing of calls",
     ),
-    ("agent/policy/src", &["tokio", "std::time::Instant", "std::time::SystemTime", "rand", "std::net", "std::fs"], "policy has no clock, no IO, no randomness"),
+    (
+        "agent/policy/src",
+        &["tokio", "std::time::Instant", "std::time::SystemTime", "rand", "std::net", "std::fs"],
+        "policy has no clock, no IO, no randomness",
+    ),
 ];
 
 fn metadata() -> Value {
@@ -101,7 +125,9 @@ fn rooms_keep_their_walls() {
             let own = text.split("#[cfg(test)]").next().unwrap_or_default();
             for line in own.lines().map(str::trim).filter(|l| l.starts_with("use ") || l.starts_with("pub use ")) {
                 let path = line.trim_start_matches("pub ").trim_start_matches("use ");
-                for word in forbidden.iter().filter(|w| path == **w || path.starts_with(&format!("{w}::")) || path.starts_with(&format!("{w};"))) {
+                for word in forbidden.iter().filter(|w| {
+                    path == **w || path.starts_with(&format!("{w}::")) || path.starts_with(&format!("{w};"))
+                }) {
                     breaches.push(format!("{}: `{line}` ({word}: {why})", file.display()));
                 }
             }

@@ -34,7 +34,8 @@ async fn a_checkout_is_one_trace_and_every_edge_is_on_the_board() -> Result<()> 
     let calls: Vec<_> = trace.spans.iter().filter(|s| s.attr(names::CALL).is_some()).collect();
     assert!(calls.len() >= 4, "calls: {calls:?}");
     for call in calls {
-        let attempts = trace.spans.iter().filter(|s| s.parent == Some(call.span_id) && s.attr(names::ATTEMPT).is_some());
+        let attempts =
+            trace.spans.iter().filter(|s| s.parent == Some(call.span_id) && s.attr(names::ATTEMPT).is_some());
         assert!(attempts.count() >= 1, "{} has no attempt", call.name);
         assert_eq!(call.attr(names::REVISION).and_then(|v| v.as_int()), Some(1), "{}", call.name);
     }

@@ -152,11 +152,8 @@ impl Stage {
 /// # Errors
 /// When it does not start.
 pub async fn collector(file: &Path, policy: &str) -> Result<Handle> {
-    let initial_policy = InitialPolicy {
-        document: policy.to_owned(),
-        actor: "tester".to_owned(),
-        reason: "to begin with".to_owned(),
-    };
+    let initial_policy =
+        InitialPolicy { document: policy.to_owned(), actor: "tester".to_owned(), reason: "to begin with".to_owned() };
     let config = Config { initial_policy: Some(initial_policy), ..Config::new(file).on_free_ports() };
     Ok(Collector::start(config).await?)
 }

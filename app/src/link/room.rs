@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::http::Collector;
 use super::bell::Bell;
+use super::http::Collector;
 use super::standing::Desk;
 use super::{Delivery, Door, Inbox, Source};
 use crate::model::{Connection, SlotId, Want};

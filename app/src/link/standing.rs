@@ -175,7 +175,9 @@ impl Desk {
         for place in self.places.values_mut().filter(|p| p.running.is_none()) {
             let moving = place.want.standing == Standing::Moving;
             let inside = range_length(&place.want.ask.question).is_some_and(|l| newest + l + DECAY > present);
-            let decays = moving && inside && place.asked.is_none_or(|a| a + place.pause() <= now && a + place.decay() <= now + DECAY / 2);
+            let decays = moving
+                && inside
+                && place.asked.is_none_or(|a| a + place.pause() <= now && a + place.decay() <= now + DECAY / 2);
             if place.due.is_none_or(|due| due > now) && !decays {
                 continue;
             }

@@ -113,7 +113,8 @@ fn link(url: &str) -> (Link, Receiver<()>) {
     let source = Source { name: "test".into(), url: url.to_owned(), kind: SourceKind::Live, token: None };
     let link = Link::open(source, move || {
         let _ = ring.try_send(());
-    }).unwrap();
+    })
+    .unwrap();
     (link, bell)
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fuseboard_api::TraceId;
 use fuseboard_api::ask::{Answer, Question};
 use fuseboard_api::command::Command;
 use fuseboard_api::graph::EdgeKey;
 use fuseboard_api::stats::Stats;
-use fuseboard_api::TraceId;
 
 use super::{NOW, Scene, answer, dice, settings};
 use crate::app::{App, Clock};
@@ -159,8 +159,12 @@ fn vary(answer: &mut Answer, beat: u64) {
             turn(&mut b.window, beat);
         }),
         Answer::Traces(t) => t.rows.iter_mut().for_each(|r| r.duration_nanos = some(r.duration_nanos)),
-        Answer::Forecasts(f) => f.forecasts.iter_mut().flat_map(|f| &mut f.seen).for_each(|s| s.1 *= 1.0 + 0.1 * dice(some(1))),
-        Answer::Metrics(m) => m.series.iter_mut().flat_map(|s| &mut s.points).for_each(|p| p.value *= 1.0 + 0.1 * dice(some(1))),
+        Answer::Forecasts(f) => {
+            f.forecasts.iter_mut().flat_map(|f| &mut f.seen).for_each(|s| s.1 *= 1.0 + 0.1 * dice(some(1)))
+        }
+        Answer::Metrics(m) => {
+            m.series.iter_mut().flat_map(|s| &mut s.points).for_each(|p| p.value *= 1.0 + 0.1 * dice(some(1)))
+        }
         _ => {}
     }
 }

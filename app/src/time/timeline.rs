@@ -92,7 +92,8 @@ impl Timeline {
     /// the width of a pixel on the strip, thirty times a second at most. `None` while it stands or follows.
     pub(crate) fn next_move(&self) -> Option<Duration> {
         let Cursor::Playing { speed, .. } = self.cursor else { return None };
-        let real = |recorded: i64| Duration::from_nanos(recorded.unsigned_abs().saturating_mul(4) / u64::from(speed.0.max(1)));
+        let real =
+            |recorded: i64| Duration::from_nanos(recorded.unsigned_abs().saturating_mul(4) / u64::from(speed.0.max(1)));
         let step = speed.apply(100_000_000).max(1);
         let tenth = real(step - self.position().0.rem_euclid(step));
         let pixel = real(i64::try_from(self.strip.as_nanos()).unwrap_or(i64::MAX) / STRIP_PIXELS);

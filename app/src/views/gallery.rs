@@ -85,7 +85,11 @@ fn controls(ui: &mut Ui, state: &mut State) {
         ui.add_space(8.0);
         text::figures(
             ui,
-            &[("rate", "131/s".into(), None), ("errors", "38%".into(), Some(Tone::Failed)), ("p95", "800 ms".into(), Some(Tone::AtRisk))],
+            &[
+                ("rate", "131/s".into(), None),
+                ("errors", "38%".into(), Some(Tone::Failed)),
+                ("p95", "800 ms".into(), Some(Tone::AtRisk)),
+            ],
         );
     });
     ui.add_space(12.0);
@@ -94,7 +98,9 @@ fn controls(ui: &mut Ui, state: &mut State) {
             button::link(ui, "A link");
         });
         ui.horizontal_wrapped(|ui| {
-            for (words, kind) in [("Primary", Kind::Primary), ("Quiet", Kind::Quiet), ("Danger", Kind::Danger), ("Chosen", Kind::Chosen)] {
+            for (words, kind) in
+                [("Primary", Kind::Primary), ("Quiet", Kind::Quiet), ("Danger", Kind::Danger), ("Chosen", Kind::Chosen)]
+            {
                 Button::new(words).kind(kind).show(ui);
             }
             Button::new("Dead").enabled(false).show(ui);
@@ -206,7 +212,9 @@ fn breakers(ui: &mut Ui) {
         }
     });
     ui.add_space(12.0);
-    for (tone, words) in [(Tone::Failed, "131 calls a second will be refused."), (Tone::AtRisk, "The attempt timeout (800 ms) cut it.")] {
+    for (tone, words) in
+        [(Tone::Failed, "131 calls a second will be refused."), (Tone::AtRisk, "The attempt timeout (800 ms) cut it.")]
+    {
         Card::new().tone(tone).tinted().show(ui, |ui| {
             text::body(ui, words);
             text::note(ui, "Callers get an error at once, until it expires or is ended.");
@@ -231,7 +239,8 @@ fn charts(ui: &mut Ui, state: &mut State) {
     ui.add_space(12.0);
     card(ui, |ui| {
         text::section(ui, "Forecast");
-        let seen: Vec<(f64, f64)> = (-60..=0).map(|i| (f64::from(i), 30.0 + 8.0 * (f64::from(i) / 7.0).sin())).collect();
+        let seen: Vec<(f64, f64)> =
+            (-60..=0).map(|i| (f64::from(i), 30.0 + 8.0 * (f64::from(i) / 7.0).sin())).collect();
         let ahead: Vec<(f64, f64)> = (0..=30).map(|i| (f64::from(i), 30.0 + 0.7 * f64::from(i))).collect();
         let band: Vec<(f64, f64, f64)> = ahead.iter().map(|(x, y)| (*x, y - 0.3 * x, y + 0.4 * x)).collect();
         LineChart {
@@ -264,13 +273,17 @@ fn charts(ui: &mut Ui, state: &mut State) {
         ui.allocate_ui(egui::vec2(ui.available_width(), 148.0), |ui| {
             let columns = [Column::words("service", 0.0), Column::figures("rate", 64.0), Column::figures("p95", 72.0)];
             let table = Table::new("gallery table", &columns, 40).chosen(state.row).sorted(Some((1, true)));
-            let touched = table.show(ui, |row| format!("service {row}"), |ui, row, column| {
-                match column {
-                    0 => text::styled(ui, format!("service-{row}"), text::body_font(), t.text),
-                    1 => text::mono(ui, format!("{}/s", 400 - row * 9)),
-                    _ => text::mono_soft(ui, format!("{} ms", 12 + row)),
-                };
-            });
+            let touched = table.show(
+                ui,
+                |row| format!("service {row}"),
+                |ui, row, column| {
+                    match column {
+                        0 => text::styled(ui, format!("service-{row}"), text::body_font(), t.text),
+                        1 => text::mono(ui, format!("{}/s", 400 - row * 9)),
+                        _ => text::mono_soft(ui, format!("{} ms", 12 + row)),
+                    };
+                },
+            );
             state.row = touched.chosen.or(state.row);
         });
     });

@@ -7,21 +7,21 @@
 use crate::command::Commands;
 use crate::model::{Model, View};
 
+mod audit;
 mod board;
-mod traces;
-mod trace;
 mod breakers;
-mod policies;
+mod fleet;
 mod forecasts;
 mod gallery;
+mod halves;
 mod incidents;
 mod logs;
 mod metrics;
-mod fleet;
-mod audit;
-mod halves;
 mod names;
+mod policies;
 mod progress;
+mod trace;
+mod traces;
 
 pub(crate) use breakers::flip::Flip;
 pub(crate) use breakers::flip_panel::show as show_flip;

@@ -191,7 +191,7 @@ mod tests {
     fn who_speaks_another_tongue_is_no_collector() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let other = std::thread::spawn(move || {
+        let other = std::thread::Builder::new().name("stranger".into()).spawn(move || {
             for reply in ["200 OK", "404 Not Found"] {
                 let (mut stream, _) = listener.accept().unwrap();
                 let mut request = [0; 4096];
@@ -205,6 +205,6 @@ mod tests {
             let error = client.ask(Question::Totals).unwrap_err();
             assert!(matches!(error.downcast_ref(), Some(Failure::Stranger { .. })), "{error:#}");
         }
-        other.join().unwrap();
+        other.unwrap().join().unwrap();
     }
 }

@@ -112,7 +112,7 @@ fn publish(session: &Session, reason: &str, action: Action) -> Result<()> {
         return json(&receipt);
     }
     let revision = receipt.revision.unwrap_or_default();
-    line(&format!("r{revision} published to {} instances. {}", receipt.targeted, receipt.note).trim_end().to_owned())
+    line(format!("r{revision} published to {} instances. {}", receipt.targeted, receipt.note).trim_end())
 }
 
 fn diff(session: &Session, from: u64, to: Option<u64>) -> Result<()> {
