@@ -148,6 +148,9 @@ fn edge(args: &ShotArgs, client: &Client, shown: Option<UnixNanos>) -> Result<Op
     Ok(edges.into_iter().filter(|e| e.breaker.is_some()).max_by_key(weight).map(|e| e.key))
 }
 
+/// Traces longer than this hold work that went on long after the answer: 5 s.
+const LONG_NANOS: u64 = 5_000_000_000;
+
 /// The trace to open.
 fn trace(args: &ShotArgs, client: &Client, shown: Option<UnixNanos>) -> Result<Option<TraceId>> {
     if args.view != View::Trace || args.trace.is_some() {
@@ -155,8 +158,8 @@ fn trace(args: &ShotArgs, client: &Client, shown: Option<UnixNanos>) -> Result<O
     }
     let query = TraceQuery { range: range(shown, Duration::from_secs(3600)), ..TraceQuery::default() };
     let Answer::Traces(list) = client.ask_as_of(Question::Traces(query), shown)? else { return Ok(None) };
-    // One that shows most: refused calls, failed ones, many spans.
-    let weight = |r: &&TraceRow| (r.refused.min(1), r.errors.min(1), r.spans);
+    // One that shows most: refused calls, failed ones, nothing that came long after the answer, many spans.
+    let weight = |r: &&TraceRow| (r.refused.min(1), r.errors.min(1), r.duration_nanos < LONG_NANOS, r.spans);
     Ok(list.rows.iter().max_by_key(weight).map(|r| r.trace_id))
 }
 

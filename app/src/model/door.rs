@@ -145,7 +145,7 @@ impl Model {
 
     fn want_trace(&self, wants: &mut Vec<Want>) {
         let open = self.selection.trace;
-        wants.extend(open.map(|id| self.of_source(SlotId::Trace, Question::Trace(id), Standing::Fixed)));
+        wants.extend(open.map(|id| self.at_cursor(SlotId::Trace, Question::Trace(id))));
     }
 
     /// A question as of the newest instant, wherever the cursor is.

@@ -57,21 +57,33 @@ pub(super) fn forecast(values: &[f64], quantity: Quantity, errors: &[Vec<f64>], 
         Some((mids, sigma)) => (mids, sigma, "exponential smoothing"),
         None => level(&y),
     };
+    let (least, most) = reach(&y);
     let points = HORIZONS
         .iter()
         .zip(mids)
         .enumerate()
         .map(|(i, (steps, mid))| {
-            let grown = 1.96 * sigma * (*steps as f64).sqrt();
-            let half = errors.get(i).and_then(|e| conformal(e)).map_or(grown, |q| q.max(0.5 * sigma));
-            Point {
-                lo: unscaled(mid - half, quantity),
-                mid: unscaled(mid, quantity),
-                hi: unscaled(mid + half, quantity),
-            }
+            let mid = mid.clamp(least, most);
+            let (lo, hi) = match errors.get(i).and_then(|e| conformal(e)) {
+                Some(measured) => (mid - measured.max(0.5 * sigma), mid + measured.max(0.5 * sigma)),
+                None => {
+                    let grown = 1.96 * sigma * (*steps as f64).sqrt();
+                    ((mid - grown).max(least), (mid + grown).min(most))
+                }
+            };
+            Point { lo: unscaled(lo, quantity), mid: unscaled(mid, quantity), hi: unscaled(hi, quantity) }
         })
         .collect();
     Ahead { points, model }
+}
+
+/// How far a forecast may reach before its errors are known: what was seen in the time looked back on, and half as much again on either side. A model
+/// fitted across an outage would otherwise promise anything between nothing and years.
+fn reach(y: &[f64]) -> (f64, f64) {
+    let least = y.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = y.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let beyond = 0.5 * (most - least) + 0.1;
+    (least - beyond, most + beyond)
 }
 
 /// The split-conformal quantile: the ⌈(n + 1) · 0.95⌉-th smallest error.
@@ -95,18 +107,25 @@ fn smooth(y: &[f64]) -> Option<(Vec<f64>, f64)> {
     let longest = HORIZONS.last().copied().unwrap_or(1);
     let ahead = fitted.predict(longest, None).ok()?.point;
     let inside = fitted.predict_in_sample(None).ok()?.point;
-    let squares: Vec<f64> = y.iter().zip(&inside).skip(2).map(|(a, b)| (a - b).powi(2)).collect();
-    let sigma = (squares.iter().sum::<f64>() / squares.len().max(1) as f64).sqrt();
+    let sigma = spread(y.iter().zip(&inside).skip(2).map(|(a, b)| (a - b).abs()).collect());
     let mids: Vec<f64> = HORIZONS.iter().filter_map(|h| ahead.get(h - 1).copied()).collect();
     (mids.len() == HORIZONS.len() && mids.iter().all(|m| m.is_finite()) && sigma.is_finite()).then_some((mids, sigma))
+}
+
+/// The usual size of one-step errors: 1.4826 times their median, so that one jump does not widen everything after it, yet
+/// at least a quarter of their root mean square.
+fn spread(mut errors: Vec<f64>) -> f64 {
+    errors.sort_by(f64::total_cmp);
+    let median = errors.get(errors.len() / 2).copied().unwrap_or(0.0);
+    let square = errors.iter().map(|e| e * e).sum::<f64>() / errors.len().max(1) as f64;
+    (1.4826 * median).max(0.25 * square.sqrt())
 }
 
 /// The mean of the last half minute, carried on.
 fn level(y: &[f64]) -> (Vec<f64>, f64, &'static str) {
     let last = &y[y.len().saturating_sub(6)..];
     let mean = last.iter().sum::<f64>() / last.len().max(1) as f64;
-    let steps: Vec<f64> = y.windows(2).map(|w| (w[1] - w[0]).powi(2)).collect();
-    let sigma = (steps.iter().sum::<f64>() / steps.len().max(1) as f64).sqrt();
+    let sigma = spread(y.windows(2).map(|w| (w[1] - w[0]).abs()).collect());
     (vec![mean; HORIZONS.len()], sigma, "last level")
 }
 
@@ -138,6 +157,15 @@ mod tests {
         let wild: Vec<f64> = (0..40).map(|i| f64::from(i % 2)).collect();
         let bounded = forecast(&wild, Quantity::ErrorRatio, &[], false);
         assert!(bounded.points.iter().all(|p| p.lo >= 0.0 && p.hi <= 1.0));
+    }
+
+    #[test]
+    fn an_outage_does_not_make_a_forecast_reach_beyond_all_measure() {
+        let mut hit = vec![40.0; 12];
+        hit.extend([1500.0, 1800.0, 1700.0]);
+        hit.extend([42.0; 6]);
+        let after = forecast(&hit, Quantity::P95, &[], false);
+        assert!(after.points.iter().all(|p| p.hi < 30_000.0 && p.lo >= 0.0), "{after:?}");
     }
 
     #[test]

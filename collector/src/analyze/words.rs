@@ -43,7 +43,7 @@ pub(super) fn of(
             name(quantity),
             amount(quantity, now),
             breach.limit,
-            lasting(seconds.max(0)),
+            lasting(seconds.max(STEP)),
             breach.probability * 100.0
         );
         return (text, if breach.probability >= LIKELY { Severity::AtRisk } else { Severity::Well });
