@@ -94,11 +94,11 @@ async fn a_switch_clicked_in_the_console_is_requested_and_then_applied() -> Resu
         console.click("clerk → shelf, force open");
         console.until("Force open for 5 min")?;
         console.click("Force open for 5 min");
-        console.until_containing("requested · 0 of ")
+        console.until_containing("requested: forced open · 0 of ")
     })?;
     // The instance comes back: the data says applied, and only now does the console.
     let agent = caller(&stage, "clerk-1").await?;
-    tokio::task::block_in_place(|| console.until_gone("requested · "))?;
+    tokio::task::block_in_place(|| console.until_gone("requested: "))?;
     assert!(!works(&agent, address).await?, "and the next call is refused");
     agent.shutdown().await;
     stage.collector.shutdown().await;
