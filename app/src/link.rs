@@ -1,6 +1,6 @@
 //! The one asynchronous room: it asks the collector and tells what came.
 //!
-//! The rest of the console sees a [`Door`]: it says what is wanted, gives commands, and takes what has come since. What is
+//! The rest of the console sees a `Door`: it says what is wanted, gives commands, and takes what has come since. What is
 //! wanted replaces what was wanted before; answers wait one a slot, the newest wins; commands are few and bounded.
 
 mod bell;
