@@ -6,6 +6,7 @@
 //!
 //! - `still`: nothing happens; what a frame costs that somebody asked for in vain.
 //! - `hover`: the pointer crosses the window, so that what it is over is painted anew.
+//! - `drag` (the large board only): the graph is dragged about, so that all of it moves in every frame.
 //! - `live`: as `hover`, and every picture of the view is replaced by one with other numbers before every frame. The console
 //!   does that ten times a second at most.
 //!
@@ -17,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use egui::{Context, Event, RawInput, Rect, ViewportId, pos2, vec2};
+use egui::{Context, Event, Modifiers, PointerButton, RawInput, Rect, ViewportId, pos2, vec2};
 use fuseboard::app::App;
 use fuseboard::testing::feed::{Choice, Feed, fed};
 use fuseboard::testing::{self, Scene};
@@ -102,7 +103,19 @@ impl Case {
         if self.beside {
             figure(&format!("{}.open", self.name), opened.as_secs_f64() * 1e3, "open", OPEN);
         }
-        for (way, limit) in [(Way::Still, self.limit), (Way::Hover, self.limit), (Way::Live, self.limit.max(LIVE))] {
+        let ways = [
+            (Way::Still, self.limit),
+            (Way::Hover, self.limit),
+            (Way::Drag, self.limit),
+            (Way::Live, self.limit.max(LIVE)),
+        ];
+        for (way, limit) in ways {
+            if way == Way::Drag && !(self.beside && self.view == View::Board) {
+                continue;
+            }
+            if way == Way::Drag {
+                stage.press(true);
+            }
             // A picture that is made ready beside the frame is waited for: the frame that shows it counts, too.
             let waits = self.beside && way == Way::Live && self.view == View::Board;
             let frames = if waits { frames.min(100) } else { frames };
@@ -116,6 +129,9 @@ impl Case {
                     std::iter::once(first).chain(second)
                 })
                 .collect();
+            if way == Way::Drag {
+                stage.press(false);
+            }
             runs.sort_by_key(Cost::total);
             let quantile = |q: f64| runs[((runs.len() - 1) as f64 * q).round() as usize];
             let (half, worst) = (quantile(0.5), quantile(0.99));
@@ -144,6 +160,7 @@ fn millis(time: Duration) -> f64 {
 enum Way {
     Still,
     Hover,
+    Drag,
     Live,
 }
 
@@ -152,6 +169,7 @@ impl Way {
         match self {
             Self::Still => "still",
             Self::Hover => "hover",
+            Self::Drag => "drag",
             Self::Live => "live",
         }
     }
@@ -188,7 +206,7 @@ impl Stage {
         let ctx = Context::default();
         let bell = Bell::default();
         let (rings, here) = (bell.clone(), thread::current().id());
-        ctx.set_request_repaint_callback(move |_| {
+        ctx.set_repaint_observer(move |_| {
             if thread::current().id() != here {
                 *rings.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
                 rings.1.notify_one();
@@ -222,11 +240,22 @@ impl Stage {
         opened
     }
 
+    /// Presses or releases the button in the middle of the graph.
+    fn press(&mut self, pressed: bool) {
+        let (pos, button, modifiers) = (around(0), PointerButton::Primary, Modifiers::NONE);
+        self.run(vec![Event::PointerMoved(pos)]);
+        self.run(vec![Event::PointerButton { pos, button, pressed, modifiers }]);
+    }
+
     fn frame(&mut self, way: Way, i: usize) -> Cost {
         if way == Way::Live {
             self.feed.answer();
         }
-        let events = if way == Way::Still { Vec::new() } else { vec![Event::PointerMoved(place(i))] };
+        let events = match way {
+            Way::Still => Vec::new(),
+            Way::Hover | Way::Live => vec![Event::PointerMoved(place(i))],
+            Way::Drag => vec![Event::PointerMoved(around(i))],
+        };
         self.run(events)
     }
 
@@ -259,6 +288,11 @@ impl Stage {
 fn place(i: usize) -> egui::Pos2 {
     let part = |step: f32| (i as f32 * step).fract();
     pos2(20.0 + part(0.037) * (SIZE[0] - 40.0), 20.0 + part(0.1031) * (SIZE[1] - 40.0))
+}
+
+/// Where the pointer is in frame `i` of a drag: round in a circle.
+fn around(i: usize) -> egui::Pos2 {
+    pos2(700.0, 400.0) + egui::Vec2::angled(i as f32 * 0.31) * 60.0
 }
 
 #[cfg(any(target_os = "linux", target_os = "macos"))]

@@ -1,6 +1,7 @@
 //! What the console knows: immutable pictures for painting, what is chosen, and what was asked for. Views read it; only
 //! commands and answers change it.
 
+pub(crate) mod bin;
 mod door;
 mod pending;
 mod slot;

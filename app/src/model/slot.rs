@@ -17,6 +17,8 @@ use fuseboard_api::policy::Policies;
 use fuseboard_api::strip::Strip;
 use fuseboard_api::trace::{Trace, TraceList};
 
+use super::bin;
+
 /// How long a picture may answer another question than the one asked before it is marked as old.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(400);
 
@@ -78,8 +80,13 @@ impl<T> Slot<T> {
         self.value.is_none() && self.error.is_none()
     }
 
-    fn put(&mut self, value: T, as_of: UnixNanos, answers: (Question, Option<UnixNanos>)) {
-        self.value = Some(Arc::new(value));
+    fn put(&mut self, value: T, as_of: UnixNanos, answers: (Question, Option<UnixNanos>))
+    where
+        T: Send + Sync + 'static,
+    {
+        if let Some(old) = self.value.replace(Arc::new(value)) {
+            bin::discard(old);
+        }
         self.as_of = as_of;
         self.error = None;
         self.answers = Some(answers);

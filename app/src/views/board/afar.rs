@@ -8,6 +8,7 @@ use egui::{Color32, Mesh, Pos2, Rect, Vec2, vec2};
 use super::camera::Camera;
 use super::merge::rank;
 use super::scene::Scene;
+use crate::model::bin;
 use crate::widgets::theme::mix;
 use crate::widgets::{Tokens, Tone};
 
@@ -35,15 +36,22 @@ impl Afar {
             Arc::ptr_eq(s, scene) && *c == camera && *r == canvas && *dark == t.dark && *with == cards
         });
         if !fits {
-            self.mesh = Arc::new(paint(scene, camera, canvas, t, cards));
-            self.made = Some((scene.clone(), camera, canvas, t.dark, cards));
+            let mut mesh = Mesh::default();
+            // About as large as the last one: growing step by step would copy it several times.
+            mesh.vertices.reserve(self.mesh.vertices.len());
+            mesh.indices.reserve(self.mesh.indices.len());
+            paint(&mut mesh, scene, camera, canvas, t, cards);
+            self.mesh = Arc::new(mesh);
+            let old = self.made.replace((scene.clone(), camera, canvas, t.dark, cards));
+            if let Some((old, ..)) = old.filter(|(old, ..)| !Arc::ptr_eq(old, scene)) {
+                bin::discard(old);
+            }
         }
         self.mesh.clone()
     }
 }
 
-fn paint(scene: &Scene, camera: Camera, canvas: Rect, t: &Tokens, cards: bool) -> Mesh {
-    let mut mesh = Mesh::default();
+fn paint(mesh: &mut Mesh, scene: &Scene, camera: Camera, canvas: Rect, t: &Tokens, cards: bool) {
     let view = canvas.expand(4.0);
     let links = &scene.merged.links;
     // The more there are, the quieter each: what failed must be seen through them.
@@ -64,7 +72,7 @@ fn paint(scene: &Scene, camera: Camera, canvas: Rect, t: &Tokens, cards: bool) -
             _ if link.asynchronous => (t.accent.gamma_multiply(quiet), 0.5),
             tone => (t.tone(tone).gamma_multiply(quiet), 0.5),
         };
-        thread(&mut mesh, &wire.points, half, color, |p| camera.to_screen(canvas, p));
+        thread(mesh, &wire.points, half, color, |p| camera.to_screen(canvas, p));
     }
     if cards {
         for (card, b) in scene.course.cards.iter().zip(&scene.merged.boxes) {
@@ -77,7 +85,6 @@ fn paint(scene: &Scene, camera: Camera, canvas: Rect, t: &Tokens, cards: bool) -
             }
         }
     }
-    mesh
 }
 
 /// A line of two vertices a point.

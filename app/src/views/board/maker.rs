@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
 use super::scene::{Key, Scene, Source};
+use crate::model::bin;
 
 /// Pictures with more links than this are laid out beside the frame.
 const LARGE: usize = 1_000;
@@ -43,7 +44,9 @@ impl Maker {
         match job.done.try_recv() {
             Ok(scene) => {
                 debug_assert_eq!(scene.key, job.key);
-                self.scene = Some(Arc::new(scene));
+                if let Some(old) = self.scene.replace(Arc::new(scene)) {
+                    bin::discard(old);
+                }
                 self.job = None;
             }
             Err(TryRecvError::Empty) => {}

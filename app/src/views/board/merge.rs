@@ -69,11 +69,28 @@ pub(crate) struct Link {
     pub(crate) timeout_ms: Option<u64>,
     /// Its breakers.
     pub(crate) switch: Option<Switch>,
+    /// How bad it is, and whether its p95 comes near its timeout: judged once, frames ask for it many times.
+    judged: (Tone, bool),
 }
 
 impl Link {
     /// How bad it is.
     pub(crate) fn tone(&self) -> Tone {
+        self.judged.0
+    }
+
+    /// Whether the p95 comes near the timeout that limits it.
+    pub(crate) fn near_timeout(&self) -> bool {
+        self.judged.1
+    }
+
+    fn judge(&mut self) {
+        let p95 = self.stats.quantile(0.95).map(|d| d.as_secs_f64() * 1000.0);
+        let near = matches!((p95, self.timeout_ms), (Some(p95), Some(ms)) if p95 >= NEAR_TIMEOUT * ms as f64);
+        self.judged = (self.judged_tone(near), near);
+    }
+
+    fn judged_tone(&self, near: bool) -> Tone {
         if self.stats.calls == 0 {
             return Tone::Neutral;
         }
@@ -83,15 +100,9 @@ impl Link {
             .is_some_and(|s| s.worst.state == BreakerState::Open && s.worst.mode != BreakerMode::Shadow);
         match self.stats.error_ratio() {
             r if r >= FAILED || open => Tone::Failed,
-            r if r >= AT_RISK || self.near_timeout() => Tone::AtRisk,
+            r if r >= AT_RISK || near => Tone::AtRisk,
             _ => Tone::Well,
         }
-    }
-
-    /// Whether the p95 comes near the timeout that limits it.
-    pub(crate) fn near_timeout(&self) -> bool {
-        let p95 = self.stats.quantile(0.95).map(|d| d.as_secs_f64() * 1000.0);
-        matches!((p95, self.timeout_ms), (Some(p95), Some(ms)) if p95 >= NEAR_TIMEOUT * ms as f64)
     }
 
     /// What is chosen when the link is: the edge of its worst breaker, or its busiest edge.
@@ -164,6 +175,7 @@ pub(crate) fn merge(board: &Board, grouping: Grouping, shown: &dyn Fn(usize) -> 
     let mut links: Vec<Link> = links.into_values().collect();
     for link in &mut links {
         link.edges.sort_by_key(|e| (std::cmp::Reverse(board.edges[*e as usize].stats.calls), *e));
+        link.judge();
     }
     let boxes = names.into_iter().map(|(name, node)| a_box(board, name, node, grouping, &links, index[name])).collect();
     Merged { boxes, links }

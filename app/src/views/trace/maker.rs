@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use fuseboard_api::trace::Trace;
 
 use super::built::Built;
+use crate::model::bin;
 
 /// Traces with more spans than this are made ready beside the frame.
 const LARGE: usize = 20_000;
@@ -50,14 +51,9 @@ impl Maker {
         }
     }
 
-    /// Keeps what was made. What it replaces may be large: it is taken apart beside the frame.
     fn keep(&mut self, built: Built) {
-        let old = self.made.replace(Arc::new(built));
-        if let Some(old) = old.filter(|b| b.trace.spans.len() > LARGE) {
-            let spawned = std::thread::Builder::new().name("trace-end".to_owned()).spawn(move || drop(old));
-            if let Err(error) = spawned {
-                tracing::debug!(%error, "no thread to take the last trace apart; the frame did it");
-            }
+        if let Some(old) = self.made.replace(Arc::new(built)) {
+            bin::discard(old);
         }
     }
 
