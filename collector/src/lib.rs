@@ -17,6 +17,7 @@ mod collector;
 mod control;
 mod incident;
 pub mod ingest;
+pub mod otlp;
 pub mod query;
 mod serve;
 pub mod store;
