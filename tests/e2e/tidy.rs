@@ -54,6 +54,12 @@ const WALLS: &[(&str, &[&str], &str)] = &[
     ),
     ("collector/src/query", &["crate::ingest", "crate::serve"], "ingest and query never meet"),
     (
+        "collector/src/otlp",
+        &["crate::ingest", "crate::store", "crate::query", "crate::control", "crate::serve", "crate::analyze"],
+        "bytes are read the same way for everyone",
+    ),
+    ("collector/src/store/segment", &["rusqlite", "tokio"], "the format of a segment knows no database"),
+    (
         "collector/src/store",
         &["crate::ingest", "crate::query", "crate::control", "crate::serve", "crate::analyze"],
         "the store serves everyone and knows nobody",
