@@ -7,7 +7,8 @@ mod decode;
 mod facts;
 mod grpc;
 mod http;
-mod json;
+pub(crate) mod json;
+mod prepare;
 mod refuse;
 
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use crate::store::{Store, StoreError, Vitals};
 
 pub use self::grpc::grpc;
 pub use self::http::http;
+pub use self::prepare::{Prepared, Taken, Telemetry};
+pub use self::refuse::Refused;
 
 /// The largest request taken, in bytes after decompression: OTLP's recommended limit.
 pub const MAX_REQUEST: usize = 64 * 1024 * 1024;
@@ -24,16 +27,20 @@ pub const MAX_REQUEST: usize = 64 * 1024 * 1024;
 const RETRY_AFTER: u64 = 1;
 
 /// The three kinds of telemetry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Signal {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// Spans.
     Traces,
+    /// Metric points.
     Metrics,
+    /// Log records.
     Logs,
 }
 
 impl Signal {
     /// What one record of it is called in sentences.
-    fn record(self) -> &'static str {
+    #[must_use]
+    pub fn record(self) -> &'static str {
         match self {
             Self::Traces => "span",
             Self::Metrics => "data point",

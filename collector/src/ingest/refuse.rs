@@ -3,28 +3,45 @@
 use std::collections::BTreeMap;
 
 /// Why single records were refused, and how many for each reason.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Refused {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refused {
     reasons: BTreeMap<&'static str, u64>,
     example: String,
 }
 
 impl Refused {
     /// Counts one; `name` helps to find it.
-    pub(super) fn add(&mut self, reason: &'static str, name: &str) {
+    pub(crate) fn add(&mut self, reason: &'static str, name: &str) {
         if self.reasons.is_empty() {
             self.example = name.chars().take(80).collect();
         }
         *self.reasons.entry(reason).or_insert(0) += 1;
     }
 
+    /// Adds what another request had refused.
+    pub fn merge(&mut self, other: &Self) {
+        if self.reasons.is_empty() {
+            self.example.clone_from(&other.example);
+        }
+        for (reason, count) in &other.reasons {
+            *self.reasons.entry(reason).or_insert(0) += count;
+        }
+    }
+
+    /// Why, and how many for each reason.
+    pub fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.reasons.iter().map(|(reason, count)| (*reason, *count))
+    }
+
     /// How many.
-    pub(super) fn count(&self) -> u64 {
+    #[must_use]
+    pub fn count(&self) -> u64 {
         self.reasons.values().sum()
     }
 
     /// `3 spans refused: 2 without an end time, 1 whose trace id is all zeros; the first is "GET /"`. Empty when none was.
-    pub(super) fn sentence(&self, record: &str) -> String {
+    #[must_use]
+    pub fn sentence(&self, record: &str) -> String {
         if self.reasons.is_empty() {
             return String::new();
         }
@@ -51,5 +68,10 @@ mod tests {
             refused.sentence("span"),
             "3 spans refused: 1 whose trace id is not 16 bytes, or all zeros, 2 without an end time; the first is \"GET /\""
         );
+        let mut sum = Refused::default();
+        sum.merge(&refused);
+        sum.merge(&refused);
+        assert_eq!((sum.count(), sum.reasons().map(|(_, n)| n).sum::<u64>()), (6, 6));
+        assert!(sum.sentence("span").ends_with("the first is \"GET /\""));
     }
 }

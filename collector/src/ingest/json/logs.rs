@@ -7,8 +7,12 @@ use super::reader::{Object, Read, any, attributes, resource, scope};
 
 /// Reads a request.
 pub(in crate::ingest) fn logs(body: &[u8]) -> Read<ExportLogsServiceRequest> {
-    let json: serde_json::Value = serde_json::from_slice(body)?;
-    let resource_logs = Object::of("body", &json)?.each("resourceLogs", |o| {
+    logs_in(&serde_json::from_slice(body)?)
+}
+
+/// Reads a request that is parsed already.
+pub(crate) fn logs_in(json: &serde_json::Value) -> Read<ExportLogsServiceRequest> {
+    let resource_logs = Object::of("body", json)?.each("resourceLogs", |o| {
         Ok(ResourceLogs {
             resource: o.object("resource", resource)?,
             scope_logs: o.each("scopeLogs", |o| {

@@ -16,8 +16,12 @@ const TEMPORALITIES: [&str; 3] =
 
 /// Reads a request.
 pub(in crate::ingest) fn metrics(body: &[u8]) -> Read<ExportMetricsServiceRequest> {
-    let json: serde_json::Value = serde_json::from_slice(body)?;
-    let resource_metrics = Object::of("body", &json)?.each("resourceMetrics", |o| {
+    metrics_in(&serde_json::from_slice(body)?)
+}
+
+/// Reads a request that is parsed already.
+pub(crate) fn metrics_in(json: &serde_json::Value) -> Read<ExportMetricsServiceRequest> {
+    let resource_metrics = Object::of("body", json)?.each("resourceMetrics", |o| {
         Ok(ResourceMetrics {
             resource: o.object("resource", resource)?,
             scope_metrics: o.each("scopeMetrics", |o| {

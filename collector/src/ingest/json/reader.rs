@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 /// Why a JSON body is no OTLP.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::ingest) enum BadJson {
+pub(crate) enum BadJson {
     /// No JSON at all.
     #[error("the body is not JSON: {0}")]
     Syntax(#[from] serde_json::Error),
@@ -43,14 +43,15 @@ fn items<'a, T>(field: &str, list: &'a [Value], read: impl Fn(&'a Value) -> Read
     list.iter().enumerate().map(|(i, v)| read(v).map_err(|e| e.inside(&format!("{field}[{i}]")))).collect()
 }
 
-pub(super) type Read<T> = Result<T, BadJson>;
+/// What was read, or where it made no sense.
+pub(crate) type Read<T> = Result<T, BadJson>;
 
 /// A JSON object, or nothing.
 #[derive(Clone, Copy)]
-pub(super) struct Object<'a>(Option<&'a Map<String, Value>>);
+pub(crate) struct Object<'a>(Option<&'a Map<String, Value>>);
 
 impl<'a> Object<'a> {
-    pub(super) fn of(field: &str, value: &'a Value) -> Read<Self> {
+    pub(crate) fn of(field: &str, value: &'a Value) -> Read<Self> {
         match value {
             Value::Object(map) => Ok(Self(Some(map))),
             Value::Null => Ok(Self(None)),
@@ -59,11 +60,11 @@ impl<'a> Object<'a> {
     }
 
     /// A field that is there and not null.
-    pub(super) fn get(self, field: &str) -> Option<&'a Value> {
+    pub(crate) fn get(self, field: &str) -> Option<&'a Value> {
         self.0?.get(field).filter(|v| !v.is_null())
     }
 
-    pub(super) fn text(self, field: &str) -> Read<String> {
+    pub(crate) fn text(self, field: &str) -> Read<String> {
         match self.get(field) {
             None => Ok(String::new()),
             Some(Value::String(s)) => Ok(s.clone()),
@@ -71,7 +72,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    pub(super) fn flag(self, field: &str) -> Read<bool> {
+    pub(crate) fn flag(self, field: &str) -> Read<bool> {
         match self.get(field) {
             None => Ok(false),
             Some(Value::Bool(b)) => Ok(*b),
@@ -79,24 +80,24 @@ impl<'a> Object<'a> {
         }
     }
 
-    pub(super) fn u64(self, field: &str) -> Read<u64> {
+    pub(crate) fn u64(self, field: &str) -> Read<u64> {
         self.get(field).map_or(Ok(0), |v| whole(field, v))
     }
 
-    pub(super) fn u32(self, field: &str) -> Read<u32> {
+    pub(crate) fn u32(self, field: &str) -> Read<u32> {
         self.get(field).map_or(Ok(0), |v| whole(field, v))
     }
 
-    pub(super) fn i32(self, field: &str) -> Read<i32> {
+    pub(crate) fn i32(self, field: &str) -> Read<i32> {
         self.get(field).map_or(Ok(0), |v| whole(field, v))
     }
 
-    pub(super) fn double(self, field: &str) -> Read<Option<f64>> {
+    pub(crate) fn double(self, field: &str) -> Read<Option<f64>> {
         self.get(field).map(|v| double(field, v)).transpose()
     }
 
     /// An enum: OTLP says numbers; some tools write names.
-    pub(super) fn number_or_name(self, field: &str, names: &[&str]) -> Read<i32> {
+    pub(crate) fn number_or_name(self, field: &str, names: &[&str]) -> Read<i32> {
         match self.get(field) {
             Some(Value::String(name)) if name.parse::<i32>().is_err() => {
                 let at = names.iter().position(|n| n.eq_ignore_ascii_case(name));
@@ -108,7 +109,7 @@ impl<'a> Object<'a> {
     }
 
     /// An id in hex, of either case.
-    pub(super) fn hex(self, field: &str) -> Read<Vec<u8>> {
+    pub(crate) fn hex(self, field: &str) -> Read<Vec<u8>> {
         let text = self.text(field)?;
         let digits = text.as_bytes();
         let pair = |two: &[u8]| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok();
@@ -117,7 +118,7 @@ impl<'a> Object<'a> {
         bytes.ok_or_else(|| bad(field, "an id in hexadecimal digits", &Value::String(text)))
     }
 
-    pub(super) fn list(self, field: &str) -> Read<&'a [Value]> {
+    pub(crate) fn list(self, field: &str) -> Read<&'a [Value]> {
         match self.get(field) {
             None => Ok(&[]),
             Some(Value::Array(items)) => Ok(items),
@@ -126,29 +127,30 @@ impl<'a> Object<'a> {
     }
 
     /// Every object of a list.
-    pub(super) fn each<T>(self, field: &str, read: impl Fn(Object<'a>) -> Read<T>) -> Read<Vec<T>> {
+    pub(crate) fn each<T>(self, field: &str, read: impl Fn(Object<'a>) -> Read<T>) -> Read<Vec<T>> {
         items(field, self.list(field)?, |v| read(Object::of("", v)?))
     }
 
-    pub(super) fn object<T>(self, field: &str, read: impl Fn(Object<'a>) -> Read<T>) -> Read<Option<T>> {
+    pub(crate) fn object<T>(self, field: &str, read: impl Fn(Object<'a>) -> Read<T>) -> Read<Option<T>> {
         let inside = |v| Object::of("", v).and_then(&read).map_err(|e| e.inside(field));
         self.get(field).map(inside).transpose()
     }
 
-    pub(super) fn u64s(self, field: &str) -> Read<Vec<u64>> {
+    pub(crate) fn u64s(self, field: &str) -> Read<Vec<u64>> {
         items(field, self.list(field)?, |v| whole("", v))
     }
 
-    pub(super) fn doubles(self, field: &str) -> Read<Vec<f64>> {
+    pub(crate) fn doubles(self, field: &str) -> Read<Vec<f64>> {
         items(field, self.list(field)?, |v| double("", v))
     }
 
-    pub(super) fn texts(self, field: &str) -> Read<Vec<String>> {
+    pub(crate) fn texts(self, field: &str) -> Read<Vec<String>> {
         items(field, self.list(field)?, |v| v.as_str().map(str::to_owned).ok_or_else(|| bad("", "text", v)))
     }
 }
 
-fn bad(field: &str, expected: &'static str, found: &Value) -> BadJson {
+/// A field of the wrong type.
+pub(crate) fn bad(field: &str, expected: &'static str, found: &Value) -> BadJson {
     let mut text = found.to_string();
     if let Some((cut, _)) = text.char_indices().nth(60) {
         text.truncate(cut);
@@ -158,7 +160,7 @@ fn bad(field: &str, expected: &'static str, found: &Value) -> BadJson {
 }
 
 /// A whole number, as a number or as text, exact over all 64 bits.
-pub(super) fn whole<T: TryFrom<i128>>(field: &str, value: &Value) -> Read<T> {
+pub(crate) fn whole<T: TryFrom<i128>>(field: &str, value: &Value) -> Read<T> {
     let number: Option<i128> = match value {
         Value::Number(n) => n
             .as_i64()

@@ -18,8 +18,12 @@ const CODES: [&str; 3] = ["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ER
 
 /// Reads a request.
 pub(in crate::ingest) fn traces(body: &[u8]) -> Read<ExportTraceServiceRequest> {
-    let json: serde_json::Value = serde_json::from_slice(body)?;
-    let resource_spans = Object::of("body", &json)?.each("resourceSpans", |o| {
+    traces_in(&serde_json::from_slice(body)?)
+}
+
+/// Reads a request that is parsed already.
+pub(crate) fn traces_in(json: &serde_json::Value) -> Read<ExportTraceServiceRequest> {
+    let resource_spans = Object::of("body", json)?.each("resourceSpans", |o| {
         Ok(ResourceSpans {
             resource: o.object("resource", resource)?,
             scope_spans: o.each("scopeSpans", |o| {
