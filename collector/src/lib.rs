@@ -15,6 +15,7 @@ mod analyze;
 mod base64;
 mod collector;
 mod control;
+pub mod files;
 mod incident;
 pub mod ingest;
 pub mod otlp;
