@@ -120,7 +120,7 @@ fn pipeline(length: Duration) -> Result<f64, String> {
     let mut now = 0;
     Ok(measure(length, || {
         now += 1_000;
-        let Ok(mut call) = engine.begin(black_box(now), Inbound::default()) else { return };
+        let Ok(mut call) = engine.begin(black_box(now), Inbound::default(), 0.5) else { return };
         let Ok(attempt) = call.attempt(now) else { return };
         black_box(call.finish(attempt, now + 500, AttemptOutcome::plain(AttemptKind::Success), 0.5));
     }))

@@ -52,7 +52,7 @@ impl Edge {
     /// A call begins: it keeps what is in force now to its end.
     pub(crate) fn begin(&self, now: u64, inbound: Inbound) -> (Arc<InForce>, Result<Call, Refused>) {
         let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
-        (in_force.clone(), self.engine.begin(now, inbound))
+        (in_force.clone(), self.engine.begin(now, inbound, rand::random::<f64>()))
     }
 
     /// What is in force.

@@ -1,13 +1,13 @@
 //! gRPC calls: spans, retries, timeouts, breakers.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fuseboard_agent::Refusal;
 use fuseboard_policy::names;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tonic::{Code, Status};
 
 use crate::collector::{Collector, Got, soon, text};
@@ -269,6 +269,47 @@ async fn an_open_breaker_refuses_and_says_why() {
     let trip = spans.iter().find(|s| s.span.span_id == log.span_id).expect("the span that tripped it");
     assert_eq!(trip.span.trace_id, log.trace_id);
     assert!(trip.span.events.iter().any(|e| e.name == names::BREAKER_TRANSITION));
+}
+
+#[tokio::test]
+async fn limits_refuse_at_the_caller_and_say_which() {
+    let collector = Collector::start().await;
+    let policy = "[[edge]]\nservice = \"payments\"\nconcurrency = { kind = \"fixed\", max = 1 }\n\
+                  rate = { algorithm = \"sliding_window\", limit = 3, window_ms = 3600000 }\n";
+    let (orders, payer) = (agent("orders", &collector, policy).await, agent("payments", &collector, "").await);
+    let (arrived, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let charger = {
+        let (arrived, gate) = (arrived.clone(), gate.clone());
+        Charger::start(&payer, move |number, _| {
+            let (arrived, gate) = (arrived.clone(), gate.clone());
+            Box::pin(async move {
+                if number == 1 {
+                    arrived.notify_one();
+                    gate.notified().await;
+                }
+                Ok(())
+            })
+        })
+        .await
+    };
+    let client = payments(&orders, &[&charger]);
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move { charge(&client).await }
+    });
+    arrived.notified().await;
+    let refused = charge(&client).await.unwrap_err();
+    assert_eq!((refused.code(), source(&refused).rule), (Code::ResourceExhausted, "concurrency"));
+    assert!(source(&refused).cause.contains("the limit is 1"));
+    gate.notify_one();
+    first.await.unwrap().unwrap();
+    charge(&client).await.unwrap();
+    let refused = charge(&client).await.unwrap_err();
+    assert_eq!((refused.code(), source(&refused).rule), (Code::ResourceExhausted, "rate"));
+    assert_eq!(charger.calls(), 2);
+    let ghost = |rule: &str, got: &Got| is_attempt(got) && got.text(names::REFUSED_BY).as_deref() == Some(rule);
+    let both = |spans: &[Got]| ["concurrency", "rate"].iter().all(|rule| spans.iter().any(|s| ghost(rule, s)));
+    collector.spans("both ghosts", both).await;
 }
 
 #[tokio::test]

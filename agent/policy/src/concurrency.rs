@@ -19,6 +19,14 @@ pub struct Ticket {
     in_flight: u64,
 }
 
+impl Ticket {
+    /// Calls in flight right after its own admission, itself included.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+}
+
 /// How a call in flight ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {

@@ -22,6 +22,7 @@ pub mod rate;
 pub mod retry_budget;
 pub mod set;
 pub mod settings;
+pub mod throttle;
 #[cfg(feature = "wire")]
 pub mod wire;
 

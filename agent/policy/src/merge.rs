@@ -84,7 +84,7 @@ impl Merged {
         let named = |table: &Table| table.get("preset").and_then(Value::as_str).and_then(presets::find);
         // A preset fills before the keys beside it: first the edge's, then the tables', then the rule's own keys.
         if let Some(preset) = named(&from.table) {
-            for part in ["breaker", "retry"] {
+            for part in preset.table().keys() {
                 self.fill(part, preset, source);
             }
         }

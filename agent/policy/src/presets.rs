@@ -13,7 +13,7 @@ pub struct Preset {
 }
 
 /// All presets.
-pub const PRESETS: [Preset; 4] = [
+pub const PRESETS: [Preset; 5] = [
     Preset {
         name: "rpc-50",
         about: "opens at 50 % failures of at least 20 calls in 10 s, for 30 s; two retries with growing delays",
@@ -72,6 +72,20 @@ pub const PRESETS: [Preset; 4] = [
             open_ms = 5000
             half_open_permits = 1
             half_open_successes = 1
+        "#,
+    },
+    // Google, Site Reliability Engineering, chapter 21: K = 2 over two minutes, and a retry budget of a tenth of the calls.
+    Preset {
+        name: "sre-throttle",
+        about: "the SRE book's caller: refuses beyond twice what the callee takes; two retries within a tenth of the calls",
+        text: r#"
+            [throttle]
+            kind = "sre"
+            k = 2.0
+            window_ms = 120000
+            [retry]
+            max_attempts = 3
+            budget = { ratio = 0.1, min_per_sec = 1, ttl_ms = 10000 }
         "#,
     },
 ];

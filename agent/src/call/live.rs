@@ -181,9 +181,8 @@ impl LiveCall {
 
     /// A refused attempt is a span too, without length, so that the console can draw it.
     fn draw_refusal(&self, refused: &Refused) -> Refusal {
-        let rule = refused.by.as_str();
-        let code = if rule == "deadline" { "deadline_exceeded" } else { "unavailable" };
-        let refusal = self.target.refusal(rule, refused.cause.to_string(), code.to_owned());
+        let code = refused.by.code().to_owned();
+        let refusal = self.target.refusal(refused.by.as_str(), refused.cause.to_string(), code);
         let mut attributes = span_attributes(&self.target, &self.in_force);
         attributes.push(KeyValue::new(names::BREAKER_STATE, refused.breaker_state));
         if let Some(waited) = self.backoff {

@@ -65,7 +65,7 @@ pub struct Refusal {
     pub service: Arc<str>,
     /// The operation.
     pub operation: Arc<str>,
-    /// The rule: `breaker`, `deadline`, or `fault` for one that an operator injected.
+    /// The rule: `deadline`, `rate`, `throttle`, `concurrency`, `breaker`, or `fault` for one that an operator injected.
     pub rule: &'static str,
     /// Why, in words.
     pub cause: String,

@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashSet};
 
 use toml::{Table, Value};
 
+use super::kinds::KINDS;
 use super::{Problem, Rule, schema};
 use crate::merge::{Index, Merged};
-use crate::settings::{Breaker, BreakerMode, EdgeSettings, Jitter, Retry, RetryBudget, Timeout, Window};
+use crate::settings::{Breaker, BreakerMode, Concurrency, EdgeSettings, Jitter, Retry, RetryBudget, Timeout, Window};
 
 /// Something that does not make sense.
 struct Finding {
@@ -89,6 +90,9 @@ fn check(merged: &Merged) -> Vec<Finding> {
             format!("{attempt} is more than overall_ms, {overall}, and would never act"),
         ));
     }
+    if let Some(concurrency) = &settings.concurrency {
+        check_concurrency(concurrency, &mut found);
+    }
     if let Some(retry) = &settings.retry {
         check_retry(retry, &timeout, &mut found);
     }
@@ -101,6 +105,14 @@ fn check(merged: &Merged) -> Vec<Finding> {
 
 /// Takes out tables that lack a part; settings.rs has them whole or not at all.
 fn incomplete(table: &mut Table, found: &mut Vec<Finding>) {
+    for kinds in &KINDS {
+        if let Some(Value::Table(part)) = table.get(kinds.path)
+            && let Some(message) = kinds.wrong(part)
+        {
+            found.push(Finding { path: kinds.path, with: std::slice::from_ref(&kinds.path), message });
+            table.remove(kinds.path);
+        }
+    }
     if let Some(Value::Table(retry)) = table.get_mut("retry")
         && let Some(Value::Table(budget)) = retry.get("budget")
     {
@@ -137,10 +149,26 @@ fn incomplete(table: &mut Table, found: &mut Vec<Finding>) {
     }
 }
 
-fn missing(table: &Table, names: &[&str]) -> Option<String> {
+pub(super) fn missing(table: &Table, names: &[&str]) -> Option<String> {
     let absent: Vec<String> =
         names.iter().filter(|name| !table.contains_key(**name)).map(|name| format!("`{name}`")).collect();
     (!absent.is_empty()).then(|| format!("{} missing, here and in what is inherited", absent.join(" and ")))
+}
+
+fn check_concurrency(concurrency: &Concurrency, found: &mut Vec<Finding>) {
+    const ALL: &[&str] = &["concurrency"];
+    let (initial, min, max) = match *concurrency {
+        Concurrency::Fixed { .. } => return,
+        Concurrency::Vegas { initial, max, .. } => (initial, 1, max),
+        Concurrency::Aimd { initial, min, max, .. } | Concurrency::Gradient2 { initial, min, max, .. } => {
+            (initial, min, max)
+        }
+    };
+    if min > max {
+        found.push(finding("concurrency.min", ALL, format!("{min} is more than max, {max}")));
+    } else if !(min..=max).contains(&initial) {
+        found.push(finding("concurrency.initial", ALL, format!("{initial} is not between {min} and {max}")));
+    }
 }
 
 fn check_retry(retry: &Retry, timeout: &Timeout, found: &mut Vec<Finding>) {

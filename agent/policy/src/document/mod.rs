@@ -4,6 +4,7 @@
 //! and possible values, and every merged result that some edge could get makes sense.
 
 mod check;
+mod kinds;
 mod rule;
 mod schema;
 

@@ -44,8 +44,40 @@ const EDGE: &[Field] = &[
     field("preset", Kind::Preset(None)),
     field("criticality", Kind::Word(&["low", "medium", "high"])),
     field("timeout", Kind::Table(&[field("attempt_ms", MS), field("overall_ms", MS)])),
+    field("rate", Kind::Table(RATE)),
+    field("throttle", Kind::Table(THROTTLE)),
+    field("concurrency", Kind::Table(CONCURRENCY)),
     field("retry", Kind::Table(RETRY)),
     field("breaker", Kind::Table(BREAKER)),
+];
+
+const RATE: &[Field] = &[
+    field("algorithm", Kind::Word(&["token_bucket", "sliding_window"])),
+    field("per_sec", Kind::Whole(1, 1_000_000_000)),
+    field("burst", Kind::Whole(1, 1_000_000_000)),
+    // An exact log keeps an entry a call.
+    field("limit", COUNT),
+    field("window_ms", Kind::Whole(1, HOUR_MS)),
+];
+
+const THROTTLE: &[Field] = &[
+    field("kind", Kind::Word(&["sre"])),
+    field("k", Kind::Number(1.0, 1_000.0)),
+    field("window_ms", Kind::Whole(100, HOUR_MS)),
+];
+
+const CONCURRENCY: &[Field] = &[
+    field("kind", Kind::Word(&["fixed", "aimd", "vegas", "gradient2"])),
+    field("max", COUNT),
+    field("initial", COUNT),
+    field("min", COUNT),
+    field("backoff_ratio", Kind::Number(0.01, 0.99)),
+    field("timeout_ms", MS),
+    field("smoothing", Kind::Number(0.001, 1.0)),
+    field("probe_multiplier", Kind::Whole(1, 10_000)),
+    field("queue", Kind::Whole(0, 1_000_000)),
+    field("long_window", Kind::Whole(1, 100_000)),
+    field("tolerance", Kind::Number(1.0, 100.0)),
 ];
 
 const RETRY: &[Field] = &[

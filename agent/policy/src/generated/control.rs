@@ -183,6 +183,60 @@ pub struct EdgeSettings {
     pub retry: ::core::option::Option<Retry>,
     #[prost(message, optional, tag = "5")]
     pub breaker: ::core::option::Option<Breaker>,
+    #[prost(message, optional, tag = "6")]
+    pub rate: ::core::option::Option<Rate>,
+    #[prost(message, optional, tag = "7")]
+    pub throttle: ::core::option::Option<Throttle>,
+    #[prost(message, optional, tag = "8")]
+    pub concurrency: ::core::option::Option<Concurrency>,
+}
+/// Which keys belong together is checked as in a document.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rate {
+    #[prost(string, optional, tag = "1")]
+    pub algorithm: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint64, optional, tag = "2")]
+    pub per_sec: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub burst: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "4")]
+    pub limit: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "5")]
+    pub window_ms: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Throttle {
+    #[prost(string, optional, tag = "1")]
+    pub kind: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(double, optional, tag = "2")]
+    pub k: ::core::option::Option<f64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub window_ms: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Concurrency {
+    #[prost(string, optional, tag = "1")]
+    pub kind: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint64, optional, tag = "2")]
+    pub max: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub initial: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "4")]
+    pub min: ::core::option::Option<u64>,
+    #[prost(double, optional, tag = "5")]
+    pub backoff_ratio: ::core::option::Option<f64>,
+    #[prost(uint64, optional, tag = "6")]
+    pub timeout_ms: ::core::option::Option<u64>,
+    #[prost(double, optional, tag = "7")]
+    pub smoothing: ::core::option::Option<f64>,
+    #[prost(uint64, optional, tag = "8")]
+    pub probe_multiplier: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "9")]
+    pub queue: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "10")]
+    pub long_window: ::core::option::Option<u64>,
+    #[prost(double, optional, tag = "11")]
+    pub tolerance: ::core::option::Option<f64>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Timeout {

@@ -22,6 +22,24 @@ pub enum Rate {
     },
 }
 
+/// Refusing at the caller what the callee would refuse anyway.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Throttle {
+    /// The client-side throttling of Google's SRE book.
+    Sre {
+        /// How many times what the callee takes may be asked for before anything is refused.
+        k: f64,
+        /// Over how long requests are counted, in milliseconds; two minutes, as in the book, when absent.
+        #[serde(default = "two_minutes")]
+        window_ms: u64,
+    },
+}
+
+fn two_minutes() -> u64 {
+    120_000
+}
+
 /// How many calls may be in flight.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]

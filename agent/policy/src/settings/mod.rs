@@ -3,7 +3,7 @@
 
 mod limits;
 
-pub use limits::{Algorithm, Balance, Concurrency, FailurePercentage, Outlier, Rate, SuccessRate};
+pub use limits::{Algorithm, Balance, Concurrency, FailurePercentage, Outlier, Rate, SuccessRate, Throttle};
 use serde::{Deserialize, Serialize};
 
 /// What a breaker is told to do.
@@ -237,6 +237,15 @@ pub struct EdgeSettings {
     /// Timeouts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Timeout>,
+    /// How many calls a second may be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// Refusing what the callee would refuse anyway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<Throttle>,
+    /// How many calls may be in flight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
     /// Retries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,

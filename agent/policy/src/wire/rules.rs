@@ -77,8 +77,37 @@ impl From<&Rule> for v1::EdgeRule {
                 }),
                 retry: edge.table("retry").map(|retry| retry_message(&retry)),
                 breaker: edge.table("breaker").map(|breaker| breaker_message(&breaker)),
+                rate: edge.table("rate").map(|rate| v1::Rate {
+                    algorithm: rate.text("algorithm"),
+                    per_sec: rate.whole("per_sec"),
+                    burst: rate.whole("burst"),
+                    limit: rate.whole("limit"),
+                    window_ms: rate.whole("window_ms"),
+                }),
+                throttle: edge.table("throttle").map(|throttle| v1::Throttle {
+                    kind: throttle.text("kind"),
+                    k: throttle.number("k"),
+                    window_ms: throttle.whole("window_ms"),
+                }),
+                concurrency: edge.table("concurrency").map(|limit| concurrency_message(&limit)),
             }),
         }
+    }
+}
+
+fn concurrency_message(limit: &Reader<'_>) -> v1::Concurrency {
+    v1::Concurrency {
+        kind: limit.text("kind"),
+        max: limit.whole("max"),
+        initial: limit.whole("initial"),
+        min: limit.whole("min"),
+        backoff_ratio: limit.number("backoff_ratio"),
+        timeout_ms: limit.whole("timeout_ms"),
+        smoothing: limit.number("smoothing"),
+        probe_multiplier: limit.whole("probe_multiplier"),
+        queue: limit.whole("queue"),
+        long_window: limit.whole("long_window"),
+        tolerance: limit.number("tolerance"),
     }
 }
 
@@ -182,10 +211,47 @@ impl From<v1::EdgeRule> for Rule {
                 table.0
             }),
         );
+        edge.put("rate", settings.rate.map(rate_table));
+        edge.put("throttle", settings.throttle.map(throttle_table));
+        edge.put("concurrency", settings.concurrency.map(concurrency_table));
         edge.put("retry", settings.retry.map(retry_table));
         edge.put("breaker", settings.breaker.map(breaker_table));
         Self { caller: rule.caller, service: rule.service, operation: rule.operation, table: edge.0 }
     }
+}
+
+fn rate_table(rate: v1::Rate) -> Table {
+    let mut table = Writer::default();
+    table.put("algorithm", rate.algorithm);
+    table.whole("per_sec", rate.per_sec);
+    table.whole("burst", rate.burst);
+    table.whole("limit", rate.limit);
+    table.whole("window_ms", rate.window_ms);
+    table.0
+}
+
+fn throttle_table(throttle: v1::Throttle) -> Table {
+    let mut table = Writer::default();
+    table.put("kind", throttle.kind);
+    table.put("k", throttle.k);
+    table.whole("window_ms", throttle.window_ms);
+    table.0
+}
+
+fn concurrency_table(limit: v1::Concurrency) -> Table {
+    let mut table = Writer::default();
+    table.put("kind", limit.kind);
+    table.whole("max", limit.max);
+    table.whole("initial", limit.initial);
+    table.whole("min", limit.min);
+    table.put("backoff_ratio", limit.backoff_ratio);
+    table.whole("timeout_ms", limit.timeout_ms);
+    table.put("smoothing", limit.smoothing);
+    table.whole("probe_multiplier", limit.probe_multiplier);
+    table.whole("queue", limit.queue);
+    table.whole("long_window", limit.long_window);
+    table.put("tolerance", limit.tolerance);
+    table.0
 }
 
 fn retry_table(retry: v1::Retry) -> Table {

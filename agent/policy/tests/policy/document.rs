@@ -125,10 +125,21 @@ fn settings() -> impl Strategy<Value = String> {
     });
     let timeout =
         ms().prop_map(|attempt| attempt.map(|ms| format!("timeout = {{ attempt_ms = {ms} }}\n")).unwrap_or_default());
-    let preset = prop::option::of(Just("preset = \"count-20\"\n")).prop_map(Option::unwrap_or_default);
-    (timeout, preset, prop::option::of(breaker), prop::option::of(retry)).prop_map(
-        |(timeout, preset, breaker, retry)| {
-            format!("{timeout}{preset}{}{}", breaker.unwrap_or_default(), retry.unwrap_or_default())
+    let preset = prop::option::of(prop::sample::select(vec!["preset = \"count-20\"\n", "preset = \"sre-throttle\"\n"]))
+        .prop_map(Option::unwrap_or_default);
+    let limits = prop::sample::subsequence(
+        vec![
+            "rate = { algorithm = \"sliding_window\", limit = 10, window_ms = 1000 }\n",
+            "throttle = { kind = \"sre\", k = 1.5 }\n",
+            "concurrency = { kind = \"gradient2\", initial = 20, min = 2, max = 200, smoothing = 0.2, queue = 4, \
+             long_window = 600, tolerance = 1.5 }\n",
+        ],
+        0..=3,
+    );
+    (timeout, preset, limits, prop::option::of(breaker), prop::option::of(retry)).prop_map(
+        |(timeout, preset, limits, breaker, retry)| {
+            let limits = limits.concat();
+            format!("{timeout}{preset}{limits}{}{}", breaker.unwrap_or_default(), retry.unwrap_or_default())
         },
     )
 }
@@ -200,4 +211,54 @@ proptest! {
     fn any_text_is_read_or_refused(text in "(\\[\\[edge\\]\\]|service|=|\"\\*\"|breaker|\\{|\\}|window|\n| |-?[0-9]{1,20}|\\.|[a-z\\[\\],]){0,40}") {
         let _ = PolicyDocument::parse(&text);
     }
+}
+
+#[test]
+fn tables_of_a_kind_are_whole_and_of_one_kind() {
+    let found = problems(
+        r#"
+        [[edge]]
+        service = "*"
+        rate = { algorithm = "token_bucket", per_sec = 500 }
+        throttle = { k = 2.0 }
+        concurrency = { kind = "aimd", initial = 50, min = 60, max = 100, backoff_ratio = 0.9, timeout_ms = 500 }
+        [[edge]]
+        service = "stock"
+        rate = { algorithm = "sliding_window", limit = 10, window_ms = 1000, burst = 5 }
+        concurrency = { kind = "fixed", max = 64 }
+        throttle = { kind = "sre", k = 1.5 }
+        "#,
+    );
+    let wanted = [
+        "edge[1] *: rate: `burst` missing, here and in what is inherited",
+        "edge[1] *: throttle: names no kind; write `kind = …` with `sre`",
+        "edge[1] *: concurrency.initial: 50 is not between 60 and 100",
+        "edge[2] stock: rate: `burst` does not belong to sliding_window",
+    ];
+    // 60 is above 50, and a limit never begins below its least.
+    assert_eq!(found, wanted, "{found:#?}");
+}
+
+#[test]
+fn limits_merge_key_by_key_and_another_kind_replaces() {
+    let text = r#"
+        [[edge]]
+        service = "*"
+        preset = "sre-throttle"
+        rate = { algorithm = "token_bucket", per_sec = 500, burst = 50 }
+        concurrency = { kind = "fixed", max = 64 }
+        [[edge]]
+        service = "stock"
+        rate = { per_sec = 100 }
+        concurrency = { kind = "vegas", initial = 10, max = 100 }
+    "#;
+    let set = PolicySet::new(1, &PolicyDocument::parse(text).unwrap());
+    let stock = set.effective("a", "stock", "c").settings;
+    use fuseboard_policy::settings::{Concurrency, Rate, Throttle};
+    assert_eq!(stock.rate, Some(Rate::TokenBucket { per_sec: 100, burst: 50 }));
+    assert_eq!(
+        stock.concurrency,
+        Some(Concurrency::Vegas { initial: 10, max: 100, smoothing: 1.0, probe_multiplier: 30 })
+    );
+    assert_eq!(stock.throttle, Some(Throttle::Sre { k: 2.0, window_ms: 120_000 }));
 }

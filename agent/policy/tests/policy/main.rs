@@ -4,6 +4,7 @@
 mod breaker;
 mod budget;
 mod document;
+mod limits;
 mod pipeline;
 #[path = "../../examples/vectors/runner/mod.rs"]
 mod runner;

@@ -34,7 +34,7 @@ fn unavailable() -> AttemptOutcome<'static> {
 
 #[test]
 fn a_call_is_tried_again_until_its_attempts_are_used() {
-    let mut call = engine(RETRY).begin(0, IDEMPOTENT).unwrap();
+    let mut call = engine(RETRY).begin(0, IDEMPOTENT, 0.5).unwrap();
     assert_eq!(fail(&mut call, 0, unavailable()).unwrap(), Next::Retry { after: Duration::from_millis(10) });
     assert_eq!(fail(&mut call, 10 * MS, unavailable()).unwrap(), Next::Retry { after: Duration::from_millis(20) });
     assert_eq!(fail(&mut call, 30 * MS, unavailable()).unwrap(), Next::GiveUp { why: GiveUp::Attempts });
@@ -44,7 +44,7 @@ fn a_call_is_tried_again_until_its_attempts_are_used() {
 #[test]
 fn what_must_not_be_tried_again_is_not() {
     let with = |inbound: Inbound, outcome: AttemptOutcome<'_>| {
-        let mut call = engine(RETRY).begin(0, inbound).unwrap();
+        let mut call = engine(RETRY).begin(0, inbound, 0.5).unwrap();
         fail(&mut call, 0, outcome).unwrap()
     };
     let why = |next: Next| match next {
@@ -75,15 +75,15 @@ fn what_never_left_is_tried_again_whatever_the_operation_does() {
     const CONNECT: &str =
         "retry = { max_attempts = 2, on = [\"reset\"], backoff = { base_ms = 10, jitter = \"none\" } }\n";
     let retry = Next::Retry { after: Duration::from_millis(10) };
-    let mut call = engine(CONNECT).begin(0, Inbound::default()).unwrap();
+    let mut call = engine(CONNECT).begin(0, Inbound::default(), 0.5).unwrap();
     assert_eq!(fail(&mut call, 0, never_sent()).unwrap(), retry);
     assert_eq!(fail(&mut call, 10 * MS, never_sent()).unwrap(), Next::GiveUp { why: GiveUp::Attempts });
     // The same code of a request that may have left says nothing about its effect.
     let perhaps_sent = AttemptOutcome::plain(AttemptKind::Failure { code: "connect" });
-    let mut call = engine(CONNECT).begin(0, Inbound::default()).unwrap();
+    let mut call = engine(CONNECT).begin(0, Inbound::default(), 0.5).unwrap();
     assert_eq!(fail(&mut call, 0, perhaps_sent).unwrap(), Next::GiveUp { why: GiveUp::NotIdempotent });
     // The other rules hold.
-    let first = |rest: &str, inbound| fail(&mut engine(rest).begin(0, inbound).unwrap(), 0, never_sent()).unwrap();
+    let first = |rest: &str, inbound| fail(&mut engine(rest).begin(0, inbound, 0.5).unwrap(), 0, never_sent()).unwrap();
     assert_eq!(first(RETRY, Inbound::default()), Next::GiveUp { why: GiveUp::NotListed });
     let again = Inbound { attempt: 2, ..Inbound::default() };
     assert_eq!(first(CONNECT, again), Next::GiveUp { why: GiveUp::AlreadyRetry });
@@ -95,16 +95,16 @@ fn what_never_left_is_tried_again_whatever_the_operation_does() {
 fn what_never_left_counts_for_the_breaker() {
     let engine = engine("breaker = { consecutive_failures = 2, open_ms = 1000 }\n");
     for now in 0..2 {
-        fail(&mut engine.begin(now, Inbound::default()).unwrap(), now, never_sent()).unwrap();
+        fail(&mut engine.begin(now, Inbound::default(), 0.5).unwrap(), now, never_sent()).unwrap();
     }
-    let refused = engine.begin(2, Inbound::default()).unwrap().attempt(2).unwrap_err();
+    let refused = engine.begin(2, Inbound::default(), 0.5).unwrap().attempt(2).unwrap_err();
     assert_eq!(refused.by, RefusedBy::Breaker);
 }
 
 #[test]
 fn an_open_breaker_ends_the_retries_and_counts_for_nothing() {
     let engine = engine(&format!("{RETRY}breaker = {{ consecutive_failures = 2, open_ms = 1000 }}\n"));
-    let mut call = engine.begin(0, IDEMPOTENT).unwrap();
+    let mut call = engine.begin(0, IDEMPOTENT, 0.5).unwrap();
     fail(&mut call, 0, unavailable()).unwrap();
     fail(&mut call, 10 * MS, unavailable()).unwrap();
     let refused = fail(&mut call, 30 * MS, unavailable()).unwrap_err();
@@ -112,20 +112,20 @@ fn an_open_breaker_ends_the_retries_and_counts_for_nothing() {
     assert_eq!(refused.probe_at, Some(1_010 * MS));
     assert_eq!(refused.to_string(), "refused locally by breaker: 2 failures in a row (≥ 2)");
     assert_eq!(call.attempts(), 2);
-    let mut next = engine.begin(1_010 * MS, IDEMPOTENT).unwrap();
+    let mut next = engine.begin(1_010 * MS, IDEMPOTENT, 0.5).unwrap();
     assert!(next.attempt(1_010 * MS).unwrap().probe);
 }
 
 #[test]
 fn dropped_attempts_give_their_permit_back() {
     let engine = engine("breaker = { consecutive_failures = 1, open_ms = 10 }\n");
-    let mut call = engine.begin(0, IDEMPOTENT).unwrap();
+    let mut call = engine.begin(0, IDEMPOTENT, 0.5).unwrap();
     fail(&mut call, 0, unavailable()).unwrap();
     for _ in 0..5 {
-        let mut call = engine.begin(20 * MS, IDEMPOTENT).unwrap();
+        let mut call = engine.begin(20 * MS, IDEMPOTENT, 0.5).unwrap();
         let probe = call.attempt(20 * MS).unwrap();
         assert!(probe.probe);
-        let refused = engine.begin(20 * MS, IDEMPOTENT).unwrap().attempt(20 * MS).unwrap_err();
+        let refused = engine.begin(20 * MS, IDEMPOTENT, 0.5).unwrap().attempt(20 * MS).unwrap_err();
         assert_eq!(refused.breaker_state, "half_open");
         drop(call);
         drop(probe);
@@ -136,7 +136,7 @@ fn dropped_attempts_give_their_permit_back() {
 #[test]
 fn attempts_share_the_deadline() {
     let engine = engine(&format!("{RETRY}timeout = {{ attempt_ms = 50, overall_ms = 80 }}\n"));
-    let mut call = engine.begin(0, IDEMPOTENT).unwrap();
+    let mut call = engine.begin(0, IDEMPOTENT, 0.5).unwrap();
     let first = call.attempt(0).unwrap();
     assert_eq!((first.timeout, first.number), (Some(Duration::from_millis(50)), 1));
     call.finish(first, 50 * MS, unavailable(), 0.0);
@@ -149,7 +149,7 @@ fn attempts_share_the_deadline() {
     assert_eq!(call.finish(second, 80 * MS, timed_out, 0.0), Next::GiveUp { why: GiveUp::NotListed });
     assert_eq!(call.attempt(80 * MS).unwrap_err().by, RefusedBy::Deadline);
     let none_left = Inbound { left: Some(Duration::ZERO), ..IDEMPOTENT };
-    assert_eq!(engine.begin(0, none_left).unwrap_err().by, RefusedBy::Deadline);
+    assert_eq!(engine.begin(0, none_left, 0.5).unwrap_err().by, RefusedBy::Deadline);
 }
 
 #[test]
@@ -160,7 +160,8 @@ fn a_spent_budget_stops_retries_and_a_live_change_keeps_it_spent() {
         )
     };
     let engine = engine(&budget(1));
-    let again = |engine: &Arc<EdgeEngine>| fail(&mut engine.begin(0, IDEMPOTENT).unwrap(), 0, unavailable()).unwrap();
+    let again =
+        |engine: &Arc<EdgeEngine>| fail(&mut engine.begin(0, IDEMPOTENT, 0.5).unwrap(), 0, unavailable()).unwrap();
     assert!(matches!(again(&engine), Next::Retry { .. }));
     assert_eq!(again(&engine), Next::GiveUp { why: GiveUp::Budget });
     engine.reconfigure(&settings(&budget(2)), 1);

@@ -1,13 +1,21 @@
-//! The one place that knows the order of the rules around a call: deadline → retry( breaker → attempt timeout → wire ).
+//! The one place that knows the order of the rules around a call: deadline → rate → throttle → concurrency →
+//! retry( breaker → attempt timeout → wire ).
 //!
 //! Nothing here does IO or waits: layers, rehearsal and previews drive it. A call begins with [`EdgeEngine::begin`]; each
 //! attempt asks with [`Call::attempt`] and reports with [`Call::finish`], which says what to do next. A dropped
 //! [`Attempt`] gives its permit back and counts for nothing.
 //!
+//! **What limits look at.** Rate, throttle and concurrency count calls of the application, not attempts: a call holds its place
+//! in flight through its retries. An adaptive concurrency limit learns from attempts, since only they measure the
+//! callee: one that it took gives a round trip, one that was cut or that it could not take lowers the limit. For the throttle
+//! a call was accepted when any of its attempts was.
+//!
 //! **What is tried again.** An outcome that `retry.on` lists, of an operation that may be made twice, within attempts,
 //! deadline and budget. A request that certainly never left ([`AttemptKind::NeverSent`]) cannot have had an effect: whether
 //! the operation may be made twice is not asked for it; everything else is, the budget too, and for the breaker it is a
 //! failure like any other (a callee that cannot be reached is not well).
+
+mod words;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -15,179 +23,60 @@ use std::time::Duration;
 use crate::backoff::{Attempts, Pushback};
 use crate::breaker::{Admission, Breaker, Outcome, Permit};
 use crate::codes;
+use crate::concurrency::{ConcurrencyLimiter, Ended, Ticket};
 use crate::deadline::Deadline;
+use crate::rate::RateLimiter;
 use crate::retry_budget::{RetryBudget, TokenOutcome};
 use crate::settings::{EdgeSettings, Retry, Timeout};
+use crate::throttle::Throttle;
+
+pub use self::words::{AttemptKind, AttemptOutcome, GiveUp, Inbound, Next, Refused, RefusedBy};
 
 /// What retries look at where `on` is absent.
 pub const DEFAULT_RETRY_ON: [&str; 2] = ["unavailable", "reset"];
-
-/// Which local rule refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RefusedBy {
-    /// The breaker is open, or half open with all probes taken.
-    Breaker,
-    /// The deadline has passed.
-    Deadline,
-}
-
-impl RefusedBy {
-    /// The word for spans ([`crate::names::REFUSED_BY`]).
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Breaker => "breaker",
-            Self::Deadline => "deadline",
-        }
-    }
-}
-
-/// A call or attempt that must not be made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("refused locally by {}: {cause}", by.as_str())]
-pub struct Refused {
-    /// The rule.
-    pub by: RefusedBy,
-    /// The breaker's state in words.
-    pub breaker_state: &'static str,
-    /// When the breaker lets a probe through, on the engine's clock.
-    pub probe_at: Option<u64>,
-    /// Why, with numbers.
-    pub cause: Arc<str>,
-}
-
-/// What is known of a call when it begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Inbound {
-    /// What the caller's own deadline leaves.
-    pub left: Option<Duration>,
-    /// Which attempt the request that caused this call is itself (1 = not a retry): 2 and more are not retried further.
-    pub attempt: u32,
-    /// Whether the operation may be made twice.
-    pub idempotent: bool,
-}
-
-impl Default for Inbound {
-    fn default() -> Self {
-        Self { left: None, attempt: 1, idempotent: false }
-    }
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AttemptKind<'a> {
-    /// The callee answered well.
-    Success,
-    /// The callee, or the connection to it, gave this code (see [`crate::codes`]).
-    Failure {
-        /// A gRPC status name in lower case, an HTTP status, or `reset`, `connect`.
-        code: &'a str,
-    },
-    /// The request certainly never left: no connection could be made. A failure that is safe to try again whatever the
-    /// operation does.
-    NeverSent {
-        /// As for [`AttemptKind::Failure`]: `connect`, for one.
-        code: &'a str,
-    },
-    /// The attempt timeout or the deadline cut it.
-    TimedOut,
-    /// The caller gave up.
-    Cancelled,
-}
-
-/// How an attempt ended, with what the reply said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AttemptOutcome<'a> {
-    /// How.
-    pub kind: AttemptKind<'a>,
-    /// The reply's `grpc-retry-pushback-ms`.
-    pub pushback: Option<&'a str>,
-    /// The reply's `Retry-After`.
-    pub retry_after: Option<Duration>,
-    /// The attempt's trace where it is sampled, for the breaker's report.
-    pub trace_id: Option<[u8; 16]>,
-}
-
-impl<'a> AttemptOutcome<'a> {
-    /// An outcome of which the reply says nothing more.
-    #[must_use]
-    pub const fn plain(kind: AttemptKind<'a>) -> Self {
-        Self { kind, pushback: None, retry_after: None, trace_id: None }
-    }
-}
-
-/// What to do after an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// The call succeeded.
-    Done,
-    /// Wait, then ask for another attempt.
-    Retry {
-        /// How long.
-        after: Duration,
-    },
-    /// Hand the failure to the application.
-    GiveUp {
-        /// Why there is no further attempt.
-        why: GiveUp,
-    },
-}
-
-/// Why a failed call is not tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum GiveUp {
-    /// The edge has no retries.
-    NoRetry,
-    /// The caller gave up.
-    Cancelled,
-    /// The outcome is not one of `retry.on`.
-    NotListed,
-    /// `max_attempts` are used.
-    Attempts,
-    /// The operation is not known to be idempotent, and the request may have had an effect.
-    NotIdempotent,
-    /// The request that caused the call is itself a retry.
-    AlreadyRetry,
-    /// The reply forbids it.
-    Pushback,
-    /// The next attempt would not begin before the deadline.
-    Deadline,
-    /// The retry budget is spent.
-    Budget,
-}
-
-impl GiveUp {
-    /// The word for spans and reports.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NoRetry => "no_retry",
-            Self::Cancelled => "cancelled",
-            Self::NotListed => "not_listed",
-            Self::Attempts => "attempts",
-            Self::NotIdempotent => "not_idempotent",
-            Self::AlreadyRetry => "already_retry",
-            Self::Pushback => "pushback",
-            Self::Deadline => "deadline",
-            Self::Budget => "retry_budget",
-        }
-    }
-}
 
 /// What does not change while a call runs.
 #[derive(Debug, Default)]
 struct Plan {
     timeout: Timeout,
     retry: Option<Retry>,
+    rate: Option<Arc<RateLimiter>>,
+    throttle: Option<Arc<Throttle>>,
+    concurrency: Option<Arc<ConcurrencyLimiter>>,
 }
 
 impl Plan {
-    fn new(settings: &EdgeSettings) -> Self {
+    /// The plan after `before`, whose limits go on where they are still wanted.
+    fn new(settings: &EdgeSettings, before: &Self, now: u64) -> Self {
         let mut retry = settings.retry.clone();
         if let Some(retry) = &mut retry {
             retry.on.get_or_insert_with(|| DEFAULT_RETRY_ON.map(str::to_owned).to_vec());
         }
-        Self { timeout: settings.timeout.clone().unwrap_or_default(), retry }
+        let rate = |new: &_| going_on(&before.rate, |old| old.reconfigure(new, now), || RateLimiter::new(new, now));
+        let throttle =
+            |new: &_| going_on(&before.throttle, |old| old.reconfigure(new, now), || Throttle::new(new, now));
+        // The first probe of `vegas` comes after a middling wait; later ones are drawn.
+        let concurrency = |new: &_| {
+            going_on(&before.concurrency, |old| old.reconfigure(new, || 0.5), || ConcurrencyLimiter::new(new, || 0.5))
+        };
+        Self {
+            timeout: settings.timeout.clone().unwrap_or_default(),
+            retry,
+            rate: settings.rate.as_ref().map(rate),
+            throttle: settings.throttle.as_ref().map(throttle),
+            concurrency: settings.concurrency.as_ref().map(concurrency),
+        }
+    }
+}
+
+/// The engine that was there, told its new settings, or a fresh one.
+fn going_on<T>(before: &Option<Arc<T>>, tell: impl FnOnce(&T), make: impl FnOnce() -> T) -> Arc<T> {
+    match before {
+        Some(old) => {
+            tell(old);
+            old.clone()
+        }
+        None => Arc::new(make()),
     }
 }
 
@@ -205,7 +94,7 @@ impl EdgeEngine {
     #[must_use]
     pub fn new(settings: &EdgeSettings, now: u64) -> Arc<Self> {
         Arc::new(Self {
-            plan: RwLock::new(Arc::new(Plan::new(settings))),
+            plan: RwLock::new(Arc::new(Plan::new(settings, &Plan::default(), now))),
             breaker: Breaker::new(&settings.breaker.clone().unwrap_or_default(), now),
             budget: RetryBudget::new(settings.retry.as_ref().and_then(|retry| retry.budget.as_ref())),
         })
@@ -214,7 +103,10 @@ impl EdgeEngine {
     /// Other settings from the next call on. Counts, open state, timers and spent budgets are kept; a change of the
     /// breaker's mode starts it clean. Calls that run keep the timeouts and retries they began with.
     pub fn reconfigure(&self, settings: &EdgeSettings, now: u64) {
-        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Plan::new(settings));
+        {
+            let mut plan = self.plan.write().unwrap_or_else(PoisonError::into_inner);
+            *plan = Arc::new(Plan::new(settings, &plan, now));
+        }
         self.breaker.reconfigure(&settings.breaker.clone().unwrap_or_default(), now);
         self.budget.reconfigure(settings.retry.as_ref().and_then(|retry| retry.budget.as_ref()));
     }
@@ -230,19 +122,28 @@ impl EdgeEngine {
         &self.breaker
     }
 
-    /// A call begins.
+    /// The concurrency limit in force and the calls in flight; `None` without one.
+    #[must_use]
+    pub fn concurrency(&self) -> Option<(u64, u64)> {
+        let plan = self.plan.read().unwrap_or_else(PoisonError::into_inner);
+        plan.concurrency.as_ref().map(|limiter| (limiter.limit(), limiter.in_flight()))
+    }
+
+    /// A call begins. `draw` is a uniform number in [0, 1) for the throttle.
     ///
     /// # Errors
-    /// The deadline has already passed.
-    pub fn begin(self: &Arc<Self>, now: u64, inbound: Inbound) -> Result<Call, Refused> {
+    /// The deadline has already passed, or a limit refuses.
+    pub fn begin(self: &Arc<Self>, now: u64, inbound: Inbound, draw: f64) -> Result<Call, Refused> {
         let plan = Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner));
         let deadline = Deadline::begin(now, &plan.timeout, inbound.left);
         let retry = plan.retry.as_ref();
         let most = retry.and_then(|retry| retry.max_attempts).unwrap_or(1);
         let backoff = retry.and_then(|retry| retry.backoff.clone()).unwrap_or_default();
         let attempts = Attempts::new(Some(u64::from(most)), &backoff);
-        let call = Call { engine: Arc::clone(self), plan, deadline, inbound, attempts, asked: 0 };
+        let engine = Arc::clone(self);
+        let mut call = Call { engine, plan, deadline, inbound, attempts, asked: 0, in_flight: None, accepted: false };
         call.check_deadline(now)?;
+        call.check_limits(now, draw)?;
         self.budget.deposit(now, 1);
         Ok(call)
     }
@@ -258,6 +159,18 @@ pub struct Call {
     attempts: Attempts,
     /// Attempts admitted.
     asked: u32,
+    /// Its place among the calls in flight, and how many there were when it came.
+    in_flight: Option<(Ticket, u64)>,
+    /// Whether the callee took an attempt.
+    accepted: bool,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let (Some((ticket, _)), Some(limiter)) = (self.in_flight.take(), &self.plan.concurrency) {
+            limiter.release(ticket, 0, Ended::Ignored, || 0.0);
+        }
+    }
 }
 
 /// The right to one try on the wire. Report it with [`Call::finish`]; dropped, it counts for nothing.
@@ -275,6 +188,7 @@ pub struct Attempt {
     pub would_refuse: bool,
     /// The breaker's state in words when it was admitted.
     pub breaker_state: &'static str,
+    started: u64,
     permit: Option<Permit>,
     engine: Arc<EdgeEngine>,
 }
@@ -334,6 +248,7 @@ impl Call {
                     probe: permit.is_probe(),
                     would_refuse: permit.would_refuse(),
                     breaker_state: permit.state(),
+                    started: now,
                     permit: Some(permit),
                     engine: Arc::clone(&self.engine),
                 })
@@ -341,7 +256,8 @@ impl Call {
         }
     }
 
-    /// Reports how an attempt ended and tells what to do next. `draw` is a uniform number in [0, 1) for the backoff.
+    /// Reports how an attempt ended and tells what to do next. `draw` is a uniform number in [0, 1) for the backoff and for
+    /// what an adaptive limit draws.
     pub fn finish(&mut self, mut attempt: Attempt, now: u64, outcome: AttemptOutcome<'_>, draw: f64) -> Next {
         let counts_as = match outcome.kind {
             AttemptKind::Success => Outcome::Success,
@@ -353,6 +269,7 @@ impl Call {
         if let Some(permit) = attempt.permit.take() {
             self.engine.breaker.finish_traced(permit, now, counts_as, outcome.trace_id);
         }
+        self.learn(&attempt, now, counts_as, draw);
         let code = match outcome.kind {
             AttemptKind::Success => {
                 self.engine.budget.outcome(TokenOutcome::Success, 1);
@@ -401,15 +318,57 @@ impl Call {
         Ok(delay)
     }
 
+    /// Tells the limits what an attempt says about the callee.
+    fn learn(&mut self, attempt: &Attempt, now: u64, counts_as: Outcome, draw: f64) {
+        let dropped = counts_as == Outcome::Failure;
+        if counts_as == Outcome::Cancelled {
+            return;
+        }
+        if let (Some((_, in_flight)), Some(limiter)) = (&self.in_flight, &self.plan.concurrency) {
+            let rtt = now.saturating_sub(attempt.started);
+            // The lower digits of a draw are as good as another.
+            limiter.sample(rtt, *in_flight, dropped, || (draw * 8191.0).fract());
+        }
+        if !dropped
+            && !std::mem::replace(&mut self.accepted, true)
+            && let Some(throttle) = &self.plan.throttle
+        {
+            throttle.accepted(now);
+        }
+    }
+
+    /// Rate, throttle, concurrency, in this order.
+    fn check_limits(&mut self, now: u64, draw: f64) -> Result<(), Refused> {
+        if let Some(rate) = &self.plan.rate
+            && !rate.acquire(now, 1)
+        {
+            return Err(self.refused(RefusedBy::Rate, "more calls than the edge's rate allows".into()));
+        }
+        if let Some(throttle) = &self.plan.throttle
+            && let Err(chance) = throttle.admit(now, draw)
+        {
+            let cause = format!("the callee takes so few calls that {:.0} % are not sent", chance * 100.0);
+            return Err(self.refused(RefusedBy::Throttle, cause.into()));
+        }
+        if let Some(limiter) = &self.plan.concurrency {
+            let Some(ticket) = limiter.acquire(now) else {
+                let cause = format!("{} calls are in flight and the limit is {}", limiter.in_flight(), limiter.limit());
+                return Err(self.refused(RefusedBy::Concurrency, cause.into()));
+            };
+            let in_flight = ticket.in_flight();
+            self.in_flight = Some((ticket, in_flight));
+        }
+        Ok(())
+    }
+
+    fn refused(&self, by: RefusedBy, cause: Arc<str>) -> Refused {
+        Refused { by, breaker_state: self.engine.breaker.state_name(), probe_at: None, cause }
+    }
+
     fn check_deadline(&self, now: u64) -> Result<(), Refused> {
         if !self.deadline.expired(now) {
             return Ok(());
         }
-        Err(Refused {
-            by: RefusedBy::Deadline,
-            breaker_state: self.engine.breaker.state_name(),
-            probe_at: None,
-            cause: "the deadline has passed".into(),
-        })
+        Err(self.refused(RefusedBy::Deadline, "the deadline has passed".into()))
     }
 }
