@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::analyze::Analyst;
 use crate::control::Control;
+use crate::redact::{RedactError, Redactor};
 use crate::serve::{self, Desk, Door, ports::listen};
 use crate::store::{OpenMode, Retention, Settings, Store, StoreError};
 use crate::{incident, ingest};
@@ -38,6 +39,8 @@ pub struct Config {
     pub retention: Retention,
     /// The first revision of a file that has none yet.
     pub initial_policy: Option<InitialPolicy>,
+    /// Rules by which attributes are dropped or masked before they are stored; see [`crate::redact`].
+    pub redact: Option<PathBuf>,
 }
 
 /// What a collector does with its file.
@@ -76,6 +79,7 @@ impl Config {
             mode: Mode::ReadWrite,
             retention: Retention::default(),
             initial_policy: None,
+            redact: None,
         }
     }
 
@@ -162,6 +166,9 @@ pub enum StartError {
     /// The policy to begin with is not valid.
     #[error("the initial policy is refused: {0}")]
     Policy(Refusal),
+    /// The rules of redaction make no sense.
+    #[error(transparent)]
+    Redact(#[from] RedactError),
     /// No thread to be had.
     #[error("a thread could not be started: {0}")]
     Thread(std::io::Error),
@@ -186,6 +193,7 @@ impl Collector {
 }
 
 async fn start(config: Config) -> Result<Handle, StartError> {
+    let redactor = config.redact.as_ref().map(Redactor::load).transpose()?.map(Arc::new);
     // Addresses first: nothing is written when one of them cannot be had.
     let otlp_grpc = listen("otlp-grpc", config.otlp_grpc)?;
     let otlp_http = listen("otlp-http", config.otlp_http)?;
@@ -200,6 +208,7 @@ async fn start(config: Config) -> Result<Handle, StartError> {
     let settings = Settings { retention: config.retention, ..Settings::default() };
     let store = Store::open_with(&config.data, OpenMode::ReadWrite, settings)?;
     store.vitals().set_addresses(named(&addresses));
+    store.vitals().set_redactions(redactor.as_ref().map(|r| r.names()).unwrap_or_default());
     let stop = CancellationToken::new();
     let control = Control::start(store.clone(), stop.clone()).await?;
     let desk = Arc::new(Desk::new(store.clone(), Some(control.clone())));
@@ -211,10 +220,10 @@ async fn start(config: Config) -> Result<Handle, StartError> {
     let tasks = TaskTracker::new();
     tasks.spawn(serve::run(
         otlp_grpc,
-        ingest::grpc(store.clone(), store.vitals().clone()).into_axum_router(),
+        ingest::grpc(store.clone(), store.vitals().clone(), redactor.clone()).into_axum_router(),
         stop.clone(),
     ));
-    tasks.spawn(serve::run(otlp_http, ingest::http(store.clone(), store.vitals().clone()), stop.clone()));
+    tasks.spawn(serve::run(otlp_http, ingest::http(store.clone(), store.vitals().clone(), redactor), stop.clone()));
     let [control_listener, metrics_listener] = doors;
     tasks.spawn(serve::run(control_listener, serve::control(&door), stop.clone()));
     tasks.spawn(serve::run(metrics_listener, serve::metrics(&door), stop.clone()));

@@ -15,7 +15,7 @@ Logs go to stderr. SIGINT and SIGTERM stop it in order: what was accepted is wri
 Exit codes:
   0  stopped in order
   1  the data file cannot be used (in use, damaged, foreign, newer, disk full)
-  2  the command line makes no sense
+  2  the command line or the file of --redact makes no sense
   3  an address cannot be listened on";
 
 /// Receives OTLP, stores it in one SQLite file, answers questions about it, and steers agents.
@@ -37,6 +37,9 @@ struct Arguments {
     /// Prometheus exposition and /healthz
     #[arg(long, value_name = "ADDR", default_value_t = loopback(3))]
     metrics: SocketAddr,
+    /// Rules (TOML) by which attributes are dropped, masked or hashed before they are stored
+    #[arg(long, value_name = "FILE", env = "FUSEBOARD_REDACT")]
+    redact: Option<PathBuf>,
 }
 
 fn loopback(which: usize) -> SocketAddr {
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
                 Some(StartError::NotLoopback { .. } | StartError::InUse { .. } | StartError::Bind { .. }) => {
                     ExitCode::from(3)
                 }
+                Some(StartError::Redact(_)) => ExitCode::from(2),
                 _ => ExitCode::from(1),
             }
         }
@@ -78,6 +82,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     config.otlp_http = arguments.otlp_http;
     config.control = arguments.control;
     config.metrics = arguments.metrics;
+    config.redact = arguments.redact;
     let mut stop = std::pin::pin!(stop_signal()?);
     let handle = Collector::start(config).await?;
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&handle.addresses())?)?;

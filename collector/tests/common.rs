@@ -37,6 +37,15 @@ impl Stage {
         Self { handle, http: reqwest::Client::new(), dir }
     }
 
+    /// A collector whose settings are changed before it starts; they may name files of its directory.
+    pub(crate) async fn with(change: impl FnOnce(&mut Config, &std::path::Path)) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut config = Config::new(dir.path().join("data.fuseboard")).on_free_ports();
+        change(&mut config, dir.path());
+        let handle = Collector::start(config).await.expect("the collector starts");
+        Self { handle, http: reqwest::Client::new(), dir }
+    }
+
     pub(crate) fn file(&self) -> PathBuf {
         self.dir.path().join("data.fuseboard")
     }

@@ -12,4 +12,5 @@ mod fleet;
 mod incident;
 mod malformed;
 mod program;
+mod redact;
 mod replay;

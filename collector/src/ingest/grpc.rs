@@ -22,12 +22,13 @@ use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
 
 use super::{Door, MAX_REQUEST, Partial, RETRY_AFTER, Signal, decode};
+use crate::redact::Redactor;
 use crate::store::{Store, StoreError, Vitals};
 
 /// The three OTLP services, with gzip and the recommended size limit; for a tonic server.
 #[must_use]
-pub fn grpc(store: Store, vitals: Arc<Vitals>) -> Routes {
-    let door = Door { store, vitals };
+pub fn grpc(store: Store, vitals: Arc<Vitals>, redactor: Option<Arc<Redactor>>) -> Routes {
+    let door = Door { store, vitals, redactor };
     macro_rules! service {
         ($server:ident) => {
             $server::new(door.clone())
@@ -124,7 +125,7 @@ impl TraceService for Door {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let partial = self.answer(Signal::Traces, decode::traces(request.into_inner())).await?;
+        let partial = self.answer(Signal::Traces, self.traces(request.into_inner())).await?;
         let partial_success =
             partial.map(|p| ExportTracePartialSuccess { rejected_spans: p.rejected, error_message: p.message });
         Ok(Response::new(ExportTraceServiceResponse { partial_success }))
@@ -137,7 +138,7 @@ impl MetricsService for Door {
         &self,
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        let partial = self.answer(Signal::Metrics, decode::metrics(request.into_inner())).await?;
+        let partial = self.answer(Signal::Metrics, self.metrics(request.into_inner())).await?;
         let partial_success =
             partial.map(|p| ExportMetricsPartialSuccess { rejected_data_points: p.rejected, error_message: p.message });
         Ok(Response::new(ExportMetricsServiceResponse { partial_success }))
@@ -150,7 +151,7 @@ impl LogsService for Door {
         &self,
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
-        let partial = self.answer(Signal::Logs, decode::logs(request.into_inner())).await?;
+        let partial = self.answer(Signal::Logs, self.logs(request.into_inner())).await?;
         let partial_success =
             partial.map(|p| ExportLogsPartialSuccess { rejected_log_records: p.rejected, error_message: p.message });
         Ok(Response::new(ExportLogsServiceResponse { partial_success }))

@@ -16,17 +16,18 @@ use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess
 use prost::Message;
 use tonic::Code;
 
-use super::decode::{self, Decoded};
+use super::decode::Decoded;
 use super::grpc::{RpcStatus, refusal};
 use super::{Door, MAX_REQUEST, Partial, RETRY_AFTER, Signal, json};
+use crate::redact::Redactor;
 use crate::store::{Store, Vitals};
 
 /// Bodies larger than this are unpacked where blocking does no harm.
 const LARGE: usize = 256 * 1024;
 
 /// `POST /v1/traces`, `/v1/metrics` and `/v1/logs`; for an axum server.
-pub fn http(store: Store, vitals: Arc<Vitals>) -> Router {
-    let door = Door { store, vitals };
+pub fn http(store: Store, vitals: Arc<Vitals>, redactor: Option<Arc<Redactor>>) -> Router {
+    let door = Door { store, vitals, redactor };
     let route = |signal: Signal| {
         any(move |State(door): State<Door>, request: Request| async move { serve(door, signal, request).await })
     };
@@ -124,7 +125,8 @@ async fn receive(door: &Door, signal: Signal, encoding: Encoding, request: Reque
         Err(e) => return Err(Refused::bad(format!("the body broke off: {e}"))),
     };
     let size = body.len();
-    let unpack = move || decode(signal, encoding, &packing.undo(body)?);
+    let at = door.clone();
+    let unpack = move || decode(&at, signal, encoding, &packing.undo(body)?);
     let decoded = if size > LARGE {
         tokio::task::spawn_blocking(unpack).await.map_err(|_| Refused::bad("the body could not be read"))??
     } else {
@@ -180,18 +182,18 @@ fn inflate(from: impl Read, name: &str) -> Result<Bytes, Refused> {
     if out.len() > MAX_REQUEST { Err(Refused::too_large()) } else { Ok(out.into()) }
 }
 
-fn decode(signal: Signal, encoding: Encoding, body: &[u8]) -> Result<Decoded, Refused> {
+fn decode(door: &Door, signal: Signal, encoding: Encoding, body: &[u8]) -> Result<Decoded, Refused> {
     fn protobuf<M: Message + Default>(body: &[u8]) -> Result<M, Refused> {
         M::decode(body).map_err(|e| Refused::bad(format!("the body is not an OTLP request in protobuf: {e}")))
     }
     let bad = |e: json::BadJson| Refused::bad(e.to_string());
     Ok(match (signal, encoding) {
-        (Signal::Traces, Encoding::Protobuf) => decode::traces(protobuf(body)?),
-        (Signal::Traces, Encoding::Json) => decode::traces(json::traces(body).map_err(bad)?),
-        (Signal::Metrics, Encoding::Protobuf) => decode::metrics(protobuf(body)?),
-        (Signal::Metrics, Encoding::Json) => decode::metrics(json::metrics(body).map_err(bad)?),
-        (Signal::Logs, Encoding::Protobuf) => decode::logs(protobuf(body)?),
-        (Signal::Logs, Encoding::Json) => decode::logs(json::logs(body).map_err(bad)?),
+        (Signal::Traces, Encoding::Protobuf) => door.traces(protobuf(body)?),
+        (Signal::Traces, Encoding::Json) => door.traces(json::traces(body).map_err(bad)?),
+        (Signal::Metrics, Encoding::Protobuf) => door.metrics(protobuf(body)?),
+        (Signal::Metrics, Encoding::Json) => door.metrics(json::metrics(body).map_err(bad)?),
+        (Signal::Logs, Encoding::Protobuf) => door.logs(protobuf(body)?),
+        (Signal::Logs, Encoding::Json) => door.logs(json::logs(body).map_err(bad)?),
     })
 }
 

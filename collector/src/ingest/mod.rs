@@ -13,6 +13,11 @@ mod refuse;
 
 use std::sync::Arc;
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+
+use crate::redact::{Counts, Redactor};
 use crate::store::{Store, StoreError, Vitals};
 
 pub use self::grpc::grpc;
@@ -54,6 +59,8 @@ impl Signal {
 struct Door {
     store: Store,
     vitals: Arc<Vitals>,
+    /// What must not be stored; `None` costs nothing.
+    redactor: Option<Arc<Redactor>>,
 }
 
 /// What was refused of a request that was otherwise stored.
@@ -64,6 +71,30 @@ struct Partial {
 }
 
 impl Door {
+    /// Redacts and decodes a request. Nothing is made of it before, no sentence either.
+    fn traces(&self, mut request: ExportTraceServiceRequest) -> decode::Decoded {
+        self.redact(&mut request, Redactor::traces);
+        decode::traces(request)
+    }
+
+    /// See [`Door::traces`].
+    fn metrics(&self, mut request: ExportMetricsServiceRequest) -> decode::Decoded {
+        self.redact(&mut request, Redactor::metrics);
+        decode::metrics(request)
+    }
+
+    /// See [`Door::traces`].
+    fn logs(&self, mut request: ExportLogsServiceRequest) -> decode::Decoded {
+        self.redact(&mut request, Redactor::logs);
+        decode::logs(request)
+    }
+
+    fn redact<R>(&self, request: &mut R, with: impl Fn(&Redactor, &mut R) -> Counts) {
+        if let Some(redactor) = &self.redactor {
+            self.vitals.count_redactions(&with(redactor, request).0);
+        }
+    }
+
     /// Stores what was decoded.
     async fn take(&self, signal: Signal, decoded: decode::Decoded) -> Result<Partial, StoreError> {
         let rejected = decoded.refused.count();

@@ -59,6 +59,17 @@ async fn own(door: &Door, text: &mut String) {
     ] {
         metric(text, name, "counter", help, value);
     }
+    let redactions = vitals.redactions();
+    if !redactions.is_empty() {
+        let name = "fuseboard_redacted_values_total";
+        let _ = write!(
+            text,
+            "# HELP {name} Values that a rule dropped or changed since the start.\n# TYPE {name} counter\n"
+        );
+        for (rule, count) in redactions {
+            let _ = writeln!(text, "{name}{{rule=\"{}\"}} {count}", label(&rule));
+        }
+    }
     metric(text, "fuseboard_store_bytes", "gauge", "Size of the database with its log.", store.bytes_on_disk());
     if let Some(control) = door.desk.control() {
         let agents = control.connected();
@@ -174,7 +185,13 @@ pub(super) async fn health(State(door): State<Door>) -> Response {
         "" => (StatusCode::OK, "well"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "trouble"),
     };
-    reply(Codec::Json, status, &serde_json::json!({ "status": word, "trouble": trouble }))
+    let mut body = serde_json::json!({ "status": word, "trouble": trouble });
+    let redactions = door.desk.store().vitals().redactions();
+    if !redactions.is_empty() {
+        let rules = redactions.into_iter().map(|(rule, values)| serde_json::json!({ "rule": rule, "values": values }));
+        body["redacted"] = rules.collect();
+    }
+    reply(Codec::Json, status, &body)
 }
 
 #[cfg(test)]

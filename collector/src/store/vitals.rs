@@ -12,6 +12,7 @@ pub struct Vitals {
     refused_requests: AtomicU64,
     trouble: Mutex<String>,
     addresses: Mutex<Vec<(String, String)>>,
+    redactions: Mutex<Vec<(String, u64)>>,
 }
 
 impl Vitals {
@@ -76,6 +77,23 @@ impl Vitals {
             }
             text.clone_into(&mut trouble);
         }
+    }
+
+    /// Names the rules that keep secrets out; their counts begin at none.
+    pub fn set_redactions(&self, rules: Vec<String>) {
+        *self.redactions.lock().unwrap_or_else(PoisonError::into_inner) = rules.into_iter().map(|r| (r, 0)).collect();
+    }
+
+    /// Counts what each rule did to a request.
+    pub fn count_redactions(&self, counts: &[u64]) {
+        let mut redactions = self.redactions.lock().unwrap_or_else(PoisonError::into_inner);
+        redactions.iter_mut().zip(counts).for_each(|((_, sum), count)| *sum += count);
+    }
+
+    /// Each rule in words and how many values it dropped or changed since the start; empty without rules.
+    #[must_use]
+    pub fn redactions(&self) -> Vec<(String, u64)> {
+        self.redactions.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where the collector listens: (`otlp_grpc` | `otlp_http` | `control` | `metrics`, address).

@@ -1,0 +1,61 @@
+//! Attributes dropped or masked by rule before anything is stored or logged.
+//!
+//! A TOML file has the rules. They are tried in the file's order on every attribute of every place that they name; the
+//! first that names the attribute by its key decides about the whole value, rules that look for a pattern act on what they
+//! find and let the next have its turn.
+//!
+//! ```toml
+#![doc = include_str!("example.toml")]
+//! ```
+//!
+//! Keys are compared with a map's own keys, too, alone and with the keys around them (`user.address.street`). A rule with
+//! a pattern and no key also looks at a span's name, status message and trace state, and at the names of events.
+
+mod apply;
+mod pattern;
+mod rules;
+mod value;
+
+use std::fmt;
+use std::path::PathBuf;
+
+pub use self::rules::RedactError;
+
+/// The rules of one file.
+#[derive(Debug)]
+pub struct Redactor {
+    rules: Vec<rules::Rule>,
+    key: HashKey,
+    /// Bytes of the longest value that is searched for patterns; a longer one is masked whole.
+    longest: usize,
+}
+
+/// How often each rule acted on one request, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counts(pub Vec<u64>);
+
+/// What hashes are keyed with. Says nothing of itself.
+#[derive(Clone, Copy)]
+struct HashKey([u8; 32]);
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashKey(…)")
+    }
+}
+
+impl Redactor {
+    /// Reads a file of rules.
+    ///
+    /// # Errors
+    /// Which line is wrong and why; that the file or the key's file cannot be read.
+    pub fn load(path: impl Into<PathBuf>) -> Result<Self, RedactError> {
+        rules::load(path.into())
+    }
+
+    /// Each rule in a few words, with its line, in the order of the file.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.rules.iter().map(|rule| rule.name.clone()).collect()
+    }
+}
