@@ -1,4 +1,4 @@
-//! The words that collector and console share: ids and times, spans, the call graph, breakers, the fleet, incidents,
+//! The words that collector and console share: ids and times, spans and the language that looks for them, the call graph, breakers, the fleet, incidents,
 //! forecasts, and the console's [`ask::Question`]s, [`command::Command`]s and [`live::LiveEvent`]s.
 //!
 //! These structs *are* the wire: they travel as MessagePack or JSON (the caller's choice) over the collector's control
@@ -13,6 +13,7 @@ pub mod attr;
 pub mod breaker;
 pub mod change;
 pub mod command;
+pub mod filter;
 pub mod fleet;
 pub mod forecast;
 pub mod graph;
