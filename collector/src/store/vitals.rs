@@ -2,6 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use fuseboard_api::histogram::LatencyHistogram;
+
+use super::sums::Sums;
 
 /// Counters and words that live as long as the process; shared by ingest, store and serve.
 #[derive(Debug, Default)]
@@ -10,6 +15,8 @@ pub struct Vitals {
     received: AtomicU64,
     duplicates: AtomicU64,
     refused_requests: AtomicU64,
+    commits: Mutex<LatencyHistogram>,
+    pub(crate) sums: Sums,
     trouble: Mutex<String>,
     addresses: Mutex<Vec<(String, String)>>,
     redactions: Mutex<Vec<(String, u64)>>,
@@ -58,6 +65,18 @@ impl Vitals {
     #[must_use]
     pub fn refused_requests(&self) -> u64 {
         self.refused_requests.load(Ordering::Relaxed)
+    }
+
+    /// Notes how long a commit took, from its first job to its being durable.
+    pub(super) fn count_commit(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner).record(nanos);
+    }
+
+    /// How long the commits since the start took.
+    #[must_use]
+    pub fn commits(&self) -> LatencyHistogram {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What is wrong just now, in words; empty when well.

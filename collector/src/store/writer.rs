@@ -122,6 +122,7 @@ impl Writer {
             appended: false,
             failed: false,
         };
+        let begun = Instant::now();
         let outcome = self.fill(first, &mut group, &mut stop);
         self.clock.end();
         match &outcome {
@@ -129,6 +130,10 @@ impl Writer {
                 if group.appended && !group.failed {
                     self.vitals.set_trouble("");
                 }
+                if group.rows > 0 {
+                    self.vitals.count_commit(begun.elapsed());
+                }
+                self.vitals.sums.add(&group.tally.deltas);
                 self.announce(&group, stamp);
             }
             Err(e) => {
