@@ -9,7 +9,6 @@ mod grpc;
 mod http;
 pub(crate) mod json;
 mod prepare;
-mod refuse;
 
 use std::sync::Arc;
 
@@ -23,7 +22,7 @@ use crate::store::{Store, StoreError, Vitals};
 pub use self::grpc::grpc;
 pub use self::http::http;
 pub use self::prepare::{Prepared, Taken, Telemetry};
-pub use self::refuse::Refused;
+pub use crate::otlp::Refused;
 
 /// The largest request taken, in bytes after decompression: OTLP's recommended limit.
 pub const MAX_REQUEST: usize = 64 * 1024 * 1024;

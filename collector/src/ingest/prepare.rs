@@ -5,8 +5,8 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 
+use super::Refused;
 use super::decode::{self, Decoded};
-use super::refuse::Refused;
 use super::{Signal, Store, StoreError};
 use crate::store::rows::Appended;
 

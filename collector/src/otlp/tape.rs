@@ -42,6 +42,25 @@ impl Slice {
     pub fn is_empty(self) -> bool {
         self.len == 0
     }
+
+    /// A stretch of it; `from + len` is at most its own length.
+    #[must_use]
+    pub(super) fn part(self, from: usize, len: usize) -> Self {
+        debug_assert!(from + len <= self.len as usize, "a part is no longer than the whole");
+        Self { at: self.at + from as u32, len: len as u32 }
+    }
+
+    /// What it is of the tape's bytes; empty for made text.
+    pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
+        let from = self.at as usize;
+        bytes.get(from..from + self.len as usize).unwrap_or_default()
+    }
+
+    /// Where it begins in the tape's bytes, if it lies there whole.
+    pub(super) fn place_in(self, bytes: &[u8]) -> Option<usize> {
+        let from = self.at as usize;
+        (from + self.len as usize <= bytes.len()).then_some(from)
+    }
 }
 
 /// What an attribute's value is.
@@ -60,7 +79,7 @@ pub enum Tag {
     Double,
     /// Bytes; a slice.
     Bytes,
-    /// A list or a map: the slice is the encoded `AnyValue`.
+    /// A list, a map, or what OTLP may yet add: the slice is the encoded `AnyValue`.
     Nested,
 }
 
@@ -149,6 +168,9 @@ pub struct FlatSpan {
     pub links: (u32, u32),
     /// The whole encoded `Span`.
     pub whole: Slice,
+    /// Whether the encoded span says something that the fields here do not: fields that OTLP does not know (yet), a kind or
+    /// status beyond the known ones, attributes with a key or value by reference or without any value.
+    pub odd: bool,
     /// The operation as edges name it.
     pub operation: Slice,
     /// The other side, where the span names it; empty otherwise.

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint};
 use prost::Message;
 
 use super::{Decoded, nanos, reasonable};
-use crate::ingest::refuse::Refused;
+use crate::otlp::Refused;
 use crate::store::rows::{NewMetric, NewPoint};
 
 /// A point says so when it stands for "no value was recorded".

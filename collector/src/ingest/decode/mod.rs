@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 
-use super::refuse::Refused;
+use crate::otlp::Refused;
 use crate::store::rows::{Batch, NewOrigin};
 
 pub(super) use self::logs::logs;

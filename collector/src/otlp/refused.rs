@@ -11,7 +11,7 @@ pub struct Refused {
 
 impl Refused {
     /// Counts one; `name` helps to find it.
-    pub(crate) fn add(&mut self, reason: &'static str, name: &str) {
+    pub fn add(&mut self, reason: &'static str, name: &str) {
         if self.reasons.is_empty() {
             self.example = name.chars().take(80).collect();
         }
@@ -34,13 +34,11 @@ impl Refused {
     }
 
     /// How many.
-    #[must_use]
     pub fn count(&self) -> u64 {
         self.reasons.values().sum()
     }
 
     /// `3 spans refused: 2 without an end time, 1 whose trace id is all zeros; the first is "GET /"`. Empty when none was.
-    #[must_use]
     pub fn sentence(&self, record: &str) -> String {
         if self.reasons.is_empty() {
             return String::new();

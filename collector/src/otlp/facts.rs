@@ -1,0 +1,261 @@
+//! What a span says about the call it is part of: the callee, the operation, the attempt. Reads OpenTelemetry's present
+//! names and the older ones that instrumentations still send.
+
+use fuseboard_api::graph::NodeKind;
+
+use super::keys::{COUNT, Key};
+use super::made::Made;
+use super::{FlatAttr, Marks, Slice, Tag};
+
+/// Names of a database's kind, newest first.
+const DB_SYSTEM: [Key; 2] = [Key::DbSystemName, Key::DbSystem];
+/// Names of a database.
+const DB_NAME: [Key; 2] = [Key::DbNamespace, Key::DbName];
+/// Names of a queue or topic.
+const DESTINATION: [Key; 2] = [Key::MessagingDestinationName, Key::MessagingDestination];
+/// Names of the other side's host.
+const HOST: [Key; 7] = [
+    Key::ServerAddress,
+    Key::NetPeerName,
+    Key::HttpHost,
+    Key::NetworkPeerAddress,
+    Key::NetPeerIp,
+    Key::NetSockPeerName,
+    Key::NetSockPeerAddr,
+];
+/// Names of its port.
+const PORT: [Key; 3] = [Key::ServerPort, Key::NetPeerPort, Key::NetworkPeerPort];
+/// Names of a request's method.
+const METHOD: [Key; 2] = [Key::HttpRequestMethod, Key::HttpMethod];
+/// Names of the service that is called.
+const PEER: [Key; 2] = [Key::PeerService, Key::PeerServiceOld];
+
+/// OTLP's numbers of span kinds.
+const SERVER: u8 = 2;
+const CLIENT: u8 = 3;
+const PRODUCER: u8 = 4;
+const CONSUMER: u8 = 5;
+
+/// Where a span's telling attributes stand.
+#[derive(Debug)]
+pub(super) struct Found {
+    seen: u64,
+    at: [u32; COUNT],
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self { seen: 0, at: [0; COUNT] }
+    }
+}
+
+impl Found {
+    /// Forgets the span before.
+    pub(super) fn clear(&mut self) {
+        self.seen = 0;
+    }
+
+    /// Notes an attribute by its key and position; of several with one key the first counts.
+    #[inline]
+    pub(super) fn note(&mut self, key: &[u8], position: usize) {
+        let Some(key) = Key::of(key) else { return };
+        let bit = 1 << key as u8;
+        if self.seen & bit == 0 {
+            self.seen |= bit;
+            self.at[key as usize] = position as u32;
+        }
+    }
+}
+
+/// The other side of a call.
+#[derive(Debug, Clone, Copy, Default)]
+struct Peer {
+    name: Slice,
+    kind: NodeKind,
+    system: Slice,
+}
+
+/// What is drawn from a span; the fields of [`super::FlatSpan`] of the same names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts {
+    pub(super) operation: Slice,
+    pub(super) peer: Slice,
+    pub(super) peer_kind: NodeKind,
+    pub(super) peer_system: Slice,
+    pub(super) fallback: Slice,
+    pub(super) marks: Marks,
+    pub(super) deadline_left: u64,
+}
+
+/// A span's attributes as sent, with the telling ones found.
+pub(super) struct Told<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) attrs: &'a [FlatAttr],
+    pub(super) found: &'a Found,
+}
+
+impl Told<'_> {
+    /// Draws the facts from a span of a kind and a name.
+    pub(super) fn facts(&self, kind: u8, name: Slice, made: &mut Made<'_>) -> Facts {
+        let mut facts = Facts {
+            operation: self.operation(kind, name, made),
+            peer: Slice::EMPTY,
+            peer_kind: NodeKind::Service,
+            peer_system: Slice::EMPTY,
+            fallback: Slice::EMPTY,
+            marks: Marks::default(),
+            deadline_left: u64::MAX,
+        };
+        let mut peer = match kind {
+            SERVER => None,
+            CONSUMER => self.queue(),
+            PRODUCER => self.queue().or_else(|| self.named(NodeKind::Queue)),
+            CLIENT => self.database().or_else(|| self.queue()).or_else(|| self.named(NodeKind::Service)),
+            _ => return facts,
+        };
+        let mut marks = 0;
+        if self.text(Key::RefusedBy).is_some() {
+            marks |= Marks::REFUSED;
+        }
+        if matches!(kind, CLIENT | PRODUCER) {
+            if self.get(Key::Call).is_some_and(|a| a.tag == Tag::Bool && a.value == 1) {
+                marks |= Marks::CALL;
+            } else if self.get(Key::Attempt).is_some() {
+                marks |= Marks::ATTEMPT;
+            }
+            if self.text(Key::Outcome).is_some_and(|outcome| outcome.of(self.bytes) == b"timeout") {
+                marks |= Marks::CUT;
+            }
+            if let Some(ms) = self.number(Key::DeadlineLeft) {
+                facts.deadline_left = ((ms.max(0.0) * 1e6) as u64).min(u64::MAX - 1);
+            }
+            let host = self.host(made);
+            facts.fallback = host.unwrap_or_else(|| made.unknown());
+            if kind == PRODUCER && peer.is_none() {
+                let host = host.filter(|h| h.of(self.bytes) != b"unknown");
+                peer = Some(Peer { name: host.unwrap_or(name), kind: NodeKind::Queue, system: Slice::EMPTY });
+            }
+        }
+        facts.marks = Marks(marks);
+        if let Some(Peer { name, kind, system }) = peer {
+            (facts.peer, facts.peer_kind, facts.peer_system) = (made.short(name), kind, made.short(system));
+        }
+        facts
+    }
+
+    fn named(&self, kind: NodeKind) -> Option<Peer> {
+        Some(Peer { name: self.first(&PEER)?, kind, system: Slice::EMPTY })
+    }
+
+    fn database(&self) -> Option<Peer> {
+        let system = self.first(&DB_SYSTEM)?;
+        let name = self.first(&PEER).or_else(|| self.first(&DB_NAME)).or_else(|| self.first(&HOST)).unwrap_or(system);
+        Some(Peer { name, kind: NodeKind::Database, system })
+    }
+
+    fn queue(&self) -> Option<Peer> {
+        let system = self.text(Key::MessagingSystem);
+        let name = self.first(&DESTINATION).or(system)?;
+        Some(Peer { name, kind: NodeKind::Queue, system: system.unwrap_or_default() })
+    }
+
+    /// The other side's address, where there is one.
+    fn host(&self, made: &mut Made<'_>) -> Option<Slice> {
+        let Some(host) = self.first(&HOST) else {
+            let url = self.first(&[Key::UrlFull, Key::HttpUrl])?;
+            return authority(self.str(url)).map(|(from, len)| made.short(url.part(from, len)));
+        };
+        Some(match PORT.iter().find_map(|k| self.number(*k)) {
+            // A port of its own tells neighbours on one host apart; the usual two tell nothing.
+            Some(port) if !host.of(self.bytes).contains(&b':') && port != 80.0 && port != 443.0 => {
+                made.write(format_args!("{}:{port}", self.str(host)))
+            }
+            _ => made.short(host),
+        })
+    }
+
+    fn operation(&self, kind: u8, name: Slice, made: &mut Made<'_>) -> Slice {
+        if self.found.seen == 0 {
+            return made.short(name);
+        }
+        if let Some(operation) = self.text(Key::Operation) {
+            return made.short(operation);
+        }
+        if kind == CLIENT && self.first(&DB_SYSTEM).is_some() {
+            if let Some(summary) = self.text(Key::DbQuerySummary) {
+                return made.short(summary);
+            }
+            if let Some(verb) = self.first(&[Key::DbOperationName, Key::DbOperation]) {
+                let on = self.first(&[Key::DbCollectionName, Key::DbSqlTable]).unwrap_or_default();
+                return match (self.str(verb), self.str(on).trim_end()) {
+                    (text, "") => made.short(verb.part(0, text.trim_end().len())),
+                    (text, on) => made.write(format_args!("{text} {on}")),
+                };
+            }
+        }
+        let text = name.of(self.bytes);
+        if let Some(method) = self.first(&METHOD)
+            && without_http(text) == method.of(self.bytes)
+            && let Some(route) = self.first(&[Key::HttpRoute, Key::UrlTemplate])
+        {
+            // Some instrumentations name a span by its method alone.
+            return made.write(format_args!("{} {}", self.str(method), self.str(route)));
+        }
+        let rpc = matches!(text, [b'/', rest @ ..] if rest.contains(&b'/'))
+            && self.first(&[Key::RpcSystemName, Key::RpcSystem]).is_some();
+        made.short(if rpc { name.part(1, name.len() - 1) } else { name })
+    }
+
+    /// The value of a key's first attribute, if it has any.
+    #[inline]
+    fn get(&self, key: Key) -> Option<&FlatAttr> {
+        if self.found.seen >> key as u8 & 1 == 0 {
+            return None;
+        }
+        self.attrs.get(self.found.at[key as usize] as usize).filter(|a| a.tag != Tag::Empty)
+    }
+
+    /// A text that is not empty.
+    #[inline]
+    fn text(&self, key: Key) -> Option<Slice> {
+        self.get(key).filter(|a| a.tag == Tag::Str).map(FlatAttr::slice).filter(|s| !s.is_empty())
+    }
+
+    #[inline]
+    fn first(&self, keys: &[Key]) -> Option<Slice> {
+        keys.iter().find_map(|k| self.text(*k))
+    }
+
+    /// A number, also when it came as text.
+    fn number(&self, key: Key) -> Option<f64> {
+        let attr = self.get(key)?;
+        match attr.tag {
+            Tag::Int => Some(attr.value as i64 as f64),
+            Tag::Double => Some(f64::from_bits(attr.value)),
+            Tag::Str => self.str(attr.slice()).parse().ok(),
+            _ => None,
+        }
+        .filter(|n: &f64| n.is_finite())
+    }
+
+    fn str(&self, slice: Slice) -> &str {
+        std::str::from_utf8(slice.of(self.bytes)).unwrap_or_default()
+    }
+}
+
+/// A name without the `HTTP ` that some instrumentations begin it with.
+fn without_http(mut name: &[u8]) -> &[u8] {
+    while let Some(rest) = name.strip_prefix(b"HTTP ") {
+        name = rest;
+    }
+    name
+}
+
+/// Where `host:port` stands in a URL, and its length.
+fn authority(url: &str) -> Option<(usize, usize)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit('@').next()?;
+    let from = scheme.len() + "://".len() + authority.len() - host.len();
+    (!host.is_empty()).then_some((from, host.len()))
+}
