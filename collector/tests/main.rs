@@ -7,6 +7,7 @@ mod control;
 mod doors;
 mod durable;
 mod edges;
+mod files;
 mod fixtures;
 mod fleet;
 mod incident;

@@ -31,9 +31,8 @@ pub use self::totals::instances;
 /// # Errors
 /// A refusal with a stable code and a sentence.
 pub async fn ask(store: &Store, ask: Ask) -> Result<Answered, Refusal> {
-    let now = store.as_of_now();
-    // What lies ahead is not stored yet: the answer says as of when it really is.
-    let as_of = ask.as_of.map_or(now, |t| t.min(now));
+    // The answer says as of when it really is.
+    let as_of = store.as_of(ask.as_of);
     let question = ask.question;
     let mut answer = store.read(move |conn| answer(conn, &question, as_of)).await.map_err(|e| refusal(&e))?;
     if let Answer::Totals(totals) = &mut answer {

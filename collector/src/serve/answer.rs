@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use fuseboard_api::UnixNanos;
 use fuseboard_api::ask::{Answered, Ask, Question, Refusal};
 use fuseboard_api::command::{Command, Receipt};
+use fuseboard_api::{TimeRange, UnixNanos};
 
 use crate::control::Control;
 use crate::control::refusal::{internal, read_only};
@@ -40,7 +39,7 @@ impl Desk {
     /// # Errors
     /// Why there is no answer, in words.
     pub(crate) async fn ask(&self, ask: Ask) -> Result<Answered, Refusal> {
-        query::ask(&self.store, within_reason(ask, self.store.as_of_now())).await
+        query::ask(&self.store, within_reason(ask, self.store.reach())).await
     }
 
     /// Carries out a command.
@@ -84,9 +83,7 @@ fn temporary(store: &Store, id: u64) -> PathBuf {
 }
 
 /// The same question with its range cut to what could hold anything: a range over all of time costs as much as it spans.
-fn within_reason(mut ask: Ask, now: UnixNanos) -> Ask {
-    const BACK: Duration = Duration::from_secs(366 * 24 * 3600);
-    const AHEAD: Duration = Duration::from_secs(24 * 3600);
+fn within_reason(mut ask: Ask, reach: TimeRange) -> Ask {
     let range = match &mut ask.question {
         Question::Strip { range, .. }
         | Question::Board { range }
@@ -99,7 +96,7 @@ fn within_reason(mut ask: Ask, now: UnixNanos) -> Ask {
         Question::Metrics(query) => &mut query.range,
         _ => return ask,
     };
-    range.from = range.from.max(now - BACK);
-    range.to = range.to.min(now + AHEAD).max(range.from);
+    range.from = range.from.max(reach.from);
+    range.to = range.to.min(reach.to).max(range.from);
     ask
 }

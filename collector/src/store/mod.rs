@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use fuseboard_api::live::Touched;
 use fuseboard_api::{TimeRange, UnixNanos};
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, OptionalExtension as _, Transaction};
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
 use self::clock::Clock;
@@ -116,6 +116,8 @@ struct Inner {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// For an opened file: its last stamp.
     last: UnixNanos,
+    /// For an opened file in which everything had happened before the first of it arrived: the oldest instant in it.
+    hindsight: Option<UnixNanos>,
     _guard: Option<Guard>,
 }
 
@@ -162,6 +164,14 @@ impl Store {
         let last = readers.with_first(|conn| {
             conn.query_row("SELECT coalesce(max(stamp), 0) FROM commits", [], |r| r.get::<_, i64>(0))
         })?;
+        let hindsight = match mode {
+            OpenMode::ReadWrite => None,
+            OpenMode::ReadOnly => readers.with_first(|conn| {
+                let sql = "SELECT min(oldest) FROM commits WHERE newest > 0 HAVING max(newest) < min(stamp)";
+                conn.query_row(sql, [], |r| r.get::<_, Option<i64>>(0).map(|t| t.map(UnixNanos))).optional()
+            })?,
+        }
+        .flatten();
         let clock = Arc::new(Clock::after(last));
         let (events, _) = broadcast::channel(EVENTS);
         let vitals = Arc::new(Vitals::default());
@@ -178,6 +188,7 @@ impl Store {
             jobs: None,
             thread: Mutex::new(None),
             last: UnixNanos(last),
+            hindsight,
             _guard: guard,
         };
         if let Some(conn) = connection {
@@ -269,6 +280,25 @@ impl Store {
             OpenMode::ReadWrite => self.inner.clock.as_of_now(),
             OpenMode::ReadOnly => self.inner.last,
         }
+    }
+
+    /// The instant that a question asked as of `wanted` is answered as of.
+    ///
+    /// What lies ahead is not stored yet, so that is now at the latest. A file into which old telemetry was imported has no
+    /// instant before its import at which anybody could have asked: there, every instant sees everything.
+    #[must_use]
+    pub fn as_of(&self, wanted: Option<UnixNanos>) -> UnixNanos {
+        let now = self.as_of_now();
+        if self.inner.hindsight.is_some() { now } else { wanted.map_or(now, |t| t.min(now)) }
+    }
+
+    /// The stretch of time that questions make sense for: a year back and a day ahead, or as far back as an imported file goes.
+    #[must_use]
+    pub fn reach(&self) -> TimeRange {
+        const BACK: Duration = Duration::from_secs(366 * 24 * 3600);
+        const AHEAD: Duration = Duration::from_secs(24 * 3600);
+        let now = self.as_of_now();
+        TimeRange { from: self.inner.hindsight.map_or(now - BACK, |oldest| oldest.min(now - BACK)), to: now + AHEAD }
     }
 
     /// Commits from now on. A listener that falls more than 256 behind is told that it missed some.
