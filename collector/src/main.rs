@@ -54,6 +54,8 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(tracing::Level::INFO)
         .init();
+    #[cfg(unix)]
+    raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("collector").build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -73,6 +75,17 @@ fn main() -> ExitCode {
                 _ => ExitCode::from(1),
             }
         }
+    }
+}
+
+/// Lets this process have as many connections as the system allows: 1,024 open files, the usual limit, are soon too few.
+#[cfg(unix)]
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    if let Err(e) = raised {
+        tracing::debug!("the limit of open files stays as it is: {e}");
     }
 }
 

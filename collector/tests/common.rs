@@ -1,6 +1,7 @@
 //! A collector on free ports over a file of its own, and the means to send to it and ask it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use fuseboard_api::ask::{Answer, Ask, Question, Totals};
@@ -106,6 +107,16 @@ impl Stage {
             other => panic!("a trace, not {other:?}"),
         }
     }
+}
+
+/// The program itself, over a file, on free ports.
+pub(crate) fn command(file: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fuseboard-collector"));
+    command.arg("--data").arg(file);
+    for address in ["--otlp-grpc", "--otlp-http", "--control", "--metrics"] {
+        command.args([address, "127.0.0.1:0"]);
+    }
+    command
 }
 
 /// The edge between two names, whatever its operation.

@@ -1,14 +1,9 @@
 //! What was acknowledged stays; what was sent twice counts once; files that are not ours are refused politely.
 
-use std::io::BufRead as _;
-use std::process::{Command, Stdio};
-
-use fuseboard_api::trace::TraceQuery;
 use fuseboard_collector::store::rows::Batch;
 use fuseboard_collector::store::{OpenMode, Settings, Store, StoreError};
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 
-use crate::common::{EVER, SERVER, Stage, With as _, edge, encoded, lately, request, span};
+use crate::common::{SERVER, Stage, With as _, edge, encoded, lately, request, span};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sent_twice_counts_once() {
@@ -35,75 +30,6 @@ async fn halves_that_wait_survive_a_restart() {
     stage.send(request("a", vec![span(1, 2, 1, crate::common::CLIENT, "call")])).await;
     let board = stage.board(lately()).await;
     assert_eq!(edge(&board, "a", "b").stats.calls, 1);
-    stage.stop().await;
-}
-
-/// A collector in a process of its own is killed while senders are busy. Everything that was acknowledged is in the file,
-/// once, and the file opens.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_collector_loses_nothing_it_acknowledged() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let file = dir.path().join("data.fuseboard");
-    let mut process = Command::new(env!("CARGO_BIN_EXE_fuseboard-collector"))
-        .arg("--data")
-        .arg(&file)
-        .args([
-            "--otlp-grpc",
-            "127.0.0.1:0",
-            "--otlp-http",
-            "127.0.0.1:0",
-            "--control",
-            "127.0.0.1:0",
-            "--metrics",
-            "127.0.0.1:0",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the collector starts");
-    let mut line = String::new();
-    let stdout = process.stdout.take().expect("its output");
-    std::io::BufReader::new(stdout).read_line(&mut line).expect("a line");
-    let said: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-    let address = format!("http://{}", said["otlp_grpc"].as_str().expect("an address"));
-    // Four senders until the line breaks; the first kills the collector after its fortieth acknowledgement.
-    let (acknowledged, mut enough) = tokio::sync::mpsc::channel(1000);
-    let mut senders = Vec::new();
-    for sender in 0..4u8 {
-        let (address, acknowledged) = (address.clone(), acknowledged.clone());
-        senders.push(tokio::spawn(async move {
-            let mut client = TraceServiceClient::connect(address).await.expect("connects");
-            for trace in 1..=200u8 {
-                let mut spans = vec![span(trace, 1, 0, SERVER, "root"), span(trace, 2, 1, 1, "inside")];
-                for span in &mut spans {
-                    span.trace_id[0] = sender + 1;
-                }
-                if client.export(request("shop", spans)).await.is_err() {
-                    return;
-                }
-                acknowledged.send((sender, trace)).await.expect("heard");
-            }
-        }));
-    }
-    drop(acknowledged);
-    let mut kept = Vec::new();
-    while let Some(ack) = enough.recv().await {
-        kept.push(ack);
-        if kept.len() == 40 {
-            process.kill().expect("killed");
-        }
-    }
-    process.wait().expect("gone");
-    assert!(kept.len() >= 40, "senders were busy");
-    let stage = Stage::over(dir).await;
-    let list = stage.traces(TraceQuery { range: EVER, limit: 10_000, ..TraceQuery::default() }).await;
-    for (sender, trace) in &kept {
-        let found = list.rows.iter().filter(|r| r.trace_id.0[0] == sender + 1 && r.trace_id.0[1] == *trace);
-        assert_eq!(found.map(|r| r.spans).collect::<Vec<_>>(), [2], "trace {trace} of sender {sender}");
-    }
-    // Rollups agree with rows: neither lost nor doubled.
-    assert_eq!(edge(&stage.board(lately()).await, "clients", "shop").stats.calls, list.rows.len() as u64);
-    assert_eq!(stage.totals().await.spans, list.rows.len() as u64 * 2);
     stage.stop().await;
 }
 

@@ -7,6 +7,8 @@ mod control;
 mod doors;
 mod durable;
 mod edges;
+#[cfg(unix)]
+mod faults;
 mod files;
 mod fixtures;
 mod fleet;

@@ -3,14 +3,11 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
 
+use crate::common::command;
+
 /// The program on free ports over a file of its own.
 fn program(dir: &tempfile::TempDir) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fuseboard-collector"));
-    command.arg("--data").arg(dir.path().join("new").join("data.fuseboard"));
-    for address in ["--otlp-grpc", "--otlp-http", "--control", "--metrics"] {
-        command.args([address, "127.0.0.1:0"]);
-    }
-    command
+    command(&dir.path().join("new").join("data.fuseboard"))
 }
 
 #[cfg(unix)]

@@ -1,0 +1,67 @@
+//! The collector's own way in, without sockets: what the OTLP door does with a body, the store's own thread, and the
+//! acknowledgement after the commit.
+
+use std::path::Path;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use fuseboard_collector::ingest;
+use fuseboard_collector::store::{OpenMode, Store};
+use futures_util::StreamExt as _;
+use http::{Request, StatusCode};
+use tower::ServiceExt as _;
+
+/// Requests on their way at the same time, as many senders have; together they are more than one commit takes.
+const AT_ONCE: usize = 64;
+
+/// A store with its door.
+pub(crate) struct Ours {
+    runtime: tokio::runtime::Runtime,
+    pub(crate) store: Store,
+    door: Router,
+}
+
+impl Ours {
+    /// A new file with the settings that a user has.
+    pub(crate) fn create(path: &Path) -> Self {
+        let runtime = tokio::runtime::Runtime::new().expect("threads");
+        let _inside = runtime.enter();
+        let store = Store::open(path, OpenMode::ReadWrite).expect("a file");
+        let door = ingest::http(store.clone(), store.vitals().clone(), None);
+        drop(_inside);
+        Self { runtime, store, door }
+    }
+
+    /// Sends requests and waits until each is acknowledged, which is when it is durable.
+    pub(crate) fn send(&self, requests: impl Iterator<Item = Bytes>) {
+        let sent = futures_util::stream::iter(requests).map(|body| {
+            let door = self.door.clone();
+            async move {
+                loop {
+                    let request = Request::post("/v1/traces")
+                        .header("content-type", "application/x-protobuf")
+                        .body(Body::from(body.clone()))
+                        .expect("a request");
+                    let answer = door.clone().oneshot(request).await.expect("an answer");
+                    match answer.status() {
+                        StatusCode::OK => return,
+                        // What a sender does who is told to wait.
+                        StatusCode::SERVICE_UNAVAILABLE => tokio::time::sleep(Duration::from_millis(20)).await,
+                        other => panic!("refused: {other}"),
+                    }
+                }
+            }
+        });
+        self.runtime.block_on(sent.buffer_unordered(AT_ONCE).for_each(|()| async {}));
+    }
+
+    /// Closes the file.
+    pub(crate) fn close(self) {
+        let Self { runtime, store, door } = self;
+        drop(door);
+        drop(store);
+        drop(runtime);
+    }
+}
