@@ -121,7 +121,7 @@ fn pipeline(length: Duration) -> Result<f64, String> {
     Ok(measure(length, || {
         now += 1_000;
         let Ok(mut call) = engine.begin(black_box(now), Inbound::default(), 0.5) else { return };
-        let Ok(attempt) = call.attempt(now) else { return };
+        let Ok(attempt) = call.attempt(now, b"", || 0.5) else { return };
         black_box(call.finish(attempt, now + 500, AttemptOutcome::plain(AttemptKind::Success), 0.5));
     }))
 }

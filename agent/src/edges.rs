@@ -184,7 +184,7 @@ mod tests {
         let mut call = call.unwrap();
         let failed = fuseboard_policy::pipeline::AttemptKind::Failure { code: "internal" };
         let failed = fuseboard_policy::pipeline::AttemptOutcome::plain(failed);
-        let attempt = call.attempt(0).unwrap();
+        let attempt = call.attempt(0, b"", || 0.5).unwrap();
         call.finish(attempt, 0, failed, 0.5);
         edges.change(rules(&text(200)));
         assert_eq!(call.attempt_timeout(), Some(std::time::Duration::from_millis(100)));
@@ -192,7 +192,7 @@ mod tests {
         let mut next = next.unwrap();
         assert_eq!(next.attempt_timeout(), Some(std::time::Duration::from_millis(200)));
         assert_eq!(in_force.revision, 1);
-        let attempt = next.attempt(0).unwrap();
+        let attempt = next.attempt(0, b"", || 0.5).unwrap();
         next.finish(attempt, 0, failed, 0.5);
         assert_eq!(edge.engine().breaker().state_name(), "open", "the failure before the change counts");
     }

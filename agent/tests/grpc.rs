@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fuseboard_agent::Refusal;
 use fuseboard_policy::names;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use tokio::sync::{Notify, oneshot};
@@ -310,6 +311,46 @@ async fn limits_refuse_at_the_caller_and_say_which() {
     let ghost = |rule: &str, got: &Got| is_attempt(got) && got.text(names::REFUSED_BY).as_deref() == Some(rule);
     let both = |spans: &[Got]| ["concurrency", "rate"].iter().all(|rule| spans.iter().any(|s| ghost(rule, s)));
     collector.spans("both ghosts", both).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_fails_in_a_row_is_passed_over() {
+    let collector = Collector::start().await;
+    let policy = "[[edge]]\nservice = \"payments\"\noutlier = { consecutive_failures = 2, interval_ms = 3600000, \
+                  base_ejection_ms = 3600000, max_ejection_ms = 3600000, max_ejection_percent = 50 }\n";
+    let (orders, payer) = (agent("orders", &collector, policy).await, agent("payments", &collector, "").await);
+    let good = Charger::start(&payer, |_, _| Box::pin(async { Ok(()) })).await;
+    let bad = Charger::start(&payer, |_, _| Box::pin(async { Err(Status::internal("broken")) })).await;
+    let client = payments(&orders, &[&good, &bad]);
+    let mut failures = 0;
+    for _ in 0..20 {
+        failures += u32::from(charge(&client).await.is_err());
+    }
+    assert_eq!((failures, bad.calls(), good.calls()), (2, 2, 18));
+}
+
+#[tokio::test]
+async fn equal_keys_meet_equal_instances() {
+    let collector = Collector::start().await;
+    let policy = "[[edge]]\nservice = \"payments\"\n\
+                  balance = { algorithm = \"consistent_hash\", key = \"header:x-user-id\" }\n";
+    let (orders, payer) = (agent("orders", &collector, policy).await, agent("payments", &collector, "").await);
+    let one = Charger::start(&payer, |_, _| Box::pin(async { Ok(()) })).await;
+    let other = Charger::start(&payer, |_, _| Box::pin(async { Ok(()) })).await;
+    let client = payments(&orders, &[&one, &other]);
+    let mut met = std::collections::HashSet::new();
+    for user in 0..24 {
+        let before = (one.calls(), other.calls());
+        for _ in 0..3 {
+            let mut request = tonic::Request::new(Default::default());
+            request.metadata_mut().insert("x-user-id", user.into());
+            TraceServiceClient::new(client.clone()).export(request).await.unwrap();
+        }
+        let after = (one.calls() - before.0, other.calls() - before.1);
+        assert!(after == (3, 0) || after == (0, 3), "{after:?}");
+        met.insert(after);
+    }
+    assert_eq!(met.len(), 2, "so many users do not all live on one instance");
 }
 
 #[tokio::test]

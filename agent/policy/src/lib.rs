@@ -17,6 +17,7 @@ pub mod names;
 pub mod outlier;
 pub mod overrides;
 pub mod pipeline;
+pub mod pool;
 pub mod presets;
 pub mod rate;
 pub mod retry_budget;

@@ -13,7 +13,7 @@ pub struct Preset {
 }
 
 /// All presets.
-pub const PRESETS: [Preset; 5] = [
+pub const PRESETS: [Preset; 6] = [
     Preset {
         name: "rpc-50",
         about: "opens at 50 % failures of at least 20 calls in 10 s, for 30 s; two retries with growing delays",
@@ -86,6 +86,20 @@ pub const PRESETS: [Preset; 5] = [
             [retry]
             max_attempts = 3
             budget = { ratio = 0.1, min_per_sec = 1, ttl_ms = 10000 }
+        "#,
+    },
+    // Defaults of envoy.config.cluster.v3.OutlierDetection.
+    Preset {
+        name: "envoy-outlier",
+        about: "Envoy's defaults: five failures in a row, or 1.9 deviations below the mean, eject for 30 s and more",
+        text: r#"
+            [outlier]
+            consecutive_failures = 5
+            interval_ms = 10000
+            base_ejection_ms = 30000
+            max_ejection_ms = 300000
+            max_ejection_percent = 10
+            success_rate = { stdev_factor = 1.9, enforcement_percent = 100, min_hosts = 5, request_volume = 100 }
         "#,
     },
 ];

@@ -38,6 +38,11 @@ impl LiveAttempt {
         self.number
     }
 
+    /// The instance to send it to; `None` where the client sends to one place only.
+    pub(crate) fn endpoint(&self) -> Option<Arc<str>> {
+        self.permit.as_ref().and_then(|permit| permit.endpoint().cloned())
+    }
+
     /// The ids to send.
     pub(crate) fn span_context(&self) -> SpanContext {
         self.cx.span().span_context().clone()

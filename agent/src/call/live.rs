@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use fuseboard_policy::names;
 use fuseboard_policy::pipeline::{self, AttemptKind, AttemptOutcome, Call, GiveUp, Next, Refused};
+use http::HeaderMap;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
@@ -49,6 +50,9 @@ impl LiveCall {
             idempotent: target.idempotent,
         };
         let now = agent.clock.nanos(started);
+        if let Some(members) = &target.members {
+            members.join(edge.engine().pool(), now);
+        }
         let (in_force, rules) = edge.begin(now, inbound);
         let mut labels = vec![
             KeyValue::new(names::PEER_SERVICE, target.service.clone()),
@@ -71,18 +75,24 @@ impl LiveCall {
         Self { agent, target, edge, in_force, rules, cx, labels, started, backoff: None, attempts: 0, ended }
     }
 
-    /// The next attempt, after its backoff.
+    /// What of the request's headers the balancer hashes; nothing where it does not, or where there is no such header.
+    pub(crate) fn balance_key(&self, headers: &HeaderMap) -> Vec<u8> {
+        let wanted = self.rules.as_ref().ok().and_then(|call| call.balance_key()?.strip_prefix("header:"));
+        wanted.and_then(|name| headers.get(name)).map(|value| value.as_bytes().to_vec()).unwrap_or_default()
+    }
+
+    /// The next attempt, after its backoff. `key` is what the balancer hashes.
     ///
     /// # Errors
     /// A local rule refuses: tell it with [`LiveCall::refused`].
-    pub(crate) async fn attempt(&mut self) -> Result<LiveAttempt, Refusal> {
+    pub(crate) async fn attempt(&mut self, key: &[u8]) -> Result<LiveAttempt, Refusal> {
         if let Some(wait) = self.backoff {
             tokio::time::sleep(wait).await;
         }
         let started = Instant::now();
         let now = self.agent.clock.nanos(started);
         let asked = match &mut self.rules {
-            Ok(call) => call.attempt(now),
+            Ok(call) => call.attempt(now, key, rand::random::<f64>),
             Err(refused) => Err(refused.clone()),
         };
         let permit = match asked {

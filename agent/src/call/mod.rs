@@ -8,8 +8,10 @@ mod spans;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use fuseboard_policy::pool::Pool;
 use opentelemetry::KeyValue;
 
 pub(crate) use self::attempt::LiveAttempt;
@@ -42,6 +44,8 @@ pub(crate) struct Target {
     pub(crate) limit: Option<Duration>,
     /// Whether the request can be sent again at all.
     pub(crate) replayable: bool,
+    /// The instances among which the edge's balancer chooses; `None` where the client sends to one place only.
+    pub(crate) members: Option<Arc<Members>>,
     /// Attributes for spans and metrics.
     pub(crate) attributes: Vec<KeyValue>,
     /// Attributes for spans only.
@@ -53,6 +57,30 @@ impl Target {
     fn refusal(&self, rule: &'static str, cause: String, code: String) -> Refusal {
         let (service, operation) = (self.service.clone(), self.operation.clone());
         Refusal { service, operation, rule, cause, code: code.into() }
+    }
+}
+
+/// The instances of a callee that a client knows.
+#[derive(Debug)]
+pub(crate) struct Members {
+    /// No other list of the process has this number.
+    generation: u64,
+    /// Ids (`host:port`) and weights.
+    ids: Vec<(Arc<str>, u64)>,
+}
+
+impl Members {
+    /// Instances of equal weight. Callers that start together do not all begin with the same one.
+    pub(crate) fn new(ids: impl IntoIterator<Item = Arc<str>>) -> Arc<Self> {
+        static LISTS: AtomicU64 = AtomicU64::new(1);
+        let mut ids: Vec<_> = ids.into_iter().map(|id| (id, 1)).collect();
+        let turn = usize::from(rand::random::<u16>()).checked_rem(ids.len()).unwrap_or(0);
+        ids.rotate_left(turn);
+        Arc::new(Self { generation: LISTS.fetch_add(1, Ordering::Relaxed), ids })
+    }
+
+    fn join(&self, pool: &Pool, now: u64) {
+        pool.join(self.generation, &self.ids, now);
     }
 }
 

@@ -42,7 +42,7 @@ fn beat(inner: &Arc<Inner>) {
     inner.steering.expire(&inner.edges);
     let now = inner.clock.now();
     for edge in inner.edges.list() {
-        edge.engine().tick(now);
+        edge.engine().tick(now, rand::random::<f64>);
         tell_transitions(inner, &edge, None);
     }
 }

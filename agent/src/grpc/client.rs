@@ -61,15 +61,16 @@ impl GrpcClient {
         let mut body = Outgoing::take(body)?;
         let target = self.target(&parts, body.is_whole());
         let mut call = LiveCall::begin(&self.agent, target);
+        let key = call.balance_key(&parts.headers);
         loop {
-            let mut attempt = match call.attempt().await {
+            let mut attempt = match call.attempt(&key).await {
                 Ok(attempt) => attempt,
                 Err(refusal) => {
                     call.refused(&refusal);
                     return Err(refused(refusal));
                 }
             };
-            let peer = self.peers.pick();
+            let peer = self.peers.get(attempt.endpoint().as_deref());
             attempt.peer(&peer.host, peer.port);
             let mut request = Request::from_parts(parts.clone(), Body::new(body.next()));
             write_headers(&attempt, &mut request);
@@ -82,9 +83,6 @@ impl GrpcClient {
                 Sent::Got(Ok(response)) if timer_went_off(&response, &attempt) => (Ended::timed_out(), Err(too_late())),
                 Sent::Got(Err(error)) => {
                     let (ended, status) = broken(error);
-                    if ended.never_sent {
-                        self.peers.shun(peer);
-                    }
                     (ended, Err(status))
                 }
                 Sent::Got(Ok(response)) => match early_status(&response) {
@@ -108,6 +106,7 @@ impl GrpcClient {
             idempotent: self.idempotent.contains(&*operation) || parts.headers.contains_key(IDEMPOTENCY_KEY),
             replayable,
             limit: timeout::inbound(&parts.headers),
+            members: Some(self.peers.members().clone()),
             operation,
             attributes,
             details: Vec::new(),

@@ -1,16 +1,14 @@
-//! The callee's instances: round robin, those that could not be reached lately only when there is no other.
+//! The callee's instances and the connections to them. Which of them takes an attempt, the edge's balancer says.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::address;
+use crate::call::Members;
 use crate::error::AgentError;
 
-/// How long an instance that refused a connection is passed over.
-const SHUNNED: Duration = Duration::from_millis(500);
 const CONNECT: Duration = Duration::from_secs(1);
 const PING: Duration = Duration::from_secs(10);
 const PONG: Duration = Duration::from_secs(5);
@@ -18,22 +16,21 @@ const PONG: Duration = Duration::from_secs(5);
 /// One instance of a callee.
 #[derive(Debug)]
 pub(crate) struct Peer {
+    /// `host:port`, as the balancer knows it.
+    id: Arc<str>,
     /// Connects when first used, again after a broken connection.
     pub(crate) channel: Channel,
     /// `server.address`.
     pub(crate) host: String,
     /// `server.port`.
     pub(crate) port: Option<u16>,
-    /// In milliseconds since `Peers::epoch`; 0 never.
-    shunned_until: AtomicU64,
 }
 
 /// All instances of a callee.
 #[derive(Debug)]
 pub(crate) struct Peers {
     all: Vec<Peer>,
-    next: AtomicUsize,
-    epoch: Instant,
+    members: Arc<Members>,
 }
 
 impl Peers {
@@ -45,34 +42,26 @@ impl Peers {
         let peer = |text: &A| {
             let uri = address::uri(text.as_ref())?;
             let (host, port) = (uri.host().unwrap_or_default().to_owned(), uri.port_u16());
+            let id = port.map_or_else(|| host.clone(), |port| format!("{host}:{port}")).into();
             let endpoint = Endpoint::from(uri).connect_timeout(CONNECT).tcp_nodelay(true);
             // A callee whose machine is gone says nothing; a ping that is not answered does.
             let endpoint = endpoint.http2_keep_alive_interval(PING).keep_alive_timeout(PONG);
-            let channel = endpoint.connect_lazy();
-            Ok(Peer { channel, host, port, shunned_until: AtomicU64::new(0) })
+            Ok(Peer { id, channel: endpoint.connect_lazy(), host, port })
         };
-        let all = addresses.iter().map(peer).collect::<Result<_, AgentError>>()?;
-        // Instances of a caller that start together do not all begin with the same callee.
-        Ok(Self { all, next: AtomicUsize::new(usize::from(rand::random::<u16>())), epoch: Instant::now() })
+        let all = addresses.iter().map(peer).collect::<Result<Vec<_>, AgentError>>()?;
+        let members = Members::new(all.iter().map(|peer| peer.id.clone()));
+        Ok(Self { all, members })
     }
 
-    /// The next instance. With more than one, never the same twice in a row.
-    pub(crate) fn pick(&self) -> &Peer {
-        let start = self.next.fetch_add(1, Ordering::Relaxed);
-        let now = self.now();
-        let turn = |n: usize| &self.all[(start.wrapping_add(n)) % self.all.len()];
-        let well = (0..self.all.len()).map(turn).find(|p| p.shunned_until.load(Ordering::Relaxed) <= now);
-        well.unwrap_or_else(|| turn(0))
+    /// What the balancer chooses from.
+    pub(crate) fn members(&self) -> &Arc<Members> {
+        &self.members
     }
 
-    /// An instance could not be reached.
-    pub(crate) fn shun(&self, peer: &Peer) {
-        let until = self.now() + u64::try_from(SHUNNED.as_millis()).unwrap_or(u64::MAX);
-        peer.shunned_until.store(until, Ordering::Relaxed);
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// The instance that the balancer chose. Clients of one callee may know different instances: what this one does not
+    /// know goes to its first.
+    pub(crate) fn get(&self, id: Option<&str>) -> &Peer {
+        self.all.iter().find(|peer| Some(&*peer.id) == id).unwrap_or(&self.all[0])
     }
 }
 
@@ -80,16 +69,11 @@ impl Peers {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn goes_round_and_passes_over_the_unreachable_for_a_while() {
-        let peers = Peers::new("callee", &["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]).unwrap();
-        let first = peers.pick().port;
-        assert_ne!(peers.pick().port, first);
-        let bad = peers.pick();
-        peers.shun(bad);
-        assert!((0..10).all(|_| peers.pick().port != bad.port));
-        tokio::time::advance(SHUNNED + Duration::from_millis(1)).await;
-        assert!((0..3).any(|_| peers.pick().port == bad.port));
+    #[tokio::test]
+    async fn instances_are_found_by_their_address() {
+        let peers = Peers::new("callee", &["127.0.0.1:1", "127.0.0.1:2"]).unwrap();
+        assert_eq!(peers.get(Some("127.0.0.1:2")).port, Some(2));
+        assert_eq!(peers.get(Some("elsewhere:9")).port, Some(1));
     }
 
     #[tokio::test]

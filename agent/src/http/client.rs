@@ -189,7 +189,7 @@ impl HttpRequest {
         let url = format!("{}{}", self.client.base, self.path);
         let mut call = LiveCall::begin(&self.client.agent, self.target(&url));
         loop {
-            let mut attempt = match call.attempt().await {
+            let mut attempt = match call.attempt(b"").await {
                 Ok(attempt) => attempt,
                 Err(refusal) => {
                     call.refused(&refusal);
@@ -218,6 +218,7 @@ impl HttpRequest {
             idempotent: self.idempotent.unwrap_or_else(|| is_idempotent(&self.method, &self.headers)),
             replayable: true,
             limit: self.limit,
+            members: None,
             attributes: vec![method_attribute(&self.method), KeyValue::new("url.template", self.route.clone())],
             details: vec![KeyValue::new("url.full", shown(url).into_owned())],
         }

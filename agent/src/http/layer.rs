@@ -112,7 +112,7 @@ impl<S> HttpClientService<S> {
         let mut body = Outgoing::take(body).map_err(|e| LayerError::Broken(e.into()))?;
         let mut call = LiveCall::begin(&self.agent, self.target(&parts, body.is_whole()));
         loop {
-            let mut attempt = match call.attempt().await {
+            let mut attempt = match call.attempt(b"").await {
                 Ok(attempt) => attempt,
                 Err(refusal) => {
                     call.refused(&refusal);
@@ -154,6 +154,7 @@ impl<S> HttpClientService<S> {
             idempotent: is_idempotent(&parts.method, &parts.headers),
             replayable,
             limit: crate::timeout::inbound(&parts.headers),
+            members: None,
             attributes,
             details: vec![KeyValue::new("url.full", shown(&parts.uri.to_string()).into_owned())],
         }

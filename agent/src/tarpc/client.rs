@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -24,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::carry::{Carried, ClientCarry};
 use super::{Socket, operation};
 use crate::agent::Inner;
-use crate::call::{Ended, LiveCall, Protocol, Refusal, Sent, Target};
+use crate::call::{Ended, LiveCall, Members, Protocol, Refusal, Sent, Target};
 
 const CONNECT: Duration = Duration::from_secs(1);
 
@@ -41,12 +40,14 @@ struct Shared<Req, Resp> {
     agent: Arc<Inner>,
     service: Arc<str>,
     peers: Vec<Peer<Req, Resp>>,
-    next: AtomicUsize,
+    members: Arc<Members>,
     idempotent: HashSet<String>,
     judge: Option<fn(&Resp) -> Option<&'static str>>,
 }
 
 struct Peer<Req, Resp> {
+    /// `host:port`, as the balancer knows it.
+    id: Arc<str>,
     address: SocketAddr,
     wire: Arc<Mutex<Option<Connection<Req, Resp>>>>,
 }
@@ -71,10 +72,12 @@ impl<Req, Resp> std::fmt::Debug for TarpcClient<Req, Resp> {
 
 impl<Req, Resp> TarpcClient<Req, Resp> {
     pub(crate) fn new(agent: &Arc<Inner>, service: &str, addresses: &[SocketAddr]) -> Self {
-        let peers = addresses.iter().map(|address| Peer { address: *address, wire: Arc::default() }).collect();
-        let next = AtomicUsize::new(usize::from(rand::random::<u16>()));
+        let peer =
+            |address: &SocketAddr| Peer { id: address.to_string().into(), address: *address, wire: Arc::default() };
+        let peers: Vec<_> = addresses.iter().map(peer).collect();
+        let members = Members::new(peers.iter().map(|peer| peer.id.clone()));
         let (agent, service) = (agent.clone(), service.into());
-        Self { shared: Arc::new(Shared { agent, service, peers, next, idempotent: HashSet::new(), judge: None }) }
+        Self { shared: Arc::new(Shared { agent, service, peers, members, idempotent: HashSet::new(), judge: None }) }
     }
 
     /// Names operations (`Service/method`) that may be done twice.
@@ -92,12 +95,13 @@ impl<Req, Resp> TarpcClient<Req, Resp> {
 
     fn change(self, change: impl FnOnce(&mut Shared<Req, Resp>)) -> Self {
         let old = &self.shared;
-        let peers = old.peers.iter().map(|p| Peer { address: p.address, wire: p.wire.clone() }).collect();
+        let peer = |p: &Peer<Req, Resp>| Peer { id: p.id.clone(), address: p.address, wire: p.wire.clone() };
+        let peers = old.peers.iter().map(peer).collect();
         let mut shared = Shared {
             agent: old.agent.clone(),
             service: old.service.clone(),
             peers,
-            next: AtomicUsize::new(old.next.load(Ordering::Relaxed)),
+            members: old.members.clone(),
             idempotent: old.idempotent.clone(),
             judge: old.judge,
         };
@@ -121,14 +125,14 @@ where
         let left = Instant::from_std(ctx.deadline).saturating_duration_since(Instant::now());
         let mut call = LiveCall::begin(&shared.agent, shared.target(operation, left));
         loop {
-            let mut attempt = match call.attempt().await {
+            let mut attempt = match call.attempt(b"").await {
                 Ok(attempt) => attempt,
                 Err(refusal) => {
                     call.refused(&refusal);
                     return Err(refused(refusal));
                 }
             };
-            let Some(peer) = shared.pick() else {
+            let Some(peer) = shared.peer(attempt.endpoint().as_deref()) else {
                 let ended = Ended::with("connect");
                 call.settle(attempt, &ended);
                 call.finish(&ended);
@@ -163,15 +167,16 @@ impl<Req, Resp> Shared<Req, Resp> {
             idempotent: self.idempotent.contains(&*operation),
             replayable: true,
             limit: Some(limit),
+            members: Some(self.members.clone()),
             attributes: vec![KeyValue::new("rpc.system.name", "tarpc"), KeyValue::new("rpc.method", operation.clone())],
             details: Vec::new(),
             operation,
         }
     }
 
-    fn pick(&self) -> Option<&Peer<Req, Resp>> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        self.peers.get(turn.checked_rem(self.peers.len())?)
+    /// The instance that the balancer chose.
+    fn peer(&self, id: Option<&str>) -> Option<&Peer<Req, Resp>> {
+        self.peers.iter().find(|peer| Some(&*peer.id) == id).or_else(|| self.peers.first())
     }
 
     fn judge(&self, answer: &Result<Resp, RpcError>) -> Ended {

@@ -93,6 +93,15 @@ fn check(merged: &Merged) -> Vec<Finding> {
     if let Some(concurrency) = &settings.concurrency {
         check_concurrency(concurrency, &mut found);
     }
+    if let Some(outlier) = settings.outlier.as_ref().filter(|o| o.max_ejection_ms < o.base_ejection_ms) {
+        let message =
+            format!("{} is less than base_ejection_ms, {}", outlier.max_ejection_ms, outlier.base_ejection_ms);
+        found.push(finding(
+            "outlier.max_ejection_ms",
+            &["outlier.max_ejection_ms", "outlier.base_ejection_ms"],
+            message,
+        ));
+    }
     if let Some(retry) = &settings.retry {
         check_retry(retry, &timeout, &mut found);
     }
@@ -128,6 +137,7 @@ fn incomplete(table: &mut Table, found: &mut Vec<Finding>) {
             retry.remove("budget");
         }
     }
+    incomplete_outlier(table, found);
     let Some(Value::Table(breaker)) = table.get_mut("breaker") else { return };
     if let Some(Value::Table(backoff)) = breaker.get("open_backoff")
         && let Some(message) = missing(backoff, &["multiplier", "max_ms"])
@@ -146,6 +156,39 @@ fn incomplete(table: &mut Table, found: &mut Vec<Finding>) {
             found.push(finding("breaker.window", &["breaker.window"], message));
             breaker.remove("window");
         }
+    }
+}
+
+fn incomplete_outlier(table: &mut Table, found: &mut Vec<Finding>) {
+    let Some(Value::Table(outlier)) = table.get_mut("outlier") else { return };
+    let parts: [(&'static str, &'static [&'static str], &[&str]); 2] = [
+        (
+            "success_rate",
+            &["outlier.success_rate"],
+            &["stdev_factor", "enforcement_percent", "min_hosts", "request_volume"],
+        ),
+        (
+            "failure_percentage",
+            &["outlier.failure_percentage"],
+            &["threshold", "enforcement_percent", "min_hosts", "request_volume"],
+        ),
+    ];
+    for (name, path, needs) in parts {
+        if let Some(Value::Table(part)) = outlier.get(name)
+            && let Some(message) = missing(part, needs)
+        {
+            found.extend(path.first().map(|at| finding(at, path, message)));
+            outlier.remove(name);
+        }
+    }
+    let message = missing(outlier, &["interval_ms", "base_ejection_ms"]).or_else(|| {
+        let acts = ["consecutive_failures", "success_rate", "failure_percentage"];
+        let idle = !acts.iter().any(|name| outlier.contains_key(*name));
+        idle.then(|| "never ejects; give consecutive_failures, success_rate or failure_percentage".to_owned())
+    });
+    if let Some(message) = message {
+        found.push(finding("outlier", &["outlier"], message));
+        table.remove("outlier");
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Kinds {
 }
 
 /// All of them, but for those inside `breaker` and `retry`.
-pub(super) const KINDS: [Kinds; 3] = [
+pub(super) const KINDS: [Kinds; 4] = [
     Kinds {
         path: "rate",
         tag: "algorithm",
@@ -45,6 +45,18 @@ pub(super) const KINDS: [Kinds; 3] = [
                 needs: &["initial", "min", "max", "smoothing", "queue", "long_window", "tolerance"],
                 may_have: &[],
             },
+        ],
+    },
+    Kinds {
+        path: "balance",
+        tag: "algorithm",
+        variants: &[
+            Variant { word: "round_robin", needs: &[], may_have: &[] },
+            Variant { word: "weighted_round_robin", needs: &[], may_have: &[] },
+            Variant { word: "random", needs: &[], may_have: &[] },
+            Variant { word: "least_request", needs: &[], may_have: &[] },
+            Variant { word: "p2c_peak_ewma", needs: &[], may_have: &["default_rtt_ms", "decay_ms"] },
+            Variant { word: "consistent_hash", needs: &["key"], may_have: &["max_load"] },
         ],
     },
 ];

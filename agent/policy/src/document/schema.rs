@@ -24,6 +24,8 @@ enum Kind {
     Preset(Option<&'static str>),
     /// A list of outcomes.
     Codes,
+    /// What a balancer hashes: `header:NAME`.
+    HashKey,
     Table(&'static [Field]),
 }
 
@@ -39,6 +41,7 @@ const fn field(name: &'static str, kind: Kind) -> Field {
 const MS: Kind = Kind::Whole(1, DAY_MS);
 const RATIO: Kind = Kind::Number(0.0, 1.0);
 const COUNT: Kind = Kind::Whole(1, 1_000_000);
+const PERCENT: Kind = Kind::Whole(0, 100);
 
 const EDGE: &[Field] = &[
     field("preset", Kind::Preset(None)),
@@ -49,6 +52,52 @@ const EDGE: &[Field] = &[
     field("concurrency", Kind::Table(CONCURRENCY)),
     field("retry", Kind::Table(RETRY)),
     field("breaker", Kind::Table(BREAKER)),
+    field("balance", Kind::Table(BALANCE)),
+    field("outlier", Kind::Table(OUTLIER)),
+];
+
+const BALANCE: &[Field] = &[
+    field(
+        "algorithm",
+        Kind::Word(&[
+            "round_robin",
+            "weighted_round_robin",
+            "random",
+            "least_request",
+            "p2c_peak_ewma",
+            "consistent_hash",
+        ]),
+    ),
+    field("default_rtt_ms", MS),
+    field("decay_ms", MS),
+    field("key", Kind::HashKey),
+    field("max_load", Kind::Number(1.0, 100.0)),
+];
+
+const OUTLIER: &[Field] = &[
+    field("interval_ms", MS),
+    field("base_ejection_ms", MS),
+    field("max_ejection_ms", MS),
+    field("max_ejection_percent", PERCENT),
+    field("consecutive_failures", COUNT),
+    field(
+        "success_rate",
+        Kind::Table(&[
+            field("stdev_factor", Kind::Number(0.0, 100.0)),
+            field("enforcement_percent", PERCENT),
+            field("min_hosts", COUNT),
+            field("request_volume", COUNT),
+        ]),
+    ),
+    field(
+        "failure_percentage",
+        Kind::Table(&[
+            field("threshold", Kind::Number(0.0, 100.0)),
+            field("enforcement_percent", PERCENT),
+            field("min_hosts", COUNT),
+            field("request_volume", COUNT),
+        ]),
+    ),
 ];
 
 const RATE: &[Field] = &[
@@ -191,6 +240,8 @@ impl Reader<'_> {
                 (!known.contains(&word.as_str())).then(|| unknown_word(word, &known))
             }
             (Kind::Word(_) | Kind::Preset(_), _) => Some(expected("a word in quotes", value)),
+            (Kind::HashKey, Value::String(key)) => wrong_key(key),
+            (Kind::HashKey, _) => Some(expected("a word in quotes", value)),
             (Kind::Codes, Value::Array(words)) => wrong_codes(words),
             (Kind::Codes, _) => Some(expected("a list of outcomes", value)),
             (Kind::Table(fields), Value::Table(table)) => {
@@ -214,6 +265,14 @@ fn wrong_codes(words: &[Value]) -> Option<String> {
         }
     }
     None
+}
+
+/// Header names are HTTP's tokens, in lower case as HTTP/2 and gRPC send them.
+fn wrong_key(key: &str) -> Option<String> {
+    let name = key.strip_prefix("header:").unwrap_or_default();
+    let token = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "!#$%&'*+-.^_`|~".contains(c);
+    (name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(token))
+        .then(|| format!("`{key}` names no header; write `header:x-user-id`, in lower case"))
 }
 
 /// Reads the value of one `[[edge]]`; what is wrong is left out of the rule and reported.

@@ -189,6 +189,55 @@ pub struct EdgeSettings {
     pub throttle: ::core::option::Option<Throttle>,
     #[prost(message, optional, tag = "8")]
     pub concurrency: ::core::option::Option<Concurrency>,
+    #[prost(message, optional, tag = "9")]
+    pub balance: ::core::option::Option<Balance>,
+    #[prost(message, optional, tag = "10")]
+    pub outlier: ::core::option::Option<Outlier>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Balance {
+    #[prost(string, optional, tag = "1")]
+    pub algorithm: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint64, optional, tag = "2")]
+    pub default_rtt_ms: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub decay_ms: ::core::option::Option<u64>,
+    #[prost(string, optional, tag = "4")]
+    pub key: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(double, optional, tag = "5")]
+    pub max_load: ::core::option::Option<f64>,
+}
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Outlier {
+    #[prost(uint64, optional, tag = "1")]
+    pub interval_ms: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "2")]
+    pub base_ejection_ms: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub max_ejection_ms: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "4")]
+    pub max_ejection_percent: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "5")]
+    pub consecutive_failures: ::core::option::Option<u64>,
+    #[prost(message, optional, tag = "6")]
+    pub success_rate: ::core::option::Option<OutlierRule>,
+    #[prost(message, optional, tag = "7")]
+    pub failure_percentage: ::core::option::Option<OutlierRule>,
+}
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct OutlierRule {
+    /// of success_rate
+    #[prost(double, optional, tag = "1")]
+    pub stdev_factor: ::core::option::Option<f64>,
+    /// of failure_percentage
+    #[prost(double, optional, tag = "2")]
+    pub threshold: ::core::option::Option<f64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub enforcement_percent: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "4")]
+    pub min_hosts: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "5")]
+    pub request_volume: ::core::option::Option<u64>,
 }
 /// Which keys belong together is checked as in a document.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

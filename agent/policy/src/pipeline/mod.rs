@@ -1,5 +1,5 @@
 //! The one place that knows the order of the rules around a call: deadline → rate → throttle → concurrency →
-//! retry( breaker → attempt timeout → wire ).
+//! retry( breaker → balance → attempt timeout → wire ).
 //!
 //! Nothing here does IO or waits: layers, rehearsal and previews drive it. A call begins with [`EdgeEngine::begin`]; each
 //! attempt asks with [`Call::attempt`] and reports with [`Call::finish`], which says what to do next. A dropped
@@ -25,6 +25,7 @@ use crate::breaker::{Admission, Breaker, Outcome, Permit};
 use crate::codes;
 use crate::concurrency::{ConcurrencyLimiter, Ended, Ticket};
 use crate::deadline::Deadline;
+use crate::pool::{Pick, Pool, Showed};
 use crate::rate::RateLimiter;
 use crate::retry_budget::{RetryBudget, TokenOutcome};
 use crate::settings::{EdgeSettings, Retry, Timeout};
@@ -43,6 +44,7 @@ struct Plan {
     rate: Option<Arc<RateLimiter>>,
     throttle: Option<Arc<Throttle>>,
     concurrency: Option<Arc<ConcurrencyLimiter>>,
+    balance_key: Option<String>,
 }
 
 impl Plan {
@@ -65,6 +67,7 @@ impl Plan {
             rate: settings.rate.as_ref().map(rate),
             throttle: settings.throttle.as_ref().map(throttle),
             concurrency: settings.concurrency.as_ref().map(concurrency),
+            balance_key: settings.balance.as_ref().and_then(|balance| balance.key.clone()),
         }
     }
 }
@@ -87,6 +90,7 @@ pub struct EdgeEngine {
     /// `None` where no breaker is set; kept across changes so that its counts survive.
     breaker: Breaker,
     budget: RetryBudget,
+    pool: Pool,
 }
 
 impl EdgeEngine {
@@ -97,6 +101,7 @@ impl EdgeEngine {
             plan: RwLock::new(Arc::new(Plan::new(settings, &Plan::default(), now))),
             breaker: Breaker::new(&settings.breaker.clone().unwrap_or_default(), now),
             budget: RetryBudget::new(settings.retry.as_ref().and_then(|retry| retry.budget.as_ref())),
+            pool: Pool::new(settings.balance.as_ref(), settings.outlier.as_ref(), now),
         })
     }
 
@@ -109,11 +114,20 @@ impl EdgeEngine {
         }
         self.breaker.reconfigure(&settings.breaker.clone().unwrap_or_default(), now);
         self.budget.reconfigure(settings.retry.as_ref().and_then(|retry| retry.budget.as_ref()));
+        self.pool.reconfigure(settings.balance.as_ref(), settings.outlier.as_ref(), now);
     }
 
-    /// Looks at leases and at calls in flight; call it about every 100 ms.
-    pub fn tick(&self, now: u64) {
+    /// Looks at leases, at calls in flight and at instances; call it about every 100 ms. `draw` gives uniform numbers in
+    /// [0, 1).
+    pub fn tick(&self, now: u64, draw: impl FnMut() -> f64) {
         self.breaker.tick(now);
+        self.pool.tick(now, draw);
+    }
+
+    /// The callee's instances. Where none have joined, attempts go wherever the client sends them.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// The breaker. Without settings for one it never trips.
@@ -141,7 +155,17 @@ impl EdgeEngine {
         let backoff = retry.and_then(|retry| retry.backoff.clone()).unwrap_or_default();
         let attempts = Attempts::new(Some(u64::from(most)), &backoff);
         let engine = Arc::clone(self);
-        let mut call = Call { engine, plan, deadline, inbound, attempts, asked: 0, in_flight: None, accepted: false };
+        let mut call = Call {
+            engine,
+            plan,
+            deadline,
+            inbound,
+            attempts,
+            asked: 0,
+            in_flight: None,
+            accepted: false,
+            tried: Vec::new(),
+        };
         call.check_deadline(now)?;
         call.check_limits(now, draw)?;
         self.budget.deposit(now, 1);
@@ -163,6 +187,8 @@ pub struct Call {
     in_flight: Option<(Ticket, u64)>,
     /// Whether the callee took an attempt.
     accepted: bool,
+    /// Instances that attempts went to.
+    tried: Vec<Arc<str>>,
 }
 
 impl Drop for Call {
@@ -190,11 +216,23 @@ pub struct Attempt {
     pub breaker_state: &'static str,
     started: u64,
     permit: Option<Permit>,
+    pick: Option<Pick>,
     engine: Arc<EdgeEngine>,
+}
+
+impl Attempt {
+    /// The instance to send it to; `None` where none have joined.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&Arc<str>> {
+        self.pick.as_ref().map(|pick| &pick.id)
+    }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
+        if let Some(pick) = self.pick.take() {
+            self.engine.pool.done(pick, 0, Showed::Nothing);
+        }
         if let Some(permit) = self.permit.take() {
             self.engine.breaker.give_back(permit);
         }
@@ -226,11 +264,18 @@ impl Call {
         self.asked
     }
 
-    /// Asks for an attempt, the first or one after [`Next::Retry`].
+    /// What of the call the balancer hashes, as in the settings (`header:x-user-id`); give it to [`Call::attempt`].
+    #[must_use]
+    pub fn balance_key(&self) -> Option<&str> {
+        self.plan.balance_key.as_deref()
+    }
+
+    /// Asks for an attempt, the first or one after [`Next::Retry`]. `key` is what the balancer hashes; `draw` gives uniform
+    /// numbers in [0, 1) for it.
     ///
     /// # Errors
     /// A local rule refuses; that ends the call and is not to be retried.
-    pub fn attempt(&mut self, now: u64) -> Result<Attempt, Refused> {
+    pub fn attempt(&mut self, now: u64, key: &[u8], draw: impl FnMut() -> f64) -> Result<Attempt, Refused> {
         self.check_deadline(now)?;
         match self.engine.breaker.admit(now) {
             Admission::Refused(refusal) => Err(Refused {
@@ -241,6 +286,8 @@ impl Call {
             }),
             Admission::Admitted(permit) => {
                 self.asked = self.asked.saturating_add(1);
+                let pick = self.engine.pool.pick(now, key, &self.tried, draw);
+                self.tried.extend(pick.as_ref().map(|pick| pick.id.clone()));
                 Ok(Attempt {
                     number: self.asked,
                     timeout: self.deadline.attempt_limit(now, &self.plan.timeout),
@@ -250,6 +297,7 @@ impl Call {
                     breaker_state: permit.state(),
                     started: now,
                     permit: Some(permit),
+                    pick,
                     engine: Arc::clone(&self.engine),
                 })
             }
@@ -268,6 +316,15 @@ impl Call {
         };
         if let Some(permit) = attempt.permit.take() {
             self.engine.breaker.finish_traced(permit, now, counts_as, outcome.trace_id);
+        }
+        if let Some(pick) = attempt.pick.take() {
+            let showed = match (counts_as, outcome.kind) {
+                (_, AttemptKind::NeverSent { .. }) => Showed::Unreachable,
+                (Outcome::Success, _) => Showed::Well,
+                (Outcome::Failure, _) => Showed::Failed,
+                (Outcome::Cancelled, _) => Showed::Nothing,
+            };
+            self.engine.pool.done(pick, now, showed);
         }
         self.learn(&attempt, now, counts_as, draw);
         let code = match outcome.kind {

@@ -122,17 +122,28 @@ pub enum Algorithm {
 }
 
 /// Balancing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Balance {
     /// The algorithm.
     pub algorithm: Algorithm,
-    /// What a new instance is believed to take (`p2c_peak_ewma`), in milliseconds.
-    #[serde(default)]
+    /// What a new instance is believed to take (`p2c_peak_ewma`), in milliseconds; 30 when absent.
+    #[serde(default = "thirty")]
     pub default_rtt_ms: u64,
-    /// How fast a peak is forgotten (`p2c_peak_ewma`), in milliseconds.
-    #[serde(default)]
+    /// How fast a peak is forgotten (`p2c_peak_ewma`), in milliseconds; ten seconds when absent.
+    #[serde(default = "ten_seconds")]
     pub decay_ms: u64,
+    /// What of a call is hashed (`consistent_hash`): `header:NAME`. A call without it hashes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// How many times its fair share of the calls in flight an instance may carry before its keys go to the next
+    /// (`consistent_hash`); unbounded when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_load: Option<f64>,
+}
+
+fn ten_seconds() -> u64 {
+    10_000
 }
 
 /// Ejection by success rate.

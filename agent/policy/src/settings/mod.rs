@@ -252,4 +252,10 @@ pub struct EdgeSettings {
     /// The breaker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker: Option<Breaker>,
+    /// How an instance of the callee is chosen; `round_robin` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance: Option<Balance>,
+    /// Ejection of instances that do worse than the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outlier: Option<Outlier>,
 }

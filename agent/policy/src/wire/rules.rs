@@ -90,6 +90,14 @@ impl From<&Rule> for v1::EdgeRule {
                     window_ms: throttle.whole("window_ms"),
                 }),
                 concurrency: edge.table("concurrency").map(|limit| concurrency_message(&limit)),
+                balance: edge.table("balance").map(|balance| v1::Balance {
+                    algorithm: balance.text("algorithm"),
+                    default_rtt_ms: balance.whole("default_rtt_ms"),
+                    decay_ms: balance.whole("decay_ms"),
+                    key: balance.text("key"),
+                    max_load: balance.number("max_load"),
+                }),
+                outlier: edge.table("outlier").map(|outlier| outlier_message(&outlier)),
             }),
         }
     }
@@ -108,6 +116,27 @@ fn concurrency_message(limit: &Reader<'_>) -> v1::Concurrency {
         queue: limit.whole("queue"),
         long_window: limit.whole("long_window"),
         tolerance: limit.number("tolerance"),
+    }
+}
+
+fn outlier_message(outlier: &Reader<'_>) -> v1::Outlier {
+    let rule = |name: &str| {
+        outlier.table(name).map(|rule| v1::OutlierRule {
+            stdev_factor: rule.number("stdev_factor"),
+            threshold: rule.number("threshold"),
+            enforcement_percent: rule.whole("enforcement_percent"),
+            min_hosts: rule.whole("min_hosts"),
+            request_volume: rule.whole("request_volume"),
+        })
+    };
+    v1::Outlier {
+        interval_ms: outlier.whole("interval_ms"),
+        base_ejection_ms: outlier.whole("base_ejection_ms"),
+        max_ejection_ms: outlier.whole("max_ejection_ms"),
+        max_ejection_percent: outlier.whole("max_ejection_percent"),
+        consecutive_failures: outlier.whole("consecutive_failures"),
+        success_rate: rule("success_rate"),
+        failure_percentage: rule("failure_percentage"),
     }
 }
 
@@ -215,6 +244,8 @@ impl From<v1::EdgeRule> for Rule {
         edge.put("throttle", settings.throttle.map(throttle_table));
         edge.put("concurrency", settings.concurrency.map(concurrency_table));
         edge.put("retry", settings.retry.map(retry_table));
+        edge.put("balance", settings.balance.map(balance_table));
+        edge.put("outlier", settings.outlier.map(outlier_table));
         edge.put("breaker", settings.breaker.map(breaker_table));
         Self { caller: rule.caller, service: rule.service, operation: rule.operation, table: edge.0 }
     }
@@ -251,6 +282,37 @@ fn concurrency_table(limit: v1::Concurrency) -> Table {
     table.whole("queue", limit.queue);
     table.whole("long_window", limit.long_window);
     table.put("tolerance", limit.tolerance);
+    table.0
+}
+
+fn balance_table(balance: v1::Balance) -> Table {
+    let mut table = Writer::default();
+    table.put("algorithm", balance.algorithm);
+    table.whole("default_rtt_ms", balance.default_rtt_ms);
+    table.whole("decay_ms", balance.decay_ms);
+    table.put("key", balance.key);
+    table.put("max_load", balance.max_load);
+    table.0
+}
+
+fn outlier_table(outlier: v1::Outlier) -> Table {
+    let rule = |rule: v1::OutlierRule| {
+        let mut table = Writer::default();
+        table.put("stdev_factor", rule.stdev_factor);
+        table.put("threshold", rule.threshold);
+        table.whole("enforcement_percent", rule.enforcement_percent);
+        table.whole("min_hosts", rule.min_hosts);
+        table.whole("request_volume", rule.request_volume);
+        table.0
+    };
+    let mut table = Writer::default();
+    table.whole("interval_ms", outlier.interval_ms);
+    table.whole("base_ejection_ms", outlier.base_ejection_ms);
+    table.whole("max_ejection_ms", outlier.max_ejection_ms);
+    table.whole("max_ejection_percent", outlier.max_ejection_percent);
+    table.whole("consecutive_failures", outlier.consecutive_failures);
+    table.put("success_rate", outlier.success_rate.map(rule));
+    table.put("failure_percentage", outlier.failure_percentage.map(rule));
     table.0
 }
 

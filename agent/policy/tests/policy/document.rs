@@ -133,8 +133,11 @@ fn settings() -> impl Strategy<Value = String> {
             "throttle = { kind = \"sre\", k = 1.5 }\n",
             "concurrency = { kind = \"gradient2\", initial = 20, min = 2, max = 200, smoothing = 0.2, queue = 4, \
              long_window = 600, tolerance = 1.5 }\n",
+            "balance = { algorithm = \"consistent_hash\", key = \"header:x-user-id\", max_load = 1.25 }\n",
+            "outlier = { interval_ms = 10000, base_ejection_ms = 30000, consecutive_failures = 5, \
+             failure_percentage = { threshold = 85, enforcement_percent = 100, min_hosts = 3, request_volume = 50 } }\n",
         ],
-        0..=3,
+        0..=5,
     );
     (timeout, preset, limits, prop::option::of(breaker), prop::option::of(retry)).prop_map(
         |(timeout, preset, limits, breaker, retry)| {
@@ -227,15 +230,19 @@ fn tables_of_a_kind_are_whole_and_of_one_kind() {
         rate = { algorithm = "sliding_window", limit = 10, window_ms = 1000, burst = 5 }
         concurrency = { kind = "fixed", max = 64 }
         throttle = { kind = "sre", k = 1.5 }
+        balance = { algorithm = "random", key = "x-user-id" }
+        outlier = { interval_ms = 1000, base_ejection_ms = 5000, max_ejection_ms = 1000, success_rate = { min_hosts = 3 } }
         "#,
     );
     let wanted = [
         "edge[1] *: rate: `burst` missing, here and in what is inherited",
         "edge[1] *: throttle: names no kind; write `kind = …` with `sre`",
         "edge[1] *: concurrency.initial: 50 is not between 60 and 100",
+        "edge[2] stock: balance.key: `x-user-id` names no header; write `header:x-user-id`, in lower case",
         "edge[2] stock: rate: `burst` does not belong to sliding_window",
+        "edge[2] stock: outlier.success_rate: `stdev_factor` and `enforcement_percent` and `request_volume` missing, here and in what is inherited",
+        "edge[2] stock: outlier: never ejects; give consecutive_failures, success_rate or failure_percentage",
     ];
-    // 60 is above 50, and a limit never begins below its least.
     assert_eq!(found, wanted, "{found:#?}");
 }
 

@@ -24,7 +24,7 @@ fn begin(engine: &Arc<EdgeEngine>, now: u64) -> Result<Call, RefusedBy> {
 }
 
 fn end(call: &mut Call, from: u64, to: u64, kind: AttemptKind<'_>) {
-    let attempt = call.attempt(from).unwrap();
+    let attempt = call.attempt(from, b"", || 0.5).unwrap();
     call.finish(attempt, to, AttemptOutcome::plain(kind), 0.5);
 }
 

@@ -24,7 +24,7 @@ const RETRY: &str =
     "retry = { max_attempts = 3, on = [\"unavailable\"], backoff = { base_ms = 10, jitter = \"none\" } }\n";
 
 fn fail(call: &mut Call, now: u64, outcome: AttemptOutcome<'_>) -> Result<Next, Refused> {
-    let attempt = call.attempt(now)?;
+    let attempt = call.attempt(now, b"", || 0.5)?;
     Ok(call.finish(attempt, now, outcome, 0.5))
 }
 
@@ -97,7 +97,7 @@ fn what_never_left_counts_for_the_breaker() {
     for now in 0..2 {
         fail(&mut engine.begin(now, Inbound::default(), 0.5).unwrap(), now, never_sent()).unwrap();
     }
-    let refused = engine.begin(2, Inbound::default(), 0.5).unwrap().attempt(2).unwrap_err();
+    let refused = engine.begin(2, Inbound::default(), 0.5).unwrap().attempt(2, b"", || 0.5).unwrap_err();
     assert_eq!(refused.by, RefusedBy::Breaker);
 }
 
@@ -113,7 +113,7 @@ fn an_open_breaker_ends_the_retries_and_counts_for_nothing() {
     assert_eq!(refused.to_string(), "refused locally by breaker: 2 failures in a row (≥ 2)");
     assert_eq!(call.attempts(), 2);
     let mut next = engine.begin(1_010 * MS, IDEMPOTENT, 0.5).unwrap();
-    assert!(next.attempt(1_010 * MS).unwrap().probe);
+    assert!(next.attempt(1_010 * MS, b"", || 0.5).unwrap().probe);
 }
 
 #[test]
@@ -123,9 +123,9 @@ fn dropped_attempts_give_their_permit_back() {
     fail(&mut call, 0, unavailable()).unwrap();
     for _ in 0..5 {
         let mut call = engine.begin(20 * MS, IDEMPOTENT, 0.5).unwrap();
-        let probe = call.attempt(20 * MS).unwrap();
+        let probe = call.attempt(20 * MS, b"", || 0.5).unwrap();
         assert!(probe.probe);
-        let refused = engine.begin(20 * MS, IDEMPOTENT, 0.5).unwrap().attempt(20 * MS).unwrap_err();
+        let refused = engine.begin(20 * MS, IDEMPOTENT, 0.5).unwrap().attempt(20 * MS, b"", || 0.5).unwrap_err();
         assert_eq!(refused.breaker_state, "half_open");
         drop(call);
         drop(probe);
@@ -137,17 +137,17 @@ fn dropped_attempts_give_their_permit_back() {
 fn attempts_share_the_deadline() {
     let engine = engine(&format!("{RETRY}timeout = {{ attempt_ms = 50, overall_ms = 80 }}\n"));
     let mut call = engine.begin(0, IDEMPOTENT, 0.5).unwrap();
-    let first = call.attempt(0).unwrap();
+    let first = call.attempt(0, b"", || 0.5).unwrap();
     assert_eq!((first.timeout, first.number), (Some(Duration::from_millis(50)), 1));
     call.finish(first, 50 * MS, unavailable(), 0.0);
-    let second = call.attempt(60 * MS).unwrap();
+    let second = call.attempt(60 * MS, b"", || 0.5).unwrap();
     assert_eq!(
         (second.timeout, second.deadline_left),
         (Some(Duration::from_millis(20)), Some(Duration::from_millis(20)))
     );
     let timed_out = AttemptOutcome::plain(AttemptKind::TimedOut);
     assert_eq!(call.finish(second, 80 * MS, timed_out, 0.0), Next::GiveUp { why: GiveUp::NotListed });
-    assert_eq!(call.attempt(80 * MS).unwrap_err().by, RefusedBy::Deadline);
+    assert_eq!(call.attempt(80 * MS, b"", || 0.5).unwrap_err().by, RefusedBy::Deadline);
     let none_left = Inbound { left: Some(Duration::ZERO), ..IDEMPOTENT };
     assert_eq!(engine.begin(0, none_left, 0.5).unwrap_err().by, RefusedBy::Deadline);
 }

@@ -24,13 +24,8 @@ impl Machine {
         settings.insert("algorithm".to_owned(), policy);
         let settings: Balance = typed(&settings)?;
         let (calls, saved) = (HashMap::new(), HashMap::new());
-        let mut machine = Self {
-            balancer: Balancer::new(settings),
-            algorithm: settings.algorithm,
-            endpoints: Vec::new(),
-            calls,
-            saved,
-        };
+        let algorithm = settings.algorithm;
+        let mut machine = Self { balancer: Balancer::new(settings), algorithm, endpoints: Vec::new(), calls, saved };
         for endpoint in endpoints.as_array().ok_or("settings: endpoints must be a list")? {
             machine.add(endpoint, now)?;
         }
