@@ -14,6 +14,7 @@ mod tape;
 pub(crate) mod tests;
 mod value;
 mod wire;
+pub(crate) mod words;
 pub mod write;
 
 pub use self::refused::Refused;

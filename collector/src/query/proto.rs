@@ -2,39 +2,22 @@
 
 use std::sync::Arc;
 
-use fuseboard_api::attr::{AttrValue, Attributes};
 use fuseboard_api::log::LogRecord;
-use fuseboard_api::span::{Origin, Span, SpanEvent, SpanKind, SpanLink, StatusCode};
+use fuseboard_api::span::{Origin, Span, SpanKind, StatusCode};
 use fuseboard_api::{SpanId, TraceId, UnixNanos};
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::logs::v1 as logs;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1 as traces;
 use prost::Message;
 
+pub(super) use crate::otlp::words::{attributes, value};
+use crate::otlp::words::{event, link};
 use crate::store::StoreError;
 
 /// Decodes what the store holds; only a damaged file fails here.
 pub(super) fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, StoreError> {
     M::decode(bytes).map_err(|e| StoreError::Corrupt(e.to_string()))
-}
-
-pub(super) fn attributes(list: Vec<KeyValue>) -> Attributes {
-    list.into_iter().map(|kv| (kv.key, value(kv.value))).collect()
-}
-
-pub(super) fn value(value: Option<AnyValue>) -> AttrValue {
-    match value.and_then(|v| v.value) {
-        None | Some(Value::StringValueStrindex(_)) => AttrValue::Empty,
-        Some(Value::StringValue(s)) => AttrValue::Str(s),
-        Some(Value::BoolValue(b)) => AttrValue::Bool(b),
-        Some(Value::IntValue(i)) => AttrValue::Int(i),
-        Some(Value::DoubleValue(d)) => AttrValue::Double(d),
-        Some(Value::BytesValue(b)) => AttrValue::Bytes(b),
-        Some(Value::ArrayValue(a)) => AttrValue::Array(a.values.into_iter().map(|v| self::value(Some(v))).collect()),
-        Some(Value::KvlistValue(l)) => AttrValue::Map(attributes(l.values)),
-    }
 }
 
 /// The columns of a span's row.
@@ -94,26 +77,6 @@ fn kind(code: i64) -> SpanKind {
         4 => SpanKind::Producer,
         5 => SpanKind::Consumer,
         _ => SpanKind::Unspecified,
-    }
-}
-
-fn event(e: traces::span::Event) -> SpanEvent {
-    SpanEvent {
-        time: UnixNanos(i64::try_from(e.time_unix_nano).unwrap_or(i64::MAX)),
-        name: e.name,
-        attributes: attributes(e.attributes),
-        dropped_attributes: e.dropped_attributes_count,
-    }
-}
-
-fn link(l: traces::span::Link) -> SpanLink {
-    SpanLink {
-        trace_id: TraceId::from_slice(&l.trace_id).unwrap_or_default(),
-        span_id: SpanId::from_slice(&l.span_id).unwrap_or_default(),
-        trace_state: l.trace_state,
-        attributes: attributes(l.attributes),
-        dropped_attributes: l.dropped_attributes_count,
-        flags: l.flags,
     }
 }
 

@@ -21,6 +21,7 @@ mod retention;
 pub(crate) mod rollup;
 pub mod rows;
 pub mod schema;
+pub mod segment;
 pub(crate) mod sums;
 mod vitals;
 mod writer;

@@ -1,0 +1,53 @@
+//! Damaged blobs give an error and nothing else.
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
+use super::super::{Columns, Parts, SegmentError, encode, rows};
+use super::make::{built, incoming, span, tape, text};
+
+static BLOBS: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
+    let spans: Vec<_> = (1..60_u8)
+        .map(|n| {
+            let mut span = span(n / 6 + 1, n, n / 2, 1_000 + u64::from(n));
+            span.attributes = vec![text("a", "b"), text("n", &n.to_string())];
+            span
+        })
+        .collect();
+    let tape = tape(&spans);
+    (encode(&built(&spans)).unwrap(), rows::encode(&incoming(&tape)))
+});
+
+proptest! {
+    #[test]
+    fn a_flipped_bit_is_told(at in any::<prop::sample::Index>(), bit in 0_u8..8) {
+        let (mut columns, mut rows) = BLOBS.clone();
+        let (i, j) = (at.index(columns.len()), at.index(rows.len()));
+        columns[i] ^= 1 << bit;
+        rows[j] ^= 1 << bit;
+        prop_assert!(matches!(Columns::decode(columns, Parts::all()), Err(SegmentError::Damaged(_))));
+        prop_assert!(matches!(rows::decode(rows), Err(SegmentError::Damaged(_))));
+    }
+
+    #[test]
+    fn a_cut_is_told(at in any::<prop::sample::Index>()) {
+        let (mut columns, mut rows) = BLOBS.clone();
+        columns.truncate(at.index(columns.len()));
+        rows.truncate(at.index(rows.len()));
+        prop_assert!(matches!(Columns::decode(columns, Parts::all()), Err(SegmentError::Damaged(_))));
+        prop_assert!(matches!(rows::decode(rows), Err(SegmentError::Damaged(_))));
+    }
+
+    #[test]
+    fn any_bytes_are_told(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(Columns::decode(bytes.clone(), Parts::all()).is_err());
+        prop_assert!(rows::decode(bytes).is_err());
+    }
+}
+
+#[test]
+fn an_error_says_what_to_do() {
+    let error = Columns::decode(Vec::new(), Parts::all()).unwrap_err().to_string();
+    assert!(error.contains("damaged") && error.contains("restore"), "{error}");
+}
