@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::analyze::Analyst;
 use crate::control::Control;
+use crate::limits::Limits;
 use crate::redact::{RedactError, Redactor};
 use crate::serve::{self, Desk, Door, ports::listen};
 use crate::store::{OpenMode, Retention, Settings, Store, StoreError};
@@ -33,6 +34,12 @@ pub struct Config {
     pub control: SocketAddr,
     /// Prometheus exposition and `/healthz`; 127.0.0.1:4391.
     pub metrics: SocketAddr,
+    /// Zipkin's port; off. 9411 by custom.
+    pub zipkin: Place,
+    /// Jaeger's HTTP query API; off. 16686 by custom.
+    pub jaeger_api: Place,
+    /// What the doors bear.
+    pub limits: Limits,
     /// Whether the file is gone on with or only looked at.
     pub mode: Mode,
     /// How much is kept.
@@ -41,6 +48,18 @@ pub struct Config {
     pub initial_policy: Option<InitialPolicy>,
     /// Rules by which attributes are dropped or masked before they are stored; see [`crate::redact`].
     pub redact: Option<PathBuf>,
+}
+
+/// Where something listens that need not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Place {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// There, unless another program does already.
+    IfFree(SocketAddr),
+    /// There, or the collector does not start.
+    At(SocketAddr),
 }
 
 /// What a collector does with its file.
@@ -76,6 +95,9 @@ impl Config {
             otlp_http,
             control,
             metrics,
+            zipkin: Place::Off,
+            jaeger_api: Place::Off,
+            limits: Limits::default(),
             mode: Mode::ReadWrite,
             retention: Retention::default(),
             initial_policy: None,
@@ -88,6 +110,11 @@ impl Config {
     pub fn on_free_ports(mut self) -> Self {
         for address in [&mut self.otlp_grpc, &mut self.otlp_http, &mut self.control, &mut self.metrics] {
             address.set_port(0);
+        }
+        for place in [&mut self.zipkin, &mut self.jaeger_api] {
+            if let Place::IfFree(address) | Place::At(address) = place {
+                address.set_port(0);
+            }
         }
         self
     }
@@ -125,6 +152,10 @@ pub struct Addresses {
     pub control: SocketAddr,
     /// Prometheus and health.
     pub metrics: Option<SocketAddr>,
+    /// Zipkin's spans.
+    pub zipkin: Option<SocketAddr>,
+    /// Jaeger's HTTP query API.
+    pub jaeger_api: Option<SocketAddr>,
 }
 
 /// Why a collector could not start.
@@ -197,13 +228,17 @@ async fn start(config: Config) -> Result<Handle, StartError> {
     // Addresses first: nothing is written when one of them cannot be had.
     let otlp_grpc = listen("otlp-grpc", config.otlp_grpc)?;
     let otlp_http = listen("otlp-http", config.otlp_http)?;
-    let doors = [listen("control", config.control)?, listen("metrics", config.metrics)?];
-    let address = |l: &tokio::net::TcpListener, wanted: SocketAddr| l.local_addr().unwrap_or(wanted);
+    let control_door = listen("control", config.control)?;
+    let metrics = listen("metrics", config.metrics)?;
+    let zipkin = place("zipkin", config.zipkin)?;
+    let jaeger = place("jaeger-api", config.jaeger_api)?;
     let addresses = Addresses {
-        otlp_grpc: Some(address(&otlp_grpc, config.otlp_grpc)),
-        otlp_http: Some(address(&otlp_http, config.otlp_http)),
-        control: address(&doors[0], config.control),
-        metrics: Some(address(&doors[1], config.metrics)),
+        otlp_grpc: otlp_grpc.local_addr().ok(),
+        otlp_http: otlp_http.local_addr().ok(),
+        control: control_door.local_addr().unwrap_or(config.control),
+        metrics: metrics.local_addr().ok(),
+        zipkin: zipkin.as_ref().and_then(|l| l.local_addr().ok()),
+        jaeger_api: jaeger.as_ref().and_then(|l| l.local_addr().ok()),
     };
     let settings = Settings { retention: config.retention, ..Settings::default() };
     let store = Store::open_with(&config.data, OpenMode::ReadWrite, settings)?;
@@ -217,31 +252,57 @@ async fn start(config: Config) -> Result<Handle, StartError> {
     }
     let analyst = Analyst::start(store.clone()).map_err(StartError::Thread)?;
     let door = Door::new(desk.clone(), stop.clone());
+    let intake = ingest::Door::new(store, redactor, config.limits.clone());
+    let limits = Arc::new(config.limits);
     let tasks = TaskTracker::new();
-    tasks.spawn(serve::run(
-        otlp_grpc,
-        ingest::grpc(store.clone(), store.vitals().clone(), redactor.clone()).into_axum_router(),
-        stop.clone(),
-    ));
-    tasks.spawn(serve::run(otlp_http, ingest::http(store.clone(), store.vitals().clone(), redactor), stop.clone()));
-    let [control_listener, metrics_listener] = doors;
-    tasks.spawn(serve::run(control_listener, serve::control(&door), stop.clone()));
-    tasks.spawn(serve::run(metrics_listener, serve::metrics(&door), stop.clone()));
+    let open = |listener, router| tasks.spawn(serve::run(listener, router, limits.clone(), stop.clone()));
+    open(otlp_grpc, ingest::grpc(&intake));
+    open(otlp_http, ingest::http(&intake));
+    open(control_door, serve::control(&door));
+    open(metrics, serve::metrics(&door));
+    if let Some(listener) = zipkin {
+        open(listener, ingest::zipkin(&intake));
+    }
+    if let Some(listener) = jaeger {
+        open(listener, serve::jaeger(&door));
+    }
     Ok(Handle { addresses, desk, control: Some(control), analyst: Some(analyst), stop, tasks })
 }
 
-/// Opens a file to look at: only the control address is served, and only questions.
+/// A listening socket where one is wanted and can be had.
+fn place(what: &'static str, place: Place) -> Result<Option<tokio::net::TcpListener>, StartError> {
+    match place {
+        Place::Off => Ok(None),
+        Place::At(address) => listen(what, address).map(Some),
+        Place::IfFree(address) => match listen(what, address) {
+            Ok(listener) => Ok(Some(listener)),
+            Err(e @ (StartError::InUse { .. } | StartError::Bind { .. })) => {
+                tracing::warn!("{e}; going on without");
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        },
+    }
+}
+
+/// Opens a file to look at: only the control address is served, and Jaeger's where it is wanted, and only questions.
 fn look(config: &Config) -> Result<Handle, StartError> {
     let listener = listen("control", config.control)?;
+    let jaeger = place("jaeger-api", config.jaeger_api)?;
     let control = listener.local_addr().unwrap_or(config.control);
-    let addresses = Addresses { otlp_grpc: None, otlp_http: None, control, metrics: None };
+    let jaeger_api = jaeger.as_ref().and_then(|l| l.local_addr().ok());
+    let addresses = Addresses { otlp_grpc: None, otlp_http: None, control, metrics: None, zipkin: None, jaeger_api };
     let store = Store::open(&config.data, OpenMode::ReadOnly)?;
     store.vitals().set_addresses(named(&addresses));
     let stop = CancellationToken::new();
     let desk = Arc::new(Desk::new(store, None));
     let door = Door::new(desk.clone(), stop.clone());
+    let limits = Arc::new(config.limits.clone());
     let tasks = TaskTracker::new();
-    tasks.spawn(serve::run(listener, serve::control(&door), stop.clone()));
+    tasks.spawn(serve::run(listener, serve::control(&door), limits.clone(), stop.clone()));
+    if let Some(listener) = jaeger {
+        tasks.spawn(serve::run(listener, serve::jaeger(&door), limits, stop.clone()));
+    }
     Ok(Handle { addresses, desk, control: None, analyst: None, stop, tasks })
 }
 
@@ -261,6 +322,8 @@ fn named(addresses: &Addresses) -> Vec<(String, String)> {
         ("otlp_http", addresses.otlp_http),
         ("control", Some(addresses.control)),
         ("metrics", addresses.metrics),
+        ("zipkin", addresses.zipkin),
+        ("jaeger_api", addresses.jaeger_api),
     ]
     .into_iter()
     .filter_map(|(name, address)| Some((name.to_owned(), address?.to_string())))

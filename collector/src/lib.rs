@@ -18,13 +18,16 @@ mod control;
 pub mod files;
 mod incident;
 pub mod ingest;
+mod limits;
 pub mod otlp;
 pub mod query;
 pub mod redact;
 mod serve;
 pub mod store;
 mod tables;
+pub mod units;
 
 pub use collector::{
-    Addresses, Collector, Config, DEFAULT_PORTS, Handle, InitialPolicy, Mode, StartError, default_data_file,
+    Addresses, Collector, Config, DEFAULT_PORTS, Handle, InitialPolicy, Mode, Place, StartError, default_data_file,
 };
+pub use limits::Limits;

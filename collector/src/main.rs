@@ -4,12 +4,14 @@ use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Parser;
-use fuseboard_collector::{Collector, Config, DEFAULT_PORTS, StartError};
+use clap::{Args, Parser};
+use fuseboard_collector::{Collector, Config, DEFAULT_PORTS, Limits, Place, StartError, units};
 
 const AFTER: &str = "\
-At start one line of JSON on stdout says where it listens: {\"otlp_grpc\":…,\"otlp_http\":…,\"control\":…,\"metrics\":…}.
+At start one line of JSON on stdout says where it listens:
+{\"otlp_grpc\":…,\"otlp_http\":…,\"control\":…,\"metrics\":…,\"zipkin\":…,\"jaeger_api\":…}; null where it does not.
 Logs go to stderr. SIGINT and SIGTERM stop it in order: what was accepted is written first.
 
 Exit codes:
@@ -37,9 +39,91 @@ struct Arguments {
     /// Prometheus exposition and /healthz
     #[arg(long, value_name = "ADDR", default_value_t = loopback(3))]
     metrics: SocketAddr,
+    /// Zipkin v2 spans in JSON; ADDR or "off" [default: 127.0.0.1:9411, or nowhere when that is taken]
+    #[arg(long, value_name = "ADDR", value_parser = place)]
+    zipkin: Option<Place>,
+    /// Jaeger's HTTP query API, for Grafana and others; ADDR or "off" [default: 127.0.0.1:16686, or nowhere when that is
+    /// taken]
+    #[arg(long, value_name = "ADDR", value_parser = place)]
+    jaeger_api: Option<Place>,
+    #[command(flatten)]
+    keep: Keep,
+    #[command(flatten)]
+    bear: Bear,
     /// Rules (TOML) by which attributes are dropped, masked or hashed before they are stored
     #[arg(long, value_name = "FILE", env = "FUSEBOARD_REDACT")]
     redact: Option<PathBuf>,
+}
+
+/// How much is kept.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Retention")]
+struct Keep {
+    /// What arrived longer ago goes, unless an incident holds it: 90m, 36h, 7d, 2w, or "off"
+    #[arg(long, value_name = "AGE", default_value = "72h", value_parser = unless_off(units::age))]
+    max_age: Unless<Duration>,
+    /// Above this size of the file the oldest goes: 500MB, 8GiB, or "off"
+    #[arg(long, value_name = "SIZE", default_value = "8GiB", value_parser = unless_off(units::size))]
+    max_bytes: Unless<u64>,
+}
+
+/// What senders may do.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+struct Bear {
+    /// Connections at once at each address; more wait their turn
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
+    max_connections: usize,
+    /// One request after decompression; a larger one is refused for good
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::size)]
+    max_request: u64,
+    /// All requests under way together; who comes when they are used up is told to try again
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = units::size)]
+    max_pending: u64,
+    /// For a request's head, and between two requests of HTTP/1.1
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = units::age)]
+    head_timeout: Duration,
+    /// For the silence of a sender in the middle of a body
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::age)]
+    silence_timeout: Duration,
+    /// For a whole body
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::age)]
+    body_timeout: Duration,
+    /// Web pages that may send, beside those of this machine: https://shop.example, or * for all; may be given often
+    #[arg(long, value_name = "ORIGIN")]
+    cors_origin: Vec<String>,
+}
+
+impl Bear {
+    fn limits(self) -> Limits {
+        let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Limits {
+            connections: self.max_connections,
+            request: size(self.max_request),
+            pending: size(self.max_pending),
+            head: self.head_timeout,
+            silence: self.silence_timeout,
+            body: self.body_timeout,
+            origins: self.cors_origin,
+        }
+    }
+}
+
+/// A limit, or none.
+#[derive(Debug, Clone, Copy)]
+struct Unless<T>(Option<T>);
+
+fn unless_off<T>(
+    read: fn(&str) -> Result<T, units::BadUnit>,
+) -> impl Fn(&str) -> Result<Unless<T>, units::BadUnit> + Clone {
+    move |text| if text == "off" { Ok(Unless(None)) } else { read(text).map(|limit| Unless(Some(limit))) }
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    match text {
+        "off" => Ok(Place::Off),
+        _ => text.parse().map(Place::At).map_err(|_| format!("{text:?} is neither an address with a port nor \"off\"")),
+    }
 }
 
 fn loopback(which: usize) -> SocketAddr {
@@ -95,6 +179,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     config.otlp_http = arguments.otlp_http;
     config.control = arguments.control;
     config.metrics = arguments.metrics;
+    let by_custom = |port| Place::IfFree(SocketAddr::from(([127, 0, 0, 1], port)));
+    config.zipkin = arguments.zipkin.unwrap_or(by_custom(9411));
+    config.jaeger_api = arguments.jaeger_api.unwrap_or(by_custom(16686));
+    config.retention.max_age = arguments.keep.max_age.0;
+    config.retention.max_bytes = arguments.keep.max_bytes.0;
+    config.limits = arguments.bear.limits();
     config.redact = arguments.redact;
     let mut stop = std::pin::pin!(stop_signal()?);
     let handle = Collector::start(config).await?;

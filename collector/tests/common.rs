@@ -113,7 +113,7 @@ impl Stage {
 pub(crate) fn command(file: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fuseboard-collector"));
     command.arg("--data").arg(file);
-    for address in ["--otlp-grpc", "--otlp-http", "--control", "--metrics"] {
+    for address in ["--otlp-grpc", "--otlp-http", "--control", "--metrics", "--zipkin", "--jaeger-api"] {
         command.args([address, "127.0.0.1:0"]);
     }
     command

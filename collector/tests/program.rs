@@ -19,7 +19,7 @@ async fn it_prints_its_addresses_serves_and_stops_in_order() {
     let mut line = String::new();
     out.read_line(&mut line).expect("a line");
     let addresses: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-    for name in ["otlp_grpc", "otlp_http", "control", "metrics"] {
+    for name in ["otlp_grpc", "otlp_http", "control", "metrics", "zipkin", "jaeger_api"] {
         let address = addresses[name].as_str().expect("text");
         assert!(address.parse::<std::net::SocketAddr>().is_ok_and(|a| a.port() > 0), "{line}");
     }

@@ -29,7 +29,7 @@ impl Ours {
         let runtime = tokio::runtime::Runtime::new().expect("threads");
         let _inside = runtime.enter();
         let store = Store::open(path, OpenMode::ReadWrite).expect("a file");
-        let door = ingest::http(store.clone(), store.vitals().clone(), None);
+        let door = ingest::http(&ingest::Door::new(store.clone(), None, fuseboard_collector::Limits::default()));
         drop(_inside);
         Self { runtime, store, door }
     }

@@ -1,14 +1,24 @@
-//! OTLP in: gRPC and HTTP, protobuf and JSON, decoded once into typed rows and handed to the store.
+//! Telemetry in: OTLP over gRPC and HTTP in protobuf and JSON, and Zipkin's spans, decoded once into typed rows and handed
+//! to the store.
 //!
 //! A request is acknowledged after what it brought is durable. Records that make no sense are refused by name and the rest
 //! is stored; a store that cannot keep up, or whose disk is full, makes senders wait and try again.
 
+mod body;
+mod complaints;
+mod cors;
 mod decode;
 mod facts;
+mod fault;
 mod grpc;
 mod http;
 pub(crate) mod json;
+mod packing;
+mod partial;
+mod payload;
 mod prepare;
+mod room;
+mod zipkin;
 
 use std::sync::Arc;
 
@@ -16,16 +26,17 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
-use crate::redact::{Counts, Redactor};
-use crate::store::{Store, StoreError, Vitals};
-
+use self::complaints::Complaints;
 pub use self::grpc::grpc;
 pub use self::http::http;
+use self::partial::Partial;
 pub use self::prepare::{Prepared, Taken, Telemetry};
+use self::room::Hall;
+pub use self::zipkin::zipkin;
+use crate::limits::Limits;
 pub use crate::otlp::Refused;
-
-/// The largest request taken, in bytes after decompression: OTLP's recommended limit.
-pub const MAX_REQUEST: usize = 64 * 1024 * 1024;
+use crate::redact::{Counts, Redactor};
+use crate::store::{Store, StoreError, Vitals};
 
 /// How long a sender should wait before it tries again, in seconds.
 const RETRY_AFTER: u64 = 1;
@@ -53,23 +64,27 @@ impl Signal {
     }
 }
 
-/// What both doors need.
+/// What all doors share. Cheap to clone.
 #[derive(Debug, Clone)]
-struct Door {
+pub struct Door {
     store: Store,
     vitals: Arc<Vitals>,
     /// What must not be stored; `None` costs nothing.
     redactor: Option<Arc<Redactor>>,
-}
-
-/// What was refused of a request that was otherwise stored.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Partial {
-    rejected: i64,
-    message: String,
+    limits: Arc<Limits>,
+    hall: Hall,
+    complaints: Arc<Complaints>,
 }
 
 impl Door {
+    /// Doors to a store, within limits.
+    #[must_use]
+    pub fn new(store: Store, redactor: Option<Arc<Redactor>>, limits: Limits) -> Self {
+        let hall = Hall::new(limits.pending, limits.request);
+        let vitals = store.vitals().clone();
+        Self { store, vitals, redactor, limits: Arc::new(limits), hall, complaints: Arc::default() }
+    }
+
     /// Redacts and decodes a request. Nothing is made of it before, no sentence either.
     fn traces(&self, mut request: ExportTraceServiceRequest) -> decode::Decoded {
         self.redact(&mut request, Redactor::traces);
@@ -99,11 +114,11 @@ impl Door {
         let rejected = decoded.refused.count();
         let message = decoded.refused.sentence(signal.record());
         self.vitals.count_rejected(rejected);
-        if !message.is_empty() {
-            tracing::warn!("{message}");
+        if rejected > 0 {
+            self.complaints.add(signal, &decoded.refused);
         }
         if !decoded.batch.origins.is_empty() {
-            let stored = self.store.append(decoded.batch).await.inspect_err(|_| self.vitals.count_refused_request())?;
+            let stored = self.store.append(decoded.batch).await?;
             self.vitals.count_received(stored.stored);
         }
         Ok(Partial { rejected: i64::try_from(rejected).unwrap_or(i64::MAX), message })

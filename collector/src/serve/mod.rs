@@ -3,10 +3,12 @@
 mod answer;
 mod codec;
 mod guard;
+mod jaeger;
 mod live;
 mod plain;
 pub(crate) mod ports;
 mod prometheus;
+mod reception;
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -20,7 +22,6 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
 use fuseboard_api::ask::{Answer, Ask, Question, Refusal};
 use fuseboard_api::command::Command;
 use fuseboard_api::{TraceId, UnixNanos};
@@ -30,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 pub(crate) use answer::Desk;
+pub(crate) use jaeger::jaeger;
+pub(crate) use reception::run;
 
 use self::codec::{Codec, Codecs, outcome};
 use crate::control::MAX_MESSAGE;
@@ -40,8 +43,6 @@ use crate::generated::control::control_server::ControlServer;
 const MAX_BODY: usize = 1024 * 1024;
 /// Files are sent in pieces of so many bytes.
 const PIECE: u64 = 256 * 1024;
-/// Connections that have not ended by themselves so long after the stop are cut.
-const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Questions that are answered at the same time. More would only share the same processors, while their answers pile up.
 const AT_ONCE: usize = 4;
@@ -109,29 +110,6 @@ pub(crate) fn metrics(door: &Door) -> Router {
         .fallback(nowhere_here)
         .with_state(door.clone())
         .layer(axum::middleware::from_fn(guard::loopback_only))
-}
-
-/// Serves until the stop, then lets replies that are under way finish, but not for ever.
-pub(crate) async fn run(listener: tokio::net::TcpListener, router: Router, stop: CancellationToken) {
-    let listener = listener.tap_io(|stream| {
-        if let Err(e) = stream.set_nodelay(true) {
-            tracing::debug!("a connection stays without TCP_NODELAY: {e}");
-        }
-    });
-    let signal = stop.clone();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move { signal.cancelled().await });
-    let late = async {
-        stop.cancelled().await;
-        tokio::time::sleep(GOODBYE).await;
-    };
-    tokio::select! {
-        served = serving => {
-            if let Err(e) = served {
-                tracing::error!("a door has closed: {e}");
-            }
-        }
-        () = late => tracing::debug!("connections that would not end were cut"),
-    }
 }
 
 async fn ask(State(door): State<Door>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {

@@ -1,0 +1,86 @@
+//! What a body is: OTLP's three signals in two encodings, and Zipkin's spans.
+
+use prost::Message;
+
+use super::body::Whole;
+use super::decode::Decoded;
+use super::fault::Fault;
+use super::packing::Packing;
+use super::{Door, Partial, Signal, json};
+use crate::files::zipkin;
+
+/// Packed bodies larger than this are unpacked and decoded where that holds up nobody else.
+const LARGE_PACKED: usize = 16 * 1024;
+/// The same for plain ones.
+const LARGE: usize = 256 * 1024;
+
+/// How a request is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// OTLP in protobuf.
+    Protobuf,
+    /// OTLP in JSON.
+    Json,
+    /// Zipkin v2 in JSON.
+    Zipkin,
+}
+
+impl Door {
+    /// Unpacks, decodes and stores a request.
+    pub(super) async fn export(
+        &self,
+        signal: Signal,
+        encoding: Encoding,
+        packing: Packing,
+        body: Whole,
+    ) -> Result<Partial, Fault> {
+        let outcome = self.try_export(signal, encoding, packing, body).await;
+        if outcome.as_ref().is_err_and(Fault::may_pass) {
+            self.vitals.count_refused_request();
+        }
+        outcome
+    }
+
+    async fn try_export(
+        &self,
+        signal: Signal,
+        encoding: Encoding,
+        packing: Packing,
+        body: Whole,
+    ) -> Result<Partial, Fault> {
+        let large = match packing {
+            Packing::Plain => LARGE,
+            _ => LARGE_PACKED,
+        };
+        let door = self.clone();
+        let size = body.bytes.len();
+        let work = move || {
+            let Whole { bytes, mut room } = body;
+            let bytes = packing.undo(bytes, door.limits.request, &mut room)?;
+            // The room is free again when this returns: what was decoded waits in the store's own.
+            decode(&door, signal, encoding, &bytes)
+        };
+        let decoded = if size > large {
+            tokio::task::spawn_blocking(work).await.map_err(|_| Fault::Failed("the body could not be decoded"))??
+        } else {
+            work()?
+        };
+        Ok(self.take(signal, decoded).await?)
+    }
+}
+
+fn decode(door: &Door, signal: Signal, encoding: Encoding, body: &[u8]) -> Result<Decoded, Fault> {
+    fn protobuf<M: Message + Default>(body: &[u8]) -> Result<M, Fault> {
+        M::decode(body).map_err(|e| Fault::Bad(format!("the body is not an OTLP request in protobuf: {e}")))
+    }
+    let bad = |e: json::BadJson| Fault::Bad(e.to_string());
+    Ok(match (signal, encoding) {
+        (_, Encoding::Zipkin) => door.traces(zipkin::request(body).map_err(|e| Fault::Bad(e.to_string()))?),
+        (Signal::Traces, Encoding::Protobuf) => door.traces(protobuf(body)?),
+        (Signal::Traces, Encoding::Json) => door.traces(json::traces(body).map_err(bad)?),
+        (Signal::Metrics, Encoding::Protobuf) => door.metrics(protobuf(body)?),
+        (Signal::Metrics, Encoding::Json) => door.metrics(json::metrics(body).map_err(bad)?),
+        (Signal::Logs, Encoding::Protobuf) => door.logs(protobuf(body)?),
+        (Signal::Logs, Encoding::Json) => door.logs(json::logs(body).map_err(bad)?),
+    })
+}
