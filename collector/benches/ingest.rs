@@ -14,12 +14,16 @@
 //! `cargo run -p fuseboard-demo -- --collector-otlp http://127.0.0.1:4417 --rate 8`.
 #![expect(clippy::expect_used, reason = "a bench that cannot run should say so and end")]
 
-#[path = "support/measure.rs"]
-mod measure;
+#[path = "support/clock.rs"]
+mod clock;
+#[path = "support/figure.rs"]
+mod figure;
 #[path = "support/memory.rs"]
 mod memory;
 #[path = "support/ours.rs"]
 mod ours;
+#[path = "support/program.rs"]
+mod program;
 #[path = "support/rows.rs"]
 mod rows;
 #[path = "support/sample.rs"]
@@ -35,13 +39,16 @@ use fuseboard_collector::otlp::read;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 
-use crate::measure::{CLOCK, cpu, figure, median};
+use crate::clock::{CLOCK, cpu};
+use crate::figure::figure;
 use crate::ours::Ours;
 use crate::rows::Rows;
 use crate::shop::Shop;
 
 /// Rows at which both stores commit.
 const GROUP: usize = 20_000;
+/// Traces a second of the shop's own time.
+const RATE: u64 = 2_000;
 /// Bytes a span may have on the disk.
 const DISK: f64 = 32.0;
 /// Spans of the demo that a sample has.
@@ -60,8 +67,8 @@ fn main() {
     let spans = if quick { 200_000 } else { 1_000_000 };
     println!("clock: {CLOCK}; {spans} spans of the shop");
     if "ingest".contains(&filter) || "disk".contains(&filter) {
-        let from = UnixNanos::now().0 - Shop::time_of(spans);
-        let shop = Load::new("shop", Shop::new(1, from).requests(spans / shop::SPANS));
+        let from = UnixNanos::now().0 - Shop::time_of(spans, RATE);
+        let shop = Load::new("shop", Shop::new(1, from, RATE).requests(spans / shop::SPANS));
         shop.measure(if quick { 1 } else { 3 });
         match sample::read(&sample::demo()) {
             Ok(requests) => Load::new("demo", requests).measure(if quick { 1 } else { 5 }),
@@ -175,4 +182,10 @@ fn count(request: &Bytes) -> usize {
 
 fn size(path: &Path) -> f64 {
     std::fs::metadata(path).map_or(f64::NAN, |m| m.len() as f64)
+}
+
+/// The middle one.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

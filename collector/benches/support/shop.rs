@@ -18,8 +18,6 @@ use rand::{Rng as _, SeedableRng as _};
 pub(crate) const SPANS: u64 = 5;
 /// Spans a request.
 const REQUEST: usize = 512;
-/// Traces a second of the shop's own time.
-const TRACES_A_SECOND: i64 = 1_000;
 
 const METHODS: [&str; 8] = ["GET", "GET", "GET", "GET", "GET", "POST", "PUT", "DELETE"];
 const DEVICES: [&str; 5] = ["ios", "android", "firefox", "chrome", "partner"];
@@ -47,6 +45,8 @@ pub(crate) struct Shop {
     traces: u64,
     /// Start of the last trace, Unix nanoseconds.
     now: i64,
+    /// From one trace to the next, on average, in nanoseconds.
+    gap: i64,
     /// Spans not yet sent, by instance.
     waiting: Vec<Vec<Span>>,
     /// Requests that are full.
@@ -67,10 +67,11 @@ struct Visit {
 }
 
 impl Shop {
-    /// A shop that opens at `from`, Unix nanoseconds.
-    pub(crate) fn new(seed: u64, from: i64) -> Self {
+    /// A shop that opens at `from`, Unix nanoseconds, and has so many visits a second.
+    pub(crate) fn new(seed: u64, from: i64, rate: u64) -> Self {
+        let gap = gap(rate);
         let waiting = (0..(SERVICES.len() + 1) * INSTANCES).map(|_| Vec::with_capacity(REQUEST)).collect();
-        Self { random: SmallRng::seed_from_u64(seed), seed, traces: 0, now: from, waiting, ready: Vec::new() }
+        Self { random: SmallRng::seed_from_u64(seed), seed, traces: 0, now: from, gap, waiting, ready: Vec::new() }
     }
 
     /// The id of the trace that is made as number `n`.
@@ -82,8 +83,8 @@ impl Shop {
     }
 
     /// Length of the shop's own time in which so many spans happen, in nanoseconds.
-    pub(crate) fn time_of(spans: u64) -> i64 {
-        (spans / SPANS) as i64 * (1_000_000_000 / TRACES_A_SECOND)
+    pub(crate) fn time_of(spans: u64, rate: u64) -> i64 {
+        (spans / SPANS) as i64 * gap(rate)
     }
 
     /// Requests that hold so many traces, and nothing after them.
@@ -110,8 +111,7 @@ impl Shop {
     fn visit(&mut self) {
         let visit = self.draw();
         self.traces += 1;
-        let gap = 1_000_000_000 / TRACES_A_SECOND;
-        self.now += self.random.random_range(0..2 * gap);
+        self.now += self.random.random_range(0..2 * self.gap);
         let (gateway, behind) = (self.random.random_range(0..INSTANCES), self.random.random_range(0..INSTANCES));
         let behind = (visit.service + 1) * INSTANCES + behind;
         let (name, table, system) = SERVICES[visit.service];
@@ -250,7 +250,7 @@ impl Shop {
         let attributes = vec![
             text("service.name", service),
             text("service.instance.id", &format!("{service}-{}", who % INSTANCES)),
-            text("service.version", if who % INSTANCES == 0 { "4.2.0" } else { "4.2.1" }),
+            text("service.version", if who.is_multiple_of(INSTANCES) { "4.2.0" } else { "4.2.1" }),
             text("telemetry.sdk.language", "rust"),
         ];
         let scope = Some(InstrumentationScope { name: "shop".into(), version: "1.0".into(), ..Default::default() });
@@ -263,6 +263,11 @@ impl Shop {
         };
         self.ready.push(request.encode_to_vec());
     }
+}
+
+/// From one trace to the next, in nanoseconds.
+fn gap(rate: u64) -> i64 {
+    1_000_000_000 / rate as i64
 }
 
 /// Scatters the bits of a number.
