@@ -331,7 +331,7 @@ async fn python_metrics_and_logs() {
         }
     }
     assert_eq!(stage.totals().await.metric_points, points.values().sum::<u64>());
-    let query = MetricQuery { range: EVER, service: None, name: None };
+    let query = MetricQuery { range: EVER, ..MetricQuery::default() };
     let Answer::Metrics(metrics) = stage.ask_at(Question::Metrics(query), None).await.1 else { panic!("metrics") };
     let mut got: BTreeMap<String, u64> = BTreeMap::new();
     for i in &metrics.instruments {
@@ -344,7 +344,8 @@ async fn python_metrics_and_logs() {
         assert!(kinds.contains(&format!("{kind:?}")), "{kind:?} in {kinds:?}");
     }
     let name = metrics.instruments[0].name.clone();
-    let query = MetricQuery { range: EVER, service: Some("metrics-py".into()), name: Some(name) };
+    let query =
+        MetricQuery { range: EVER, service: Some("metrics-py".into()), name: Some(name), ..MetricQuery::default() };
     let Answer::Metrics(one) = stage.ask_at(Question::Metrics(query), None).await.1 else { panic!("metrics") };
     assert!(!one.series.is_empty() && one.series.iter().all(|s| s.points.is_sorted_by_key(|p| p.time)));
     compare_logs(&stage, &all).await;

@@ -14,6 +14,7 @@ mod fixtures;
 mod fleet;
 mod incident;
 mod malformed;
+mod metrics;
 mod program;
 mod redact;
 mod replay;

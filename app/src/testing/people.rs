@@ -283,6 +283,7 @@ pub(super) fn metrics(query: &MetricQuery) -> Metrics {
         description: description.to_owned(),
         series: 2,
         points: 240,
+        ..MetricInfo::default()
     };
     let series = |instance: &str, seed: u64| MetricSeries {
         instance: instance.to_owned(),
@@ -291,10 +292,10 @@ pub(super) fn metrics(query: &MetricQuery) -> Metrics {
             .map(|i| MetricPoint {
                 time: ago(1200.0 - i as f64 * 10.0),
                 value: 40.0 + 12.0 * (i as f64 / 11.0).sin() + 6.0 * dice(seed * 500 + i),
-                count: 0,
-                sum: 0.0,
+                ..MetricPoint::default()
             })
             .collect(),
+        ..MetricSeries::default()
     };
     Metrics {
         instruments: vec![
@@ -303,5 +304,6 @@ pub(super) fn metrics(query: &MetricQuery) -> Metrics {
             info("payments", "http.client.request.duration", MetricKind::Histogram, "s", "Duration of requests"),
         ],
         series: query.name.iter().flat_map(|_| [series("orders-1", 1), series("orders-2", 2)]).collect(),
+        ..Metrics::default()
     }
 }

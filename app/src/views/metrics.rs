@@ -1,10 +1,13 @@
 //! The metrics view: instruments that came in over OTLP, and the chart of the chosen one's series.
 
+mod lines;
+
 use egui::{Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 use fuseboard_api::UnixNanos;
 use fuseboard_api::attr::{self, AttrValue};
-use fuseboard_api::metric::{MetricInfo, MetricKind, MetricPoint, MetricQuery, MetricSeries, Metrics};
+use fuseboard_api::metric::{MetricInfo, MetricPoint, MetricQuery, MetricSeries, Metrics};
 
+use self::lines::{Drawn, kind_word};
 use crate::command::{Command, Commands};
 use crate::model::Model;
 use crate::views::halves::halves;
@@ -84,15 +87,6 @@ pub(crate) fn has_inspector(_model: &Model, _state: &State) -> bool {
     false
 }
 
-fn kind_word(kind: MetricKind) -> &'static str {
-    match kind {
-        MetricKind::Gauge => "gauge",
-        MetricKind::Sum => "sum",
-        MetricKind::Histogram | MetricKind::ExponentialHistogram => "histogram, mean",
-        MetricKind::Summary => "summary, mean",
-    }
-}
-
 fn list(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands) {
     const ROW: f32 = 42.0;
     field::text_field(ui, "Find a metric", "find a metric or service", &mut state.search);
@@ -163,7 +157,7 @@ fn row(ui: &mut Ui, info: &MetricInfo, chosen: bool, height: f32) -> bool {
         t.text,
         room,
     );
-    let under = format!("{} · {}{}", info.service, kind_word(info.kind), unit_words(&info.unit));
+    let under = format!("{} · {}{}", info.service, kind_word(info.kind, info.monotonic), unit_words(&info.unit));
     text::paint(
         ui.painter(),
         at(left, 28.0),
@@ -190,6 +184,11 @@ fn value(unit: &str, x: f64) -> String {
         "" | "1" => format::value(x),
         other => format!("{} {}", format::value(x), other.trim_matches(['{', '}'])),
     }
+}
+
+/// A value with its unit, or so much of it a second.
+fn worded(unit: &str, x: f64, rate: bool) -> String {
+    if rate { format!("{}/s", value(unit, x)) } else { value(unit, x) }
 }
 
 /// The names of series: what tells them apart, which is what differs between them.
@@ -254,8 +253,9 @@ fn detail(ui: &mut Ui, model: &Model, state: &mut State, metrics: &Metrics) {
     if state.table {
         points_table(ui, model, metrics, unit);
     } else {
-        chart(ui, model, metrics, unit, name);
-        legend(ui, metrics, unit);
+        let drawn = lines::of(&metrics.series, &series_names(&metrics.series));
+        chart(ui, model, &drawn, unit, name);
+        legend(ui, &drawn, unit, metrics.left_out);
     }
 }
 
@@ -264,16 +264,12 @@ fn palette(t: &widgets::Tokens, i: usize) -> egui::Color32 {
     if i < 5 { base } else { widgets::theme::mix(base, t.text, 0.45) }
 }
 
-fn chart(ui: &mut Ui, model: &Model, metrics: &Metrics, unit: &str, name: &str) {
+fn chart(ui: &mut Ui, model: &Model, drawn: &[Drawn], unit: &str, name: &str) {
     let t = tokens(ui);
     let range = model.time.listed();
     let columns = (ui.available_width() / 1.5).max(50.0) as usize;
-    let lines: Vec<Vec<(f64, f64)>> = metrics
-        .series
-        .iter()
-        .take(DRAWN)
-        .map(|s| thinned(&s.points.iter().map(|p| (p.time.as_secs_f64(), p.value)).collect::<Vec<_>>(), columns))
-        .collect();
+    let lines: Vec<Vec<(f64, f64)>> = drawn.iter().take(DRAWN).map(|d| thinned(&d.points, columns)).collect();
+    let rate = drawn.iter().any(|d| d.rate);
     card::card(ui, |ui| {
         LineChart {
             name: &format!("chart of {name}"),
@@ -289,19 +285,18 @@ fn chart(ui: &mut Ui, model: &Model, metrics: &Metrics, unit: &str, name: &str) 
             limits: Vec::new(),
             marks: Vec::new(),
             x_words: &|x| model.zone.time(UnixNanos((x * 1e9) as i64)),
-            y_words: &|y| value(unit, y),
+            y_words: &|y| worded(unit, y, rate),
         }
         .show(ui);
     });
     ui.add_space(space::NEAR);
 }
 
-fn legend(ui: &mut Ui, metrics: &Metrics, unit: &str) {
+fn legend(ui: &mut Ui, drawn: &[Drawn], unit: &str, left_out: u32) {
     let t = tokens(ui);
-    let names = series_names(&metrics.series);
     egui::ScrollArea::vertical().id_salt("metric legend").auto_shrink(false).show(ui, |ui| {
-        for (i, (s, name)) in metrics.series.iter().zip(&names).enumerate() {
-            let last = s.points.last().map_or_else(|| "–".to_owned(), |p| value(unit, p.value));
+        for (i, line) in drawn.iter().enumerate() {
+            let last = line.points.last().map_or_else(|| "–".to_owned(), |p| worded(unit, p.1, line.rate));
             text::row(
                 ui,
                 22.0,
@@ -311,16 +306,19 @@ fn legend(ui: &mut Ui, metrics: &Metrics, unit: &str) {
                         let y = rect.center().y;
                         ui.painter().hline(rect.x_range(), y, egui::Stroke::new(2.0, palette(t, i)));
                     }
-                    text::styled(ui, name, text::mono_font(11.0), if i < DRAWN { t.text } else { t.label })
-                        .on_hover_text(name);
+                    text::styled(ui, &line.name, text::mono_font(11.0), if i < DRAWN { t.text } else { t.label })
+                        .on_hover_text(&line.name);
                 },
                 |ui| {
                     text::mono(ui, last);
                 },
             );
         }
-        if metrics.series.len() > DRAWN {
+        if drawn.len() > DRAWN {
             text::label(ui, format!("The first {DRAWN} are drawn; the others are listed."));
+        }
+        if left_out > 0 {
+            text::label(ui, format!("{} more series are not shown.", format::count(u64::from(left_out))));
         }
     });
 }
@@ -350,6 +348,7 @@ fn points_table(ui: &mut Ui, model: &Model, metrics: &Metrics, unit: &str) {
             match column {
                 0 => text::mono_soft(ui, model.zone.milli(p.time)),
                 1 => text::mono(ui, *series),
+                2 if p.gap => text::mono_soft(ui, "–"),
                 2 => text::mono(ui, value(unit, p.value)),
                 _ if p.count > 0 => text::mono_soft(ui, format::count(p.count)),
                 _ => text::mono_soft(ui, "–"),
@@ -403,7 +402,7 @@ mod tests {
         let series = |instance: &str, state: &str| MetricSeries {
             instance: instance.into(),
             attributes: vec![("pool".into(), "db".into()), ("state".into(), state.into())],
-            points: Vec::new(),
+            ..MetricSeries::default()
         };
         let names = series_names(&[series("orders-1", "idle"), series("orders-1", "used")]);
         assert_eq!(names, ["state=idle", "state=used"]);

@@ -2,6 +2,7 @@
 
 mod board;
 mod deployments;
+pub mod export;
 mod headline;
 mod logs;
 mod metrics;

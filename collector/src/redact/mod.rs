@@ -17,7 +17,7 @@ mod rules;
 mod value;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 
 pub use self::rules::RedactError;
 
@@ -49,8 +49,8 @@ impl Redactor {
     ///
     /// # Errors
     /// Which line is wrong and why; that the file or the key's file cannot be read.
-    pub fn load(path: impl Into<PathBuf>) -> Result<Self, RedactError> {
-        rules::load(path.into())
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, RedactError> {
+        rules::load(path.as_ref())
     }
 
     /// Each rule in a few words, with its line, in the order of the file.

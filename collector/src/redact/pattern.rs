@@ -58,11 +58,14 @@ pub(super) fn regex(text: &str) -> Result<Regex, String> {
 pub(super) struct Pattern {
     regex: Regex,
     /// What a match must also be.
-    also: Option<fn(&str) -> bool>,
+    also: Also,
 }
 
 /// The patterns with a name.
 pub(super) const NAMED: [&str; 4] = ["card", "bearer", "email", "jwt"];
+
+/// What a match must also be.
+type Also = Option<fn(&str) -> bool>;
 
 impl Pattern {
     pub(super) fn of_regex(text: &str) -> Result<Self, String> {
@@ -71,7 +74,7 @@ impl Pattern {
 
     /// A pattern with a name; `None` when there is none of that name.
     pub(super) fn named(name: &str) -> Option<Result<Self, String>> {
-        let (text, also): (&str, Option<fn(&str) -> bool>) = match name {
+        let (text, also): (&str, Also) = match name {
             // 13 to 19 digits, alone or in groups, of the issuers' range, whose check digit is right. Times in
             // nanoseconds begin with a 1, so they are left alone.
             "card" => (r"\b[2-6](?:[ -]?[0-9]){12,18}\b", Some(luhn)),

@@ -131,11 +131,11 @@ enum Services {
 /// What is wrong, and at which byte of the file.
 struct Wrong(usize, String);
 
-pub(super) fn load(path: PathBuf) -> Result<Redactor, RedactError> {
-    let text = read(&path, MOST_BYTES)?;
+pub(super) fn load(path: &Path) -> Result<Redactor, RedactError> {
+    let text = read(path, MOST_BYTES)?;
     let wrong = |Wrong(at, reason): Wrong, text: &str| {
         let line = text.get(..at).unwrap_or(text).matches('\n').count() + 1;
-        RedactError::Rule { path: path.clone(), line, reason }
+        RedactError::Rule { path: path.to_owned(), line, reason }
     };
     let text = String::from_utf8(text).map_err(|e| {
         wrong(Wrong(0, format!("the file is not UTF-8 from byte {} on", e.utf8_error().valid_up_to())), "")
@@ -154,7 +154,7 @@ pub(super) fn load(path: PathBuf) -> Result<Redactor, RedactError> {
     let key = match file.hash {
         Some(hash) => {
             let at = hash.span().start;
-            let bytes = material(hash.into_inner(), &path).map_err(|e| match e {
+            let bytes = material(hash.into_inner(), path).map_err(|e| match e {
                 Unusable::Io(e) => e,
                 Unusable::Wrong(reason) => wrong(Wrong(at, reason), &text),
             })?;
@@ -299,7 +299,7 @@ pub(super) fn parse(text: &str) -> Result<Redactor, RedactError> {
     std::fs::write(dir.path().join("hash.key"), "0123456789abcdef").expect("written");
     let path = dir.path().join("rules.toml");
     std::fs::write(&path, text).expect("written");
-    load(path)
+    load(&path)
 }
 
 #[cfg(test)]

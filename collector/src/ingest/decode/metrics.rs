@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint};
 use prost::Message;
 
-use super::{Decoded, nanos, reasonable};
+use super::{Decoded, nanos, reasonable, short};
 use crate::otlp::Refused;
 use crate::store::rows::{NewMetric, NewPoint};
 
@@ -141,11 +141,11 @@ fn decode(metric: Metric, origin: usize, refused: &mut Refused) -> NewMetric {
     NewMetric {
         origin,
         kind,
-        unit: metric.unit,
-        description: metric.description,
+        unit: short(metric.unit),
+        description: short(metric.description),
         temporality: u8::try_from(temporality).unwrap_or(0).min(2),
         monotonic,
         points,
-        name: metric.name,
+        name: short(metric.name),
     }
 }
