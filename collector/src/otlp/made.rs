@@ -38,7 +38,7 @@ impl<'a> Made<'a> {
         self.stock
     }
 
-    /// A name from the bytes, cut where it is too long; the dots say so.
+    /// A name, cut where it is too long; the dots say so. What was made is cut already.
     #[inline]
     pub(super) fn short(&mut self, name: Slice) -> Slice {
         if name.len() <= MAX_NAME { name } else { self.cut(name) }
@@ -46,6 +46,9 @@ impl<'a> Made<'a> {
 
     #[cold]
     fn cut(&mut self, name: Slice) -> Slice {
+        if name.is_made() {
+            return name;
+        }
         let text = std::str::from_utf8(name.of(self.bytes)).unwrap_or_default();
         self.write(format_args!("{text}"))
     }
@@ -85,7 +88,7 @@ mod tests {
         let whole = Slice::of_bytes(0, 1024);
         assert_eq!(made.short(whole), whole);
         let cut = made.short(Slice::of_bytes(0, 1200));
-        assert_eq!(cut.len(), 1024 + '…'.len_utf8());
+        assert_eq!((cut.len(), made.short(cut)), (1024 + '…'.len_utf8(), cut));
         let odd = made.write(format_args!("a{}", "ü".repeat(600)));
         assert_eq!(odd.len(), 1023 + '…'.len_utf8());
         assert!(text.ends_with("ü…"));

@@ -50,6 +50,11 @@ impl Slice {
         Self { at: self.at + from as u32, len: len as u32 }
     }
 
+    /// Whether it lies in the tape's made text.
+    pub(super) fn is_made(self) -> bool {
+        self.at & MADE != 0
+    }
+
     /// What it is of the tape's bytes; empty for made text.
     pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
         let from = self.at as usize;

@@ -96,3 +96,42 @@ fn kind(code: i32) -> SpanKind {
         _ => SpanKind::Unspecified,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::otlp::{Marks, read};
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_tape_says_what_rows_said(request in crate::otlp::tests::request()) {
+            let read = read::traces(request.encode_to_vec().into()).expect("sound");
+            let tape = read.tape;
+            let rows = traces(request);
+            prop_assert_eq!(rows.refused, read.refused);
+            prop_assert_eq!(rows.batch.spans.len(), tape.spans.len());
+            for (row, flat) in rows.batch.spans.iter().zip(&tape.spans) {
+                let facts = &row.facts;
+                prop_assert_eq!((row.trace_id.0, row.span_id.0, row.start, row.end), (flat.trace_id, flat.span_id, flat.start, flat.end));
+                prop_assert_eq!(row.parent.map_or([0; 8], |p| p.0), flat.parent);
+                prop_assert_eq!((row.kind as u8, row.status, row.origin as u32), (flat.kind, flat.status, flat.sender), "{:?}", row.kind);
+                prop_assert_eq!((&row.name[..], &facts.operation[..]), (tape.text(flat.name), tape.text(flat.operation)));
+                let peer = facts.peer.clone();
+                prop_assert_eq!(peer.as_ref().map_or("", |p| &p.name), tape.text(flat.peer));
+                prop_assert_eq!(peer.as_ref().map_or("", |p| &p.system), tape.text(flat.peer_system));
+                prop_assert_eq!(peer.map(|p| p.kind).unwrap_or_default(), flat.peer_kind);
+                prop_assert_eq!(&facts.fallback[..], tape.text(flat.fallback));
+                let has = |bit| flat.marks.has(bit);
+                prop_assert_eq!((facts.is_call, facts.is_attempt, facts.refused, facts.cut), (has(Marks::CALL), has(Marks::ATTEMPT), has(Marks::REFUSED), has(Marks::CUT)));
+                prop_assert_eq!(facts.deadline_left.map_or(u64::MAX, |d| d.min(u64::MAX - 1)), flat.deadline_left);
+            }
+            for (row, flat) in rows.batch.origins.iter().zip(&tape.senders) {
+                prop_assert_eq!((&row.service[..], &row.instance[..], &row.version[..]), (tape.text(flat.service), tape.text(flat.instance), tape.text(flat.version)));
+            }
+        }
+    }
+}
