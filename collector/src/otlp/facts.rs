@@ -5,7 +5,7 @@ use fuseboard_api::graph::NodeKind;
 
 use super::keys::{COUNT, Key};
 use super::made::Made;
-use super::{FlatAttr, Marks, Slice, Tag};
+use super::{FlatAttr, FlatSpan, Marks, Slice, Tag};
 
 /// Names of a database's kind, newest first.
 const DB_SYSTEM: [Key; 2] = [Key::DbSystemName, Key::DbSystem];
@@ -75,18 +75,6 @@ struct Peer {
     system: Slice,
 }
 
-/// What is drawn from a span; the fields of [`super::FlatSpan`] of the same names.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Facts {
-    pub(super) operation: Slice,
-    pub(super) peer: Slice,
-    pub(super) peer_kind: NodeKind,
-    pub(super) peer_system: Slice,
-    pub(super) fallback: Slice,
-    pub(super) marks: Marks,
-    pub(super) deadline_left: u64,
-}
-
 /// A span's attributes as sent, with the telling ones found.
 pub(super) struct Told<'a> {
     pub(super) bytes: &'a [u8],
@@ -95,23 +83,16 @@ pub(super) struct Told<'a> {
 }
 
 impl Told<'_> {
-    /// Draws the facts from a span of a kind and a name.
-    pub(super) fn facts(&self, kind: u8, name: Slice, made: &mut Made<'_>) -> Facts {
-        let mut facts = Facts {
-            operation: self.operation(kind, name, made),
-            peer: Slice::EMPTY,
-            peer_kind: NodeKind::Service,
-            peer_system: Slice::EMPTY,
-            fallback: Slice::EMPTY,
-            marks: Marks::default(),
-            deadline_left: u64::MAX,
-        };
+    /// Draws the facts from a span and notes them there; its kind and name are read, and the name not yet cut.
+    pub(super) fn facts(&self, span: &mut FlatSpan, made: &mut Made<'_>) {
+        let (kind, name) = (span.kind, span.name);
+        span.operation = self.operation(kind, name, made);
         let mut peer = match kind {
             SERVER => None,
             CONSUMER => self.queue(),
             PRODUCER => self.queue().or_else(|| self.named(NodeKind::Queue)),
             CLIENT => self.database().or_else(|| self.queue()).or_else(|| self.named(NodeKind::Service)),
-            _ => return facts,
+            _ => return,
         };
         let mut marks = 0;
         if self.text(Key::RefusedBy).is_some() {
@@ -127,20 +108,19 @@ impl Told<'_> {
                 marks |= Marks::CUT;
             }
             if let Some(ms) = self.number(Key::DeadlineLeft) {
-                facts.deadline_left = ((ms.max(0.0) * 1e6) as u64).min(u64::MAX - 1);
+                span.deadline_left = ((ms.max(0.0) * 1e6) as u64).min(u64::MAX - 1);
             }
             let host = self.host(made);
-            facts.fallback = host.unwrap_or_else(|| made.unknown());
+            span.fallback = host.unwrap_or_else(|| made.unknown());
             if kind == PRODUCER && peer.is_none() {
                 let host = host.filter(|h| h.of(self.bytes) != b"unknown");
                 peer = Some(Peer { name: host.unwrap_or(name), kind: NodeKind::Queue, system: Slice::EMPTY });
             }
         }
-        facts.marks = Marks(marks);
+        span.marks = Marks(marks);
         if let Some(Peer { name, kind, system }) = peer {
-            (facts.peer, facts.peer_kind, facts.peer_system) = (made.short(name), kind, made.short(system));
+            (span.peer, span.peer_kind, span.peer_system) = (made.short(name), kind, made.short(system));
         }
-        facts
     }
 
     fn named(&self, kind: NodeKind) -> Option<Peer> {
@@ -168,7 +148,11 @@ impl Told<'_> {
         Some(match PORT.iter().find_map(|k| self.number(*k)) {
             // A port of its own tells neighbours on one host apart; the usual two tell nothing.
             Some(port) if !host.of(self.bytes).contains(&b':') && port != 80.0 && port != 443.0 => {
-                made.write(format_args!("{}:{port}", self.str(host)))
+                let mut digits = [0; 5];
+                match decimal(port, &mut digits) {
+                    Some(port) => made.join([self.str(host), ":", port]),
+                    None => made.join([self.str(host), ":", &port.to_string()]),
+                }
             }
             _ => made.short(host),
         })
@@ -189,7 +173,7 @@ impl Told<'_> {
                 let on = self.first(&[Key::DbCollectionName, Key::DbSqlTable]).unwrap_or_default();
                 return match (self.str(verb), self.str(on).trim_end()) {
                     (text, "") => made.short(verb.part(0, text.trim_end().len())),
-                    (text, on) => made.write(format_args!("{text} {on}")),
+                    (text, on) => made.join([text, " ", on]),
                 };
             }
         }
@@ -199,7 +183,7 @@ impl Told<'_> {
             && let Some(route) = self.first(&[Key::HttpRoute, Key::UrlTemplate])
         {
             // Some instrumentations name a span by its method alone.
-            return made.write(format_args!("{} {}", self.str(method), self.str(route)));
+            return made.join([self.str(method), " ", self.str(route)]);
         }
         let rpc = matches!(text, [b'/', rest @ ..] if rest.contains(&b'/'))
             && self.first(&[Key::RpcSystemName, Key::RpcSystem]).is_some();
@@ -249,6 +233,21 @@ fn without_http(mut name: &[u8]) -> &[u8] {
         name = rest;
     }
     name
+}
+
+/// A port in decimal digits; `None` where the number is no port.
+fn decimal(port: f64, digits: &mut [u8; 5]) -> Option<&str> {
+    let mut left = port as u16;
+    if f64::from(left) != port || left == 0 {
+        return None;
+    }
+    let mut from = digits.len();
+    while left > 0 {
+        from -= 1;
+        digits[from] = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    std::str::from_utf8(&digits[from..]).ok()
 }
 
 /// Where `host:port` stands in a URL, and its length.

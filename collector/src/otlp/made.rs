@@ -1,7 +1,5 @@
 //! Text that a tape needs beyond what was sent.
 
-use std::fmt::{Arguments, Write as _};
-
 use super::Slice;
 
 /// Bytes that a name may have: names stand in every answer, so a sender must not make them as long as it likes.
@@ -50,29 +48,20 @@ impl<'a> Made<'a> {
             return name;
         }
         let text = std::str::from_utf8(name.of(self.bytes)).unwrap_or_default();
-        self.write(format_args!("{text}"))
+        self.join([text])
     }
 
     /// A name put together, cut where it is too long.
-    pub(super) fn write(&mut self, name: Arguments<'_>) -> Slice {
+    pub(super) fn join<const N: usize>(&mut self, parts: [&str; N]) -> Slice {
         let at = self.text.len();
-        // Writing to a string does not fail.
-        let _ = self.text.write_fmt(name);
+        for part in parts {
+            self.text.push_str(part);
+        }
         if self.text.len() - at > MAX_NAME {
             self.text.truncate(self.text.floor_char_boundary(at + MAX_NAME));
             self.text.push('…');
         }
         Slice::of_made(at, self.text.len() - at)
-    }
-
-    /// How long the text is.
-    pub(super) fn len(&self) -> usize {
-        self.text.len()
-    }
-
-    /// Forgets what was made since it had a length.
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.text.truncate(len);
     }
 }
 
@@ -89,7 +78,7 @@ mod tests {
         assert_eq!(made.short(whole), whole);
         let cut = made.short(Slice::of_bytes(0, 1200));
         assert_eq!((cut.len(), made.short(cut)), (1024 + '…'.len_utf8(), cut));
-        let odd = made.write(format_args!("a{}", "ü".repeat(600)));
+        let odd = made.join(["a", &"ü".repeat(600)]);
         assert_eq!(odd.len(), 1023 + '…'.len_utf8());
         assert!(text.ends_with("ü…"));
     }

@@ -116,7 +116,7 @@ impl<'a> Walk<'a> {
                 10 if said.is_some() => return Err(Fault::Twice),
                 10 => {
                     let inner = c.inner()?;
-                    said = Some((inner.slice(), resource(inner, self.spans.bytes, DEPTH - 1)?));
+                    said = Some((inner.slice(), resource(inner, self.spans.bytes(), DEPTH - 1)?));
                 }
                 18 => self.scope_spans(c.inner()?)?,
                 26 => schema_url = c.text()?,
@@ -155,7 +155,6 @@ impl<'a> Walk<'a> {
                         self.senders.push(Sender::default());
                     }
                     if let Some((reason, name)) = self.spans.read(c.inner()?, sender as u32)? {
-                        let name = std::str::from_utf8(name.of(self.spans.bytes)).unwrap_or_default();
                         self.refused.add(reason, name);
                     }
                 }

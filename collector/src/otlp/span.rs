@@ -2,9 +2,9 @@
 
 use fuseboard_api::graph::NodeKind;
 
-use super::facts::{Facts, Found, Told};
+use super::facts::{Found, Told};
 use super::made::Made;
-use super::value::{MAX_ATTRIBUTES, attribute, event, link};
+use super::value::{MAX_ATTRIBUTES, attribute, event, link, usual};
 use super::wire::{Cursor, Fault};
 use super::{FlatAttr, FlatSpan, Marks, Slice};
 
@@ -14,13 +14,18 @@ const INSIDE: u32 = super::wire::DEPTH - 3;
 /// Why a span that can be read is not kept; words that follow "a span".
 pub(super) type Reason = &'static str;
 
-/// The arrays of a tape while it is read, and what is reused from span to span.
+/// A tape while spans are read onto it.
 pub(super) struct Spans<'a> {
-    pub(super) bytes: &'a [u8],
     pub(super) made: Made<'a>,
-    pub(super) spans: &'a mut Vec<FlatSpan>,
-    pub(super) attrs: &'a mut Vec<FlatAttr>,
-    pub(super) parts: &'a mut Vec<Slice>,
+    spans: &'a mut Vec<FlatSpan>,
+    pieces: Pieces<'a>,
+}
+
+/// What spans are made of, and what is reused from span to span.
+struct Pieces<'a> {
+    bytes: &'a [u8],
+    attrs: &'a mut Vec<FlatAttr>,
+    parts: &'a mut Vec<Slice>,
     found: Found,
     links: Vec<Slice>,
 }
@@ -45,48 +50,45 @@ impl<'a> Spans<'a> {
         attrs: &'a mut Vec<FlatAttr>,
         parts: &'a mut Vec<Slice>,
     ) -> Self {
-        let made = Made::new(bytes, made);
-        Self { bytes, made, spans, attrs, parts, found: Found::default(), links: Vec::new() }
+        let pieces = Pieces { bytes, attrs, parts, found: Found::default(), links: Vec::new() };
+        Self { made: Made::new(bytes, made), spans, pieces }
     }
 
     /// Reads the inside of a `Span`. Gives the reason and the name where the span makes no sense and is left out.
-    pub(super) fn read(&mut self, c: Cursor<'a>, sender: u32) -> Result<Option<(Reason, Slice)>, Fault> {
-        let (attrs, parts, made) = (self.attrs.len(), self.parts.len(), self.made.len());
-        self.found.clear();
-        self.links.clear();
-        let mut span = FlatSpan { whole: c.slice(), sender, ..EMPTY };
+    pub(super) fn read(&mut self, c: Cursor<'a>, sender: u32) -> Result<Option<(Reason, &'a str)>, Fault> {
+        let Self { made, spans, pieces } = self;
+        let (attrs, parts) = (pieces.attrs.len(), pieces.parts.len());
+        pieces.found.clear();
+        pieces.links.clear();
+        let whole = c.slice();
+        let span = spans.push_mut(FlatSpan { whole, sender, ..EMPTY });
         let mut raw = Raw::default();
-        self.fields(c, &mut span, &mut raw)?;
-        let count = self.attrs.len() - attrs;
+        let read = pieces.fields(c, span, &mut raw);
+        let count = pieces.attrs.len() - attrs;
         raw.attributes = raw.attributes.max(count);
-        if let Err(reason) = raw.check(&mut span) {
-            self.attrs.truncate(attrs);
-            self.parts.truncate(parts);
-            self.made.truncate(made);
-            return Ok(Some((reason, span.name)));
+        if let Err(why) = read.map_err(Err).and_then(|()| raw.check(span).map_err(Ok)) {
+            let name = std::str::from_utf8(span.name.of(pieces.bytes)).unwrap_or_default();
+            spans.pop();
+            pieces.attrs.truncate(attrs);
+            pieces.parts.truncate(parts);
+            return why.map(|reason| Some((reason, name)));
         }
         span.attrs = (attrs as u32, count as u32);
-        span.events = (parts as u32, (self.parts.len() - parts) as u32);
-        span.links = (self.parts.len() as u32, self.links.len() as u32);
-        self.parts.extend_from_slice(&self.links);
-        let told = Told { bytes: self.bytes, attrs: self.attrs, found: &self.found };
-        let Facts { operation, peer, peer_kind, peer_system, fallback, marks, deadline_left } =
-            told.facts(span.kind, span.name, &mut self.made);
-        let name = self.made.short(span.name);
-        self.spans.push(FlatSpan {
-            operation,
-            peer,
-            peer_kind,
-            peer_system,
-            fallback,
-            marks,
-            deadline_left,
-            name,
-            ..span
-        });
+        span.events = (parts as u32, (pieces.parts.len() - parts) as u32);
+        span.links = (pieces.parts.len() as u32, pieces.links.len() as u32);
+        pieces.parts.extend_from_slice(&pieces.links);
+        Told { bytes: pieces.bytes, attrs: pieces.attrs, found: &pieces.found }.facts(span, made);
+        span.name = made.short(span.name);
         Ok(None)
     }
 
+    /// The bytes that are read.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.pieces.bytes
+    }
+}
+
+impl<'a> Pieces<'a> {
     fn fields(&mut self, mut c: Cursor<'a>, span: &mut FlatSpan, raw: &mut Raw<'a>) -> Result<(), Fault> {
         while !c.done() {
             match c.key()? {
@@ -103,10 +105,14 @@ impl<'a> Spans<'a> {
                 57 => raw.start = c.fixed64()?,
                 65 => raw.end = c.fixed64()?,
                 74 => {
-                    let attribute = attribute(c.inner()?, INSIDE)?;
-                    self.found.note(attribute.flat.key.of(self.bytes), self.attrs.len());
-                    self.attrs.push(attribute.flat);
-                    span.odd |= attribute.odd;
+                    let inner = c.inner()?;
+                    match usual(inner) {
+                        Some(attr) => self.keep(attr),
+                        None => {
+                            let attr = attribute(inner, INSIDE, &mut span.odd)?;
+                            self.keep(attr);
+                        }
+                    }
                 }
                 80 => span.dropped[0] = c.varint()? as u32,
                 90 => {
@@ -130,6 +136,12 @@ impl<'a> Spans<'a> {
             }
         }
         Ok(())
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, attr: FlatAttr) {
+        self.found.note(attr.key.of(self.bytes), self.attrs.len());
+        self.attrs.push(attr);
     }
 }
 

@@ -238,7 +238,7 @@ fn shaken(fields: &[Field], dice: &mut impl FnMut(u32) -> u32, out: &mut Vec<u8>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn requests_are_read_as_prost_reads_them(request in request()) {

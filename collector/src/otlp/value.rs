@@ -1,97 +1,130 @@
 //! Attributes, and the messages around a span that are kept as they were sent.
 
-use super::wire::{Cursor, Fault, enter};
+use super::wire::{Cursor, Fault, enter, is_ascii};
 use super::{FlatAttr, Slice, Tag};
 
 /// Attributes that a record may have; more than that is no telemetry.
 pub(super) const MAX_ATTRIBUTES: usize = 10_000;
 
-/// An attribute, and whether it says something beside its key and value.
-pub(super) struct Attribute {
-    pub(super) flat: FlatAttr,
-    pub(super) odd: bool,
+/// Reads the `KeyValue`s that nearly all are: key and value once and in this order, in ASCII, with lengths of one byte, the
+/// value a text, a number or a truth. `None` for all others. Only for places far from the limit of depth.
+#[inline(always)]
+pub(super) fn usual(mut c: Cursor<'_>) -> Option<FlatAttr> {
+    let whole = c.slice();
+    let all = c.rest();
+    let [10, len, rest @ ..] = all else { return None };
+    let (_, rest) = rest.split_at_checked(usize::from(*len))?;
+    let [18, inner, rest @ ..] = rest else { return None };
+    let [kind, rest @ ..] = rest else { return None };
+    let head = 5 + usize::from(*len);
+    // Bytes of ASCII are lengths of one byte, too.
+    let (tag, value, ascii) = match kind {
+        10 => {
+            let [len, text @ ..] = rest else { return None };
+            if usize::from(*len) != text.len() {
+                return None;
+            }
+            (Tag::Str, FlatAttr::bits_of(whole.part(head + 1, text.len())), all)
+        }
+        16 | 24 => {
+            c.advance(head);
+            let value = c.varint().ok()?;
+            if !c.done() {
+                return None;
+            }
+            let (tag, value) = if *kind == 24 { (Tag::Int, value) } else { (Tag::Bool, u64::from(value != 0)) };
+            (tag, value, all.get(..head)?)
+        }
+        _ => return None,
+    };
+    if usize::from(*inner) != rest.len() + 1 || !is_ascii(ascii) {
+        return None;
+    }
+    Some(FlatAttr { key: whole.part(2, usize::from(*len)), tag, value, whole })
 }
 
-/// Reads the inside of a `KeyValue`.
-#[inline]
-pub(super) fn attribute(mut c: Cursor<'_>, depth: u32) -> Result<Attribute, Fault> {
+/// Reads the inside of a `KeyValue` of any shape; `odd` is set where it says something beside its key and value.
+#[inline(never)]
+pub(super) fn attribute(mut c: Cursor<'_>, depth: u32, odd: &mut bool) -> Result<FlatAttr, Fault> {
     let whole = c.slice();
     let inside = enter(depth)?;
     let mut key = Slice::EMPTY;
     let mut value = None;
-    let mut odd = false;
     while !c.done() {
         match c.key()? {
             10 => key = c.text()?,
             18 if value.is_some() => return Err(Fault::Twice),
-            18 => value = Some(any(c.inner()?, inside)?),
-            24 => odd |= c.varint()? as i32 != 0,
+            18 => value = Some(any(c.inner()?, inside, odd)?),
+            24 => *odd |= c.varint()? as i32 != 0,
             other => {
                 c.other(other, 0b1110, inside)?;
-                odd = true;
+                *odd = true;
             }
         }
     }
-    let Any { tag, value, odd: within } = value.unwrap_or(Any { tag: Tag::Empty, value: 0, odd: true });
-    Ok(Attribute { flat: FlatAttr { key, tag, value, whole }, odd: odd | within })
+    *odd |= value.is_none();
+    let (tag, value) = value.unwrap_or((Tag::Empty, 0));
+    Ok(FlatAttr { key, tag, value, whole })
 }
 
-/// A value, its bits, and whether it says something else.
-#[derive(Clone, Copy)]
-struct Any {
-    tag: Tag,
-    value: u64,
-    odd: bool,
-}
-
-/// Reads the inside of an `AnyValue`.
+/// Checks the inside of a `KeyValue`, and counts it.
 #[inline]
-fn any(mut c: Cursor<'_>, depth: u32) -> Result<Any, Fault> {
-    let whole = c.slice();
+fn one_more(c: Cursor<'_>, depth: u32, count: &mut usize) -> Result<(), Fault> {
+    *count += 1;
+    match usual(c) {
+        Some(_) => Ok(()),
+        None => attribute(c, depth, &mut false).map(drop),
+    }
+}
+
+/// Reads the inside of an `AnyValue`: what it is, and its bits.
+fn any(mut c: Cursor<'_>, depth: u32, odd: &mut bool) -> Result<(Tag, u64), Fault> {
+    let whole = FlatAttr::bits_of(c.slice());
     let inside = enter(depth)?;
-    let mut any = Any { tag: Tag::Empty, value: 0, odd: false };
-    let mut set = false;
+    let mut value = None;
     while !c.done() {
         let key = c.key()?;
-        let (tag, value) = match key {
+        let this = match key {
             10 => (Tag::Str, FlatAttr::bits_of(c.text()?)),
             16 => (Tag::Bool, u64::from(c.varint()? != 0)),
             24 => (Tag::Int, c.varint()?),
             33 => (Tag::Double, c.fixed64()?),
-            42 => {
-                list(c.inner()?, inside)?;
-                (Tag::Nested, FlatAttr::bits_of(whole))
-            }
-            50 => {
-                map(c.inner()?, inside)?;
-                (Tag::Nested, FlatAttr::bits_of(whole))
-            }
             58 => (Tag::Bytes, FlatAttr::bits_of(c.inner()?.slice())),
+            42 | 50 => {
+                nested(c.inner()?, key, inside)?;
+                (Tag::Nested, whole)
+            }
             64 => {
                 c.varint()?;
-                any.odd = true;
-                (Tag::Nested, FlatAttr::bits_of(whole))
+                *odd = true;
+                (Tag::Nested, whole)
             }
             other => {
                 c.other(other, 0b1_1111_1110, inside)?;
-                any.odd = true;
+                *odd = true;
                 continue;
             }
         };
         // The last one wins, but two lists are one.
-        if set {
+        if value.is_some() {
             return Err(Fault::Twice);
         }
-        (any.tag, any.value, set) = (tag, value, true);
+        value = Some(this);
     }
-    Ok(any)
+    Ok(value.unwrap_or((Tag::Empty, 0)))
+}
+
+/// Checks the inside of a list, or of a map, by the key of its field.
+#[inline(never)]
+fn nested(c: Cursor<'_>, key: u32, depth: u32) -> Result<(), Fault> {
+    if key == 42 { list(c, depth) } else { map(c, depth) }
 }
 
 fn list(mut c: Cursor<'_>, depth: u32) -> Result<(), Fault> {
     let inside = enter(depth)?;
     while !c.done() {
         match c.key()? {
-            10 => any(c.inner()?, inside).map(drop)?,
+            10 => any(c.inner()?, inside, &mut false).map(drop)?,
             other => c.other(other, 0b10, inside)?,
         }
     }
@@ -102,7 +135,7 @@ fn map(mut c: Cursor<'_>, depth: u32) -> Result<(), Fault> {
     let inside = enter(depth)?;
     while !c.done() {
         match c.key()? {
-            10 => attribute(c.inner()?, inside).map(drop)?,
+            10 => attribute(c.inner()?, inside, &mut false).map(drop)?,
             other => c.other(other, 0b10, inside)?,
         }
     }
@@ -117,10 +150,7 @@ pub(super) fn event(mut c: Cursor<'_>, depth: u32) -> Result<usize, Fault> {
         match c.key()? {
             9 => c.fixed64().map(drop)?,
             18 => c.text().map(drop)?,
-            26 => {
-                attribute(c.inner()?, inside)?;
-                attributes += 1;
-            }
+            26 => one_more(c.inner()?, inside, &mut attributes)?,
             32 => c.varint().map(drop)?,
             other => c.other(other, 0b1_1110, inside)?,
         }
@@ -136,10 +166,7 @@ pub(super) fn link(mut c: Cursor<'_>, depth: u32) -> Result<usize, Fault> {
         match c.key()? {
             10 | 18 => c.inner().map(drop)?,
             26 => c.text().map(drop)?,
-            34 => {
-                attribute(c.inner()?, inside)?;
-                attributes += 1;
-            }
+            34 => one_more(c.inner()?, inside, &mut attributes)?,
             40 => c.varint().map(drop)?,
             53 => c.fixed32().map(drop)?,
             other => c.other(other, 0b111_1110, inside)?,
@@ -163,7 +190,7 @@ pub(super) fn resource(mut c: Cursor<'_>, bytes: &[u8], depth: u32) -> Result<Se
     while !c.done() {
         match c.key()? {
             10 => {
-                let attr = attribute(c.inner()?, inside)?.flat;
+                let attr = attribute(c.inner()?, inside, &mut false)?;
                 let place = match attr.key.of(bytes) {
                     b"service.name" => &mut name,
                     b"service.instance.id" => &mut instance,
@@ -199,7 +226,7 @@ pub(super) fn scope(mut c: Cursor<'_>, depth: u32) -> Result<(), Fault> {
     while !c.done() {
         match c.key()? {
             10 | 18 => c.text().map(drop)?,
-            26 => attribute(c.inner()?, inside).map(drop)?,
+            26 => attribute(c.inner()?, inside, &mut false).map(drop)?,
             32 => c.varint().map(drop)?,
             other => c.other(other, 0b1_1110, inside)?,
         }

@@ -105,7 +105,7 @@ mod tests {
     use crate::otlp::{Marks, read};
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
         #[test]
         fn a_tape_says_what_rows_said(request in crate::otlp::tests::request()) {
