@@ -6,8 +6,10 @@
 //! take turns, so that a busy machine slows both, and the middle round counts.
 #![expect(clippy::expect_used, reason = "a bench that cannot run should say so and end")]
 
-#[path = "support/measure.rs"]
-mod measure;
+#[path = "support/clock.rs"]
+mod clock;
+#[path = "support/figure.rs"]
+mod figure;
 #[expect(dead_code, reason = "other benches use more of it")]
 #[path = "support/shop.rs"]
 mod shop;
@@ -19,16 +21,18 @@ use fuseboard_collector::otlp::read;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 
-use crate::measure::{CLOCK, cpu, figure, median};
+use crate::clock::{CLOCK, cpu};
+use crate::figure::figure;
 use crate::shop::Shop;
 
-/// Start of the shop's time; any will do.
+/// Start of the shop's time, and its traces a second; any will do.
 const BEGUN: i64 = 1_700_000_000_000_000_000;
+const RATE: u64 = 2_000;
 
 fn main() {
     let quick = std::env::args().any(|a| a == "--quick");
     let (traces, rounds) = if quick { (10_000, 9) } else { (50_000, 25) };
-    let requests: Vec<Bytes> = Shop::new(1, BEGUN).requests(traces).into_iter().map(Bytes::from).collect();
+    let requests: Vec<Bytes> = Shop::new(1, BEGUN, RATE).requests(traces).into_iter().map(Bytes::from).collect();
     let spans = (traces * shop::SPANS) as f64;
     let bytes: usize = requests.iter().map(Bytes::len).sum();
     println!("clock: {CLOCK}; {spans} spans, {:.0} bytes of protobuf a span", bytes as f64 / spans);
@@ -51,4 +55,10 @@ fn time(requests: &[Bytes], spans: f64, read: impl Fn(Bytes)) -> f64 {
         read(request.clone());
     }
     (cpu() - begun).as_secs_f64() * 1e9 / spans
+}
+
+/// The middle one.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
