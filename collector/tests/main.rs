@@ -3,6 +3,7 @@
 
 mod agent;
 mod common;
+mod connections;
 mod control;
 mod doors;
 mod durable;
@@ -13,8 +14,12 @@ mod files;
 mod fixtures;
 mod fleet;
 mod incident;
+mod jaeger;
+mod letters;
 mod malformed;
 mod metrics;
 mod program;
+mod prometheus;
 mod redact;
 mod replay;
+mod zipkin;

@@ -12,7 +12,7 @@ mod reception;
 
 use std::io::Read as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -55,12 +55,13 @@ pub(crate) struct Door {
     desk: Arc<Desk>,
     stop: CancellationToken,
     turns: Arc<Semaphore>,
+    started: SystemTime,
 }
 
 impl Door {
     /// A door to a desk that closes at `stop`.
     pub(crate) fn new(desk: Arc<Desk>, stop: CancellationToken) -> Self {
-        Self { desk, stop, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { desk, stop, turns: Arc::new(Semaphore::new(AT_ONCE)), started: SystemTime::now() }
     }
 
     /// Waits for a turn to be answered; turns are given in the order of asking.

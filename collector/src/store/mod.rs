@@ -336,6 +336,14 @@ impl Store {
         self.inner.mode == OpenMode::ReadOnly
     }
 
+    /// Bytes of telemetry that wait for the writer, and how many may.
+    #[must_use]
+    pub fn queue_bytes(&self) -> (usize, usize) {
+        let total = self.inner.room_total as usize;
+        let free = self.inner.room.available_permits();
+        (total.saturating_sub(free) * ROOM_UNIT, total * ROOM_UNIT)
+    }
+
     /// Size of the file with its log, in bytes.
     #[must_use]
     pub fn bytes_on_disk(&self) -> u64 {
