@@ -3,6 +3,7 @@
 mod ctl;
 mod demo;
 mod exit;
+mod import;
 mod load;
 mod open;
 mod shot;
@@ -63,8 +64,12 @@ enum Command {
         after_help = "Example: no window, one JSON report on stdout, progress on stderr\n  fuseboard demo --headless --for 90s --weather story --seed 7 --json"
     )]
     Demo(demo::DemoArgs),
-    /// Open incident files, or a collector's data file, read-only.
+    /// Open incident files, a collector's data file, or telemetry files of others, read-only.
+    #[command(after_help = open::HELP)]
     Open(open::OpenArgs),
+    /// Read telemetry files into a Fuseboard file, or send them to a running collector.
+    #[command(after_help = import::HELP)]
+    Import(import::ImportArgs),
     /// Open the console on a running collector.
     Connect(open::ConnectArgs),
     /// Draw a view into a PNG; needs no display.
@@ -101,6 +106,7 @@ pub(crate) fn run() -> ExitCode {
         None => open::console(&cli.listen),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Open(args)) => open::open(&args),
+        Some(Command::Import(args)) => import::run(&args),
         Some(Command::Connect(args)) => open::connect(&args),
         Some(Command::Shot(args)) => shot::run(&args),
         Some(Command::Ctl(args)) => ctl::run(&args),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use fuseboard::app::{self, NoWindow, Options, Settings};
 use fuseboard::link::Source;
@@ -11,18 +11,38 @@ use fuseboard::{SourceKind, View};
 use fuseboard_api::ask::{Answer, Question};
 use fuseboard_api::command::Action;
 use fuseboard_collector::Config;
+use fuseboard_collector::files::import::is_database;
 use fuseboard_demo::{Shop, ShopConfig};
 use tokio::runtime::Handle;
 
 use super::source::{self, Embedded};
-use super::{Listen, ctl};
+use super::{Listen, ctl, import};
+
+/// For `--help`.
+pub(super) const HELP: &str = "\
+Telemetry files are told apart by their content: OTLP JSON (one document or one a line), OTLP protobuf, the records of the
+OpenTelemetry Collector's file exporter, Jaeger JSON, Zipkin v2 JSON, each plain or packed with gzip or zstd.
+All of them become one view; every Fuseboard file has a window of its own.
+
+Examples:
+  fuseboard open bank.fuse
+  fuseboard open traces.jsonl.gz jaeger-trace.json --headless";
 
 /// Arguments of `open`.
 #[derive(Args)]
 pub(super) struct OpenArgs {
-    /// Incident files, or collectors' data files. The first is shown; more than one opens a window each.
+    /// Incident files, collectors' data files, or telemetry files of any known kind; - reads telemetry from standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Keep what is read of telemetry files in this Fuseboard file.
+    #[arg(long, value_name = "FILE")]
+    into: Option<PathBuf>,
+    /// Open no window; say what is in the files.
+    #[arg(long)]
+    headless: bool,
+    /// Open no window; print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Arguments of `connect`.
@@ -133,20 +153,85 @@ pub(super) fn connect(args: &ConnectArgs) -> Result<()> {
 /// `fuseboard open FILE…`.
 pub(super) fn open(args: &OpenArgs) -> Result<()> {
     let runtime = source::runtime()?;
-    let mut files = args.files.iter();
-    let first = files.next().context("name a file")?;
-    let collector = runtime.block_on(Embedded::open(first))?;
-    let mut others = Vec::new();
-    for file in files {
-        let program = std::env::current_exe().context("finding this program to open the other files")?;
-        others.push(std::process::Command::new(program).arg("open").arg(file).spawn()?);
+    let (mut ours, mut telemetry) = (Vec::new(), Vec::new());
+    for file in &args.files {
+        let database = !import::is_stdin(file) && is_database(file)?;
+        if database { &mut ours } else { &mut telemetry }.push(file.clone());
     }
-    let done = window(Look::at(name_of(first), collector.url(), SourceKind::File), runtime.handle());
+    if args.into.is_some() && telemetry.is_empty() {
+        bail!("--into keeps what is read of telemetry files, and all of these are Fuseboard files");
+    }
+    // Lives as long as its file is looked at.
+    let folder = tempfile::tempdir().context("making a folder for what is read")?;
+    let target = args.into.clone().unwrap_or_else(|| folder.path().join("telemetry.fuseboard"));
+    let read = if telemetry.is_empty() { Vec::new() } else { import::into_file(&runtime, &telemetry, &target)? };
+    if args.headless || args.json {
+        return tell(args, &runtime, &read, (!telemetry.is_empty()).then_some(&*target), &ours);
+    }
+    // Where nothing at all was read, an empty window would say less.
+    if !telemetry.is_empty() && ours.is_empty() && read.iter().all(import::Outcome::failed) {
+        return import::failures(&read);
+    }
+    for outcome in &read {
+        outcome.lines().iter().for_each(|line| eprintln!("{line}"));
+    }
+    let (name, first, others) = match (&telemetry[..], &ours[..]) {
+        ([], [first, others @ ..]) => (name_of(first), first, others),
+        ([], []) => bail!("name a file"),
+        ([one], others) => (name_of(one), &target, others),
+        ([one, more @ ..], others) => (format!("{} and {} more", name_of(one), more.len()), &target, others),
+    };
+    show(&runtime, name, first, others)
+}
+
+/// A window here, and one of its own for every other file.
+fn show(runtime: &tokio::runtime::Runtime, name: String, file: &Path, others: &[PathBuf]) -> Result<()> {
+    let collector = runtime.block_on(Embedded::open(file))?;
+    let mut windows = Vec::new();
+    for file in others {
+        let program = std::env::current_exe().context("finding this program to open the other files")?;
+        windows.push(std::process::Command::new(program).arg("open").arg(file).spawn()?);
+    }
+    let done = window(Look::at(name, collector.url(), SourceKind::File), runtime.handle());
     runtime.block_on(collector.stop());
-    for mut other in others {
+    for mut other in windows {
         other.wait()?;
     }
     done
+}
+
+/// What was read and what is in the files, without a window.
+fn tell(
+    args: &OpenArgs,
+    runtime: &tokio::runtime::Runtime,
+    read: &[import::Outcome],
+    target: Option<&Path>,
+    ours: &[PathBuf],
+) -> Result<()> {
+    let mut sources = Vec::new();
+    for file in target.into_iter().chain(ours.iter().map(PathBuf::as_path)) {
+        let collector = runtime.block_on(Embedded::open(file))?;
+        let answer = runtime.block_on(collector.ask(Question::Totals))?;
+        runtime.block_on(collector.stop());
+        let Answer::Totals(totals) = answer else { return Err(ctl::mismatch()) };
+        let name =
+            if target == Some(file) && args.into.is_none() { "all telemetry files".to_owned() } else { name_of(file) };
+        sources.push((name, totals));
+    }
+    if args.json {
+        let sources: Vec<_> =
+            sources.iter().map(|(name, totals)| serde_json::json!({"name": name, "totals": totals})).collect();
+        ctl::json(&serde_json::json!({"read": read, "sources": sources}))?;
+    } else {
+        for outcome in read.iter().filter(|outcome| !outcome.failed()) {
+            outcome.lines().iter().try_for_each(|line| ctl::line(line))?;
+        }
+        for (name, totals) in &sources {
+            ctl::line(&format!("{name}:"))?;
+            ctl::totals(totals)?;
+        }
+    }
+    import::failures(read)
 }
 
 /// `fuseboard --gallery`.

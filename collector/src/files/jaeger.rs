@@ -13,6 +13,7 @@ use fuseboard_api::{SpanId, TraceId, UnixNanos};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::words::plain;
 use crate::base64;
 
 /// One trace.
@@ -245,24 +246,6 @@ fn typed(value: &AttrValue) -> (&'static str, Value) {
         AttrValue::Double(_) => ("float64", plain(value)),
         AttrValue::Bytes(b) => ("binary", Value::String(base64::encode(b))),
         AttrValue::Array(_) | AttrValue::Map(_) => ("string", Value::String(plain(value).to_string())),
-    }
-}
-
-/// A value as plain JSON.
-fn plain(value: &AttrValue) -> Value {
-    fn map(entries: &Attributes) -> Value {
-        Value::Object(entries.iter().map(|(k, v)| (k.clone(), plain(v))).collect())
-    }
-    match value {
-        AttrValue::Empty => Value::Null,
-        AttrValue::Str(s) => Value::String(s.clone()),
-        AttrValue::Bool(b) => Value::Bool(*b),
-        AttrValue::Int(i) => (*i).into(),
-        // JSON has no infinities and no NaN.
-        AttrValue::Double(d) => serde_json::Number::from_f64(*d).map_or(Value::String(d.to_string()), Value::Number),
-        AttrValue::Bytes(b) => Value::String(base64::encode(b)),
-        AttrValue::Array(items) => Value::Array(items.iter().map(plain).collect()),
-        AttrValue::Map(entries) => map(entries),
     }
 }
 

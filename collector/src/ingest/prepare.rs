@@ -2,7 +2,7 @@
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use prost::Message as _;
 
 use super::Refused;
@@ -30,6 +30,26 @@ impl Telemetry {
             Self::Logs(_) => Signal::Logs,
             Self::Metrics(_) => Signal::Metrics,
         }
+    }
+
+    /// Where OTLP over HTTP takes it.
+    #[must_use]
+    pub fn path(&self) -> &'static str {
+        match self {
+            Self::Traces(_) => "/v1/traces",
+            Self::Logs(_) => "/v1/logs",
+            Self::Metrics(_) => "/v1/metrics",
+        }
+    }
+
+    /// How many records a collector refused, and why, as its answer in protobuf says.
+    ///
+    /// # Errors
+    /// When the answer is no OTLP.
+    pub fn rejected(answer: &[u8]) -> Result<(u64, String), prost::DecodeError> {
+        // The answers for all three kinds have the same fields.
+        let partial = ExportTraceServiceResponse::decode(answer)?.partial_success.unwrap_or_default();
+        Ok((u64::try_from(partial.rejected_spans).unwrap_or(0), partial.error_message))
     }
 
     /// The request as OTLP in protobuf.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use fuseboard_api::ask::{Answer, Question};
+use fuseboard_api::ask::{Answer, Question, Totals};
 use fuseboard_api::graph::Edge;
 use fuseboard_api::trace::TraceQuery;
 use fuseboard_api::{TimeRange, TraceId};
@@ -15,7 +15,7 @@ use super::client::Client;
 use super::print::{instant, json, line, ms, percent, table};
 
 /// The collector answered another question than was asked: only a version mismatch can do that.
-pub(super) fn mismatch() -> anyhow::Error {
+pub(in crate::cli) fn mismatch() -> anyhow::Error {
     anyhow::anyhow!("the collector answered something else than was asked; are both of the same version?")
 }
 
@@ -24,6 +24,12 @@ pub(super) fn stats(session: &Session) -> Result<()> {
     if session.json {
         return json(&t);
     }
+    totals(&t)?;
+    if t.trouble.is_empty() { Ok(()) } else { bail!("the collector is in trouble: {}", t.trouble) }
+}
+
+/// Prints counts of everything stored.
+pub(in crate::cli) fn totals(t: &Totals) -> Result<()> {
     line(&format!(
         "{} spans in {} traces · {} logs · {} metric points · {} services, {} instances · {:.1} MiB",
         t.spans,
@@ -34,11 +40,13 @@ pub(super) fn stats(session: &Session) -> Result<()> {
         t.instances,
         t.bytes_on_disk as f64 / f64::from(1 << 20)
     ))?;
-    if t.spans > 0 {
+    if t.spans > 0 && !t.read_only {
         line(&format!("{:.0} spans/s, stored {:.0} ms after they ended", t.spans_per_second, t.lag_ms))?;
+    }
+    if t.spans > 0 {
         line(&t.services.join(" "))?;
     }
-    if t.trouble.is_empty() { Ok(()) } else { bail!("the collector is in trouble: {}", t.trouble) }
+    Ok(())
 }
 
 /// One line of `ctl edges --json`.

@@ -15,6 +15,8 @@ use fuseboard_policy::settings::BreakerMode;
 
 use super::span;
 pub(super) use client::{Client, DEFAULT_URL, address};
+pub(super) use data::{mismatch, totals};
+pub(super) use print::{json, line};
 
 const BREAKER_HELP: &str = "\
 Examples:

@@ -7,12 +7,12 @@ use fuseboard_api::UnixNanos;
 use serde::Serialize;
 
 /// Prints one JSON value, indented.
-pub(super) fn json(value: &impl Serialize) -> Result<()> {
+pub(in crate::cli) fn json(value: &impl Serialize) -> Result<()> {
     line(&serde_json::to_string_pretty(value)?)
 }
 
 /// Prints a line.
-pub(super) fn line(text: &str) -> Result<()> {
+pub(in crate::cli) fn line(text: &str) -> Result<()> {
     writeln!(std::io::stdout().lock(), "{text}")?;
     Ok(())
 }
