@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fuseboard_api::attr::{AttrValue, Attributes};
+use fuseboard_api::attr::AttrValue;
 use fuseboard_api::span::{Origin, Span, SpanEvent, SpanKind, SpanLink, StatusCode};
 use fuseboard_api::{SpanId, TraceId, UnixNanos};
 use serde::Serialize;
