@@ -16,6 +16,8 @@ mod base64;
 mod collector;
 mod control;
 pub mod files;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod incident;
 pub mod ingest;
 mod limits;

@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use super::reader::{Object, Read, any, attributes, resource, scope};
 
 /// Reads a request.
-pub(in crate::ingest) fn logs(body: &[u8]) -> Read<ExportLogsServiceRequest> {
+pub(crate) fn logs(body: &[u8]) -> Read<ExportLogsServiceRequest> {
     logs_in(&serde_json::from_slice(body)?)
 }
 

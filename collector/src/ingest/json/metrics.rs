@@ -15,7 +15,7 @@ const TEMPORALITIES: [&str; 3] =
     ["AGGREGATION_TEMPORALITY_UNSPECIFIED", "AGGREGATION_TEMPORALITY_DELTA", "AGGREGATION_TEMPORALITY_CUMULATIVE"];
 
 /// Reads a request.
-pub(in crate::ingest) fn metrics(body: &[u8]) -> Read<ExportMetricsServiceRequest> {
+pub(crate) fn metrics(body: &[u8]) -> Read<ExportMetricsServiceRequest> {
     metrics_in(&serde_json::from_slice(body)?)
 }
 

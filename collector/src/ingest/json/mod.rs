@@ -6,10 +6,10 @@ mod metrics;
 mod reader;
 mod traces;
 
-pub(super) use self::logs::logs;
+pub(crate) use self::logs::logs;
 pub(crate) use self::logs::logs_in;
-pub(super) use self::metrics::metrics;
+pub(crate) use self::metrics::metrics;
 pub(crate) use self::metrics::metrics_in;
 pub(crate) use self::reader::{BadJson, Object, Read, bad, whole};
-pub(super) use self::traces::traces;
+pub(crate) use self::traces::traces;
 pub(crate) use self::traces::traces_in;

@@ -17,7 +17,7 @@ const KINDS: [&str; 6] = [
 const CODES: [&str; 3] = ["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
 
 /// Reads a request.
-pub(in crate::ingest) fn traces(body: &[u8]) -> Read<ExportTraceServiceRequest> {
+pub(crate) fn traces(body: &[u8]) -> Read<ExportTraceServiceRequest> {
     traces_in(&serde_json::from_slice(body)?)
 }
 
