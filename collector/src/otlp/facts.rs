@@ -258,3 +258,136 @@ fn authority(url: &str) -> Option<(usize, usize)> {
     let from = scheme.len() + "://".len() + authority.len() - host.len();
     (!host.is_empty()).then_some((from, host.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+    use opentelemetry_proto::tonic::trace::v1::Span;
+    use prost::Message as _;
+
+    use super::*;
+    use crate::otlp::{SpanTape, read};
+
+    fn kv(key: &str, value: Value) -> KeyValue {
+        KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), key_strindex: 0 }
+    }
+
+    fn text(key: &str, value: &str) -> KeyValue {
+        kv(key, Value::StringValue(value.into()))
+    }
+
+    /// What is drawn, with the texts themselves.
+    #[derive(Debug)]
+    struct Drawn {
+        operation: String,
+        peer: String,
+        peer_kind: NodeKind,
+        fallback: String,
+        marks: u8,
+        deadline_left: u64,
+    }
+
+    fn of(kind: u8, name: &str, attributes: &[KeyValue]) -> Drawn {
+        let span = Span {
+            trace_id: vec![1; 16],
+            span_id: vec![2; 8],
+            start_time_unix_nano: 1,
+            end_time_unix_nano: 2,
+            kind: i32::from(kind),
+            name: name.into(),
+            attributes: attributes.to_vec(),
+            ..Span::default()
+        };
+        let bytes = span.encode_to_vec();
+        let whole = Slice::of_bytes(0, bytes.len());
+        let mut tape = SpanTape { bytes: bytes.into(), ..SpanTape::default() };
+        read::span(&mut tape, whole, 0).expect("a span");
+        let flat = tape.spans[0];
+        Drawn {
+            operation: tape.text(flat.operation).to_owned(),
+            peer: tape.text(flat.peer).to_owned(),
+            peer_kind: flat.peer_kind,
+            fallback: tape.text(flat.fallback).to_owned(),
+            marks: flat.marks.0,
+            deadline_left: flat.deadline_left,
+        }
+    }
+
+    #[test]
+    fn a_database_is_named_by_its_own_name_before_its_host() {
+        let attributes =
+            [text("db.system", "postgresql"), text("db.name", "orders"), text("net.peer.name", "10.0.0.7")];
+        let facts = of(CLIENT, "SELECT", &attributes);
+        assert_eq!((facts.peer.as_str(), facts.peer_kind), ("orders", NodeKind::Database));
+        assert_eq!(of(CLIENT, "SELECT", &attributes[..1]).peer, "postgresql");
+        let named = [&attributes[..], &[text("peer.service", "orders-db")]].concat();
+        assert_eq!(of(CLIENT, "SELECT", &named).peer, "orders-db");
+    }
+
+    #[test]
+    fn queues_come_from_either_side() {
+        let attributes = [text("messaging.system", "rabbitmq"), text("messaging.destination.name", "mail")];
+        for kind in [PRODUCER, CONSUMER] {
+            let facts = of(kind, "mail process", &attributes);
+            assert_eq!((facts.peer.as_str(), facts.peer_kind), ("mail", NodeKind::Queue));
+        }
+        assert_eq!(of(PRODUCER, "mail send", &[]).peer, "mail send");
+        assert_eq!(of(PRODUCER, "send", &[text("server.address", "mq-1")]).peer, "mq-1");
+    }
+
+    #[test]
+    fn an_agents_call_and_its_attempts_are_told_apart() {
+        let call = of(
+            CLIENT,
+            "pay",
+            &[
+                text("service.peer.name", "payments"),
+                text("resilience.operation", "payments.v1.Payments/Charge"),
+                kv("resilience.call", Value::BoolValue(true)),
+                kv("resilience.deadline.left_ms", Value::DoubleValue(1.5)),
+                text("resilience.refused_by", "breaker"),
+            ],
+        );
+        assert_eq!(call.marks, Marks::CALL | Marks::REFUSED);
+        assert_eq!((call.peer.as_str(), call.operation.as_str()), ("payments", "payments.v1.Payments/Charge"));
+        assert_eq!(call.deadline_left, 1_500_000);
+        let attempt =
+            of(CLIENT, "pay", &[kv("resilience.attempt", Value::IntValue(2)), text("resilience.outcome", "timeout")]);
+        assert_eq!(attempt.marks, Marks::ATTEMPT | Marks::CUT);
+        assert_eq!(attempt.deadline_left, u64::MAX);
+    }
+
+    #[test]
+    fn operations_are_named_alike_whoever_names_them() {
+        let http = [text("http.method", "GET"), text("http.route", "/orders/{id}")];
+        for name in ["GET", "HTTP GET", "GET /orders/{id}"] {
+            assert_eq!(of(SERVER, name, &http).operation, "GET /orders/{id}");
+        }
+        let rpc = [text("rpc.system", "grpc")];
+        assert_eq!(of(SERVER, "/pay.Pay/Charge", &rpc).operation, "pay.Pay/Charge");
+        assert_eq!(of(SERVER, "/health", &[]).operation, "/health");
+        let query = [text("db.system", "mysql"), text("db.operation", "SELECT "), text("db.sql.table", "carts")];
+        assert_eq!(of(CLIENT, "query", &query).operation, "SELECT  carts");
+        assert_eq!(of(CLIENT, "query", &query[..2]).operation, "SELECT");
+    }
+
+    #[test]
+    fn strangers_are_named_by_their_address() {
+        let facts = of(CLIENT, "GET", &[text("server.address", "api.bank.example"), text("server.port", "8443")]);
+        assert_eq!((facts.peer.as_str(), facts.fallback.as_str()), ("", "api.bank.example:8443"));
+        for (port, name) in [(80, "bank"), (443, "bank"), (7, "bank:7"), (65_535, "bank:65535"), (-1, "bank:-1")] {
+            let attributes = [text("net.peer.name", "bank"), kv("net.peer.port", Value::IntValue(port))];
+            assert_eq!(of(CLIENT, "GET", &attributes).fallback, name);
+        }
+        let facts = of(CLIENT, "GET", &[text("http.url", "https://u:p@bank.example/x?y")]);
+        assert_eq!(facts.fallback, "bank.example");
+        assert_eq!(of(CLIENT, "GET", &[]).fallback, "unknown");
+    }
+
+    #[test]
+    fn of_several_attributes_with_one_key_the_first_counts() {
+        let twice = [kv("peer.service", Value::IntValue(1)), text("peer.service", "late")];
+        assert_eq!(of(CLIENT, "GET", &twice).peer, "");
+    }
+}
