@@ -10,7 +10,7 @@ use arrow_ipc::{Block, CompressionType, MetadataVersion};
 use arrow_schema::{DataType, Metadata, Schema};
 
 use super::checksum::{hash, hash_with};
-use super::{Built, Part, Parts, SegmentError, name};
+use super::{Built, Part, Parts, SegmentError, bounds, name};
 
 /// Bytes of the checksum before the footer.
 const CHECKSUM: usize = 8;
@@ -31,7 +31,11 @@ pub fn encode(built: &Built) -> Result<Vec<u8>, SegmentError> {
         writer.write(&built.batch)?;
         writer.into_inner()
     };
-    let mut bytes = write().map_err(|e| SegmentError::arrow(&e))?;
+    seal(write().map_err(|e| SegmentError::arrow(&e))?)
+}
+
+/// Puts the checksum into an Arrow file.
+pub(super) fn seal(mut bytes: Vec<u8>) -> Result<Vec<u8>, SegmentError> {
     let footer = footer_at(&bytes)?;
     let sum = hash_with(hash(&bytes[..footer]), &bytes[footer..]);
     bytes.splice(footer..footer, sum.to_le_bytes());
@@ -39,7 +43,7 @@ pub fn encode(built: &Built) -> Result<Vec<u8>, SegmentError> {
 }
 
 /// Where the footer begins.
-fn footer_at(bytes: &[u8]) -> Result<usize, SegmentError> {
+pub(super) fn footer_at(bytes: &[u8]) -> Result<usize, SegmentError> {
     let trailer: [u8; TRAILER] = *bytes.last_chunk().ok_or_else(|| SegmentError::damaged("it is cut short"))?;
     let length = read_footer_length(trailer).map_err(|e| SegmentError::arrow(&e))?;
     bytes.len().checked_sub(TRAILER + length).ok_or_else(|| SegmentError::damaged("its footer is cut short"))
@@ -103,7 +107,9 @@ fn block_data(buffer: &Buffer, block: &Block, end: usize) -> Result<Buffer, Segm
         .zip(length)
         .filter(inside)
         .ok_or_else(|| SegmentError::damaged("a block reaches beyond the blob"))?;
-    Ok(buffer.slice_with_length(at, length))
+    let data = buffer.slice_with_length(at, length);
+    bounds::check(&data, number(block.metaDataLength().into()).unwrap_or_default())?;
+    Ok(data)
 }
 
 /// Which columns to read.

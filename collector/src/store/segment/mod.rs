@@ -55,6 +55,7 @@
 mod access;
 mod arrays;
 mod attrs;
+mod bounds;
 mod build;
 mod checksum;
 mod columns;

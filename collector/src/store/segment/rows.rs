@@ -66,25 +66,9 @@ pub fn is(bytes: &[u8]) -> bool {
 /// # Errors
 /// When the bytes are damaged.
 pub fn list(bytes: &[u8]) -> Result<Vec<Stored<'_>>, SegmentError> {
-    let (data, sum) = bytes.split_last_chunk::<8>().ok_or_else(|| SegmentError::damaged("it is cut short"))?;
-    if u64::from_le_bytes(*sum) != hash(data) {
-        return Err(SegmentError::damaged("its checksum does not hold"));
-    }
-    let mut rest = data.strip_prefix(MAGIC).ok_or_else(|| SegmentError::damaged("it does not begin as it should"))?;
-    let number = |rest: &mut &[u8]| decode_varint(rest).map_err(|e| SegmentError::damaged(e.to_string()));
-    let count = number(&mut rest)?;
-    // A row takes three bytes at least, whatever the count says.
-    let mut spans = Vec::with_capacity(usize::try_from(count).unwrap_or(usize::MAX).min(rest.len() / 3));
-    let (mut origin, mut arrival) = (0_i64, 0_i64);
-    for _ in 0..count {
-        origin = origin.wrapping_add(unzigzag(number(&mut rest)?));
-        arrival = arrival.wrapping_add(unzigzag(number(&mut rest)?));
-        let len = usize::try_from(number(&mut rest)?).unwrap_or(usize::MAX);
-        let (span, after) = rest.split_at_checked(len).ok_or_else(|| SegmentError::damaged("a span is cut short"))?;
-        rest = after;
-        spans.push(Stored { origin, arrival, span });
-    }
-    Ok(spans)
+    let placed = places(bytes)?.into_iter();
+    let stored = placed.map(|p| Stored { origin: p.origin, arrival: p.arrival, span: &bytes[p.at..p.at + p.len] });
+    Ok(stored.collect())
 }
 
 /// All columns of the spans.
@@ -93,18 +77,46 @@ pub fn list(bytes: &[u8]) -> Result<Vec<Stored<'_>>, SegmentError> {
 /// When the bytes are damaged.
 pub fn decode(bytes: impl Into<Bytes>) -> Result<Columns, SegmentError> {
     let bytes = bytes.into();
-    let spans = list(&bytes)?;
-    let mut tape = SpanTape { bytes: bytes.clone(), ..SpanTape::default() };
-    for span in &spans {
-        // Where a part lies in the whole is how far its address is from the whole's.
-        let at = span.span.as_ptr().addr() - bytes.as_ptr().addr();
-        read::span(&mut tape, Slice::of_bytes(at, span.span.len()), 0)
+    let placed = places(&bytes)?;
+    let mut tape = SpanTape { bytes, ..SpanTape::default() };
+    for place in &placed {
+        read::span(&mut tape, Slice::of_bytes(place.at, place.len), 0)
             .map_err(|e| SegmentError::damaged(e.to_string()))?;
     }
-    let spans = spans.iter().enumerate();
+    let placed = placed.iter().zip(0..);
     let incoming: Vec<Incoming<'_>> =
-        spans.map(|(i, s)| Incoming { tape: &tape, span: i as u32, origin: s.origin, arrival: s.arrival }).collect();
+        placed.map(|(p, span)| Incoming { tape: &tape, span, origin: p.origin, arrival: p.arrival }).collect();
     Columns::of_built(&super::build(&incoming)?)
+}
+
+/// Where a span stands.
+struct Place {
+    origin: i64,
+    arrival: i64,
+    at: usize,
+    len: usize,
+}
+
+fn places(bytes: &[u8]) -> Result<Vec<Place>, SegmentError> {
+    let (data, sum) = bytes.split_last_chunk::<8>().ok_or_else(|| SegmentError::damaged("it is cut short"))?;
+    if u64::from_le_bytes(*sum) != hash(data) {
+        return Err(SegmentError::damaged("its checksum does not hold"));
+    }
+    let mut rest = data.strip_prefix(MAGIC).ok_or_else(|| SegmentError::damaged("it does not begin as it should"))?;
+    let number = |rest: &mut &[u8]| decode_varint(rest).map_err(|e| SegmentError::damaged(e.to_string()));
+    let count = number(&mut rest)?;
+    // A row takes three bytes at least, whatever the count says.
+    let mut places = Vec::with_capacity(usize::try_from(count).unwrap_or(usize::MAX).min(rest.len() / 3));
+    let (mut origin, mut arrival) = (0_i64, 0_i64);
+    for _ in 0..count {
+        origin = origin.wrapping_add(unzigzag(number(&mut rest)?));
+        arrival = arrival.wrapping_add(unzigzag(number(&mut rest)?));
+        let len = usize::try_from(number(&mut rest)?).unwrap_or(usize::MAX);
+        let at = data.len() - rest.len();
+        rest = rest.get(len..).ok_or_else(|| SegmentError::damaged("a span is cut short"))?;
+        places.push(Place { origin, arrival, at, len });
+    }
+    Ok(places)
 }
 
 fn zigzag(v: i64) -> u64 {
