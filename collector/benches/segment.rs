@@ -8,11 +8,15 @@
 //! (`support/shop.rs`), and the demo's.
 #![expect(clippy::expect_used, reason = "a bench that cannot run should say so and end")]
 
-#[path = "support/measure.rs"]
-mod measure;
+#[path = "support/clock.rs"]
+mod clock;
+#[path = "support/figure.rs"]
+mod figure;
 #[path = "support/sample.rs"]
+#[expect(dead_code, reason = "other benches record samples")]
 mod sample;
 #[path = "support/shop.rs"]
+#[expect(dead_code, reason = "other benches use more of it")]
 mod shop;
 
 use std::hint::black_box;
@@ -26,9 +30,12 @@ use fuseboard_collector::store::segment::{
     Built, Columns, Incoming, Part, Parts, TraceFilter, ValueFilter, build, encode, rows,
 };
 
-use crate::measure::{CLOCK, cpu, figure, median};
+use crate::clock::{CLOCK, cpu};
+use crate::figure::figure;
 use crate::shop::{SPANS, Shop};
 
+/// Traces a second.
+const RATE: u64 = 1_000;
 /// Rows of the segments that merging makes.
 const ROWS: usize = 16_384;
 /// Nanoseconds a span that ingest has for each of sorting and encoding.
@@ -42,7 +49,7 @@ fn main() {
         columns: at("--columns").is_some(),
         keep: at("--keep").and_then(|at| words.get(at + 1)).map(PathBuf::from),
     };
-    let mut shop = Shop::new(1, 1_700_000_000_000_000_000);
+    let mut shop = Shop::new(1, 1_700_000_000_000_000_000, RATE);
     let shops = tapes(shop.requests(ROWS as u64 / SPANS));
     measure("shop", &shops, &args);
     let demo = tapes(sample::read(&sample::demo()).expect("the demo's sample"));
@@ -152,7 +159,8 @@ fn time<T>(rounds: usize, mut work: impl FnMut() -> T) -> f64 {
             (cpu() - begun).as_nanos() as f64
         })
         .collect();
-    median(&mut times)
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
 
 /// What each column takes by itself, beyond what an empty file takes.

@@ -39,7 +39,7 @@ proptest! {
         if let Some(columns) = resealed(blob).and_then(|blob| Columns::decode(blob, Parts::all()).ok()) {
             // Whatever they say, they can be asked.
             for row in 0..columns.rows().min(1_000) {
-                columns.span(row, Arc::default());
+                prop_assert_eq!(columns.span(row, Arc::default()).trace_id, columns.trace_id(row));
                 columns.message(row, &mut Vec::new());
             }
         }
