@@ -49,10 +49,17 @@ async fn files_that_cannot_be_used_are_named_with_the_reason() {
     let other = dir.path().join("other.db");
     rusqlite::Connection::open(&other).expect("made").execute_batch("CREATE TABLE t (x)").expect("made");
     assert!(refused(&other, OpenMode::ReadWrite).contains("a SQLite database of another program"));
-    let newer = dir.path().join("data.fuseboard");
-    rusqlite::Connection::open(&newer).expect("opened").pragma_update(None, "user_version", 99).expect("marked");
-    let said = refused(&newer, OpenMode::ReadOnly);
-    assert!(said.contains("newer Fuseboard (schema 99, this program knows 1)"), "{said}");
+    let file = dir.path().join("data.fuseboard");
+    let mark = |version: i64| {
+        let conn = rusqlite::Connection::open(&file).expect("opened");
+        conn.pragma_update(None, "user_version", version).expect("marked");
+    };
+    mark(99);
+    let said = refused(&file, OpenMode::ReadOnly);
+    assert!(said.contains("newer Fuseboard (schema 99, this program knows 2)"), "{said}");
+    mark(1);
+    let said = refused(&file, OpenMode::ReadOnly);
+    assert!(said.contains("older Fuseboard (schema 1, this program reads 2); use that version"), "{said}");
     let said = refused(&dir.path().join("missing.fuseboard"), OpenMode::ReadOnly);
     assert!(said.contains("cannot open") && said.contains("missing.fuseboard"), "{said}");
     #[cfg(unix)]

@@ -4,14 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fuseboard_api::UnixNanos;
 use fuseboard_api::ask::Refusal;
 use fuseboard_api::incident::Incident;
+use fuseboard_api::{TimeRange, UnixNanos};
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 
 use crate::control::refusal::{conflict, internal, not_found};
 use crate::control::{Deny, keep_breakers_whole, signed};
-use crate::store::{Store, StoreError, schema};
+use crate::store::{Store, StoreError, cut, schema};
 
 /// Spans, logs and points from so long before the incident are in its file: what led to it.
 const LEAD: Duration = Duration::from_secs(60);
@@ -89,6 +89,8 @@ fn write(source: &Path, target: &Path, cut: &Cut) -> Result<(), StoreError> {
     conn.execute("ATTACH DATABASE ?1 AS source", [read_only_uri(source)])?;
     let tx = conn.transaction()?;
     create(&tx, "table")?;
+    let range = TimeRange { from: cut.incident.from - LEAD, to: cut.to };
+    cut::spans(source, &tx, range, cut.arrival)?;
     copy(&tx, cut)?;
     create(&tx, "index")?;
     create(&tx, "trigger")?;
@@ -128,28 +130,24 @@ fn create(tx: &Transaction<'_>, kind: &str) -> rusqlite::Result<()> {
     all.iter().try_for_each(|sql| tx.execute_batch(sql))
 }
 
-/// Which rows of which table: named parameters are `:from`, `:lead`, `:long`, `:to` (event times), `:arrival`, `:id`.
+/// Which rows of which table; spans are cut on their own. Named parameters are `:from`, `:lead`, `:long`, `:to` (event times), `:arrival`, `:id`.
 const ROWS: &[(&str, &str)] = &[
     // What led to the newest answer, and the line before the range that totals begin with.
     ("commits", "stamp <= :arrival AND stamp >= :long"),
-    ("names", "true"),
     ("origins", "arrival <= :arrival"),
     ("seen", "arrival <= :arrival"),
     ("attribute_keys", "arrival <= :arrival"),
-    (
-        "spans",
-        "arrival <= :arrival AND trace_id IN (SELECT trace_id FROM source.spans WHERE start >= :lead AND start < :to)",
-    ),
+    ("attribute_values", "arrival <= :arrival"),
     (
         "logs",
-        "arrival <= :arrival AND (time >= :lead AND time < :to OR trace_id IN
-            (SELECT trace_id FROM source.spans WHERE start >= :lead AND start < :to))",
+        "arrival <= :arrival AND (time >= :lead AND time < :to OR trace_id IN (SELECT trace_id FROM temp.cut_traces))",
     ),
     ("metrics", "arrival <= :arrival"),
     ("points", "arrival <= :arrival AND time >= :lead AND time < :to"),
     ("series", "arrival <= :arrival"),
     // Whole minutes, so that folded stretches at the ends are whole.
     ("rollup", "arrival <= :arrival AND second >= :long / 60000000000 * 60 AND second < :to / 1000000000 + 60"),
+    ("flights", "arrival <= :arrival AND second >= :long / 60000000000 * 60 AND second < :to / 1000000000 + 60"),
     ("folds", "second >= :long / 60000000000 * 60 AND second < :to / 1000000000 + 60"),
     ("folded", "arrival <= :arrival"),
     ("revisions", "arrival <= :arrival"),

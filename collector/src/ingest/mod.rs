@@ -8,7 +8,6 @@ mod body;
 mod complaints;
 mod cors;
 mod decode;
-mod facts;
 mod fault;
 mod grpc;
 mod http;
@@ -117,7 +116,7 @@ impl Door {
         if rejected > 0 {
             self.complaints.add(signal, &decoded.refused);
         }
-        if !decoded.batch.origins.is_empty() {
+        if !decoded.batch.is_empty() {
             let stored = self.store.append(decoded.batch).await?;
             self.vitals.count_received(stored.stored);
         }

@@ -110,7 +110,7 @@ impl Prepared {
     /// Why the store would not have it; then nothing of it is stored.
     pub async fn store(self, store: &Store) -> Result<Taken, StoreError> {
         let Decoded { batch, refused } = self.decoded;
-        let appended = if batch.origins.is_empty() { Appended::default() } else { store.append(batch).await? };
+        let appended = if batch.is_empty() { Appended::default() } else { store.append(batch).await? };
         Ok(Taken { appended, refused })
     }
 }

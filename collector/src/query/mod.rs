@@ -19,10 +19,9 @@ mod traces;
 
 use fuseboard_api::UnixNanos;
 use fuseboard_api::ask::{Answer, Answered, Ask, Question, Refusal};
-use rusqlite::Connection;
 
 use crate::control::picture;
-use crate::store::{Store, StoreError};
+use crate::store::{Snapshot, Store, StoreError};
 
 pub(crate) use self::deployments::deployments;
 pub use self::totals::instances;
@@ -42,12 +41,12 @@ pub async fn ask(store: &Store, ask: Ask) -> Result<Answered, Refusal> {
     Ok(Answered { as_of, answer })
 }
 
-/// Answers a question from a connection's snapshot. Of totals, the figures that belong to the running process rather than
+/// Answers a question from a snapshot. Of totals, the figures that belong to the running process rather than
 /// to the instant are left empty.
 ///
 /// # Errors
 /// What the database says.
-pub fn answer(conn: &Connection, question: &Question, as_of: UnixNanos) -> Result<Answer, StoreError> {
+pub fn answer(conn: &Snapshot<'_>, question: &Question, as_of: UnixNanos) -> Result<Answer, StoreError> {
     Ok(match question {
         Question::Totals => Answer::Totals(totals::totals(conn, as_of)?),
         Question::Strip { range, columns } => Answer::Strip(strip::strip(conn, *range, *columns, as_of)?),

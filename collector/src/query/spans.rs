@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use fuseboard_api::span::{Origin, Span};
-use fuseboard_api::{SpanId, TraceId, UnixNanos};
-use rusqlite::{Connection, params};
+use fuseboard_api::{TraceId, UnixNanos};
+use rusqlite::Connection;
 
-use super::proto::{self, OriginRow, SpanRow};
-use crate::store::StoreError;
+use super::proto::{self, OriginRow};
+use crate::store::segment::Parts;
+use crate::store::{Snapshot, StoreError};
 
 /// Senders met in one answer, so that spans share them.
 #[derive(Default)]
@@ -42,34 +43,21 @@ impl Origins {
     }
 }
 
-/// Calls `visit` with every whole span of a trace, by start.
+/// Every whole span of a trace, by start.
 pub(super) fn of_trace(
-    conn: &Connection,
+    read: &Snapshot<'_>,
     trace: TraceId,
     as_of: UnixNanos,
     origins: &mut Origins,
-    mut visit: impl FnMut(Span),
-) -> Result<(), StoreError> {
-    let mut read = conn.prepare_cached(
-        "SELECT s.span_id, s.parent, s.kind, n.text, s.start, s.end, s.arrival, s.origin, s.body
-         FROM spans s JOIN names n ON n.id = s.name
-         WHERE s.trace_id = ?1 AND s.arrival <= ?2 ORDER BY s.start, s.id",
-    )?;
-    let mut rows = read.query(params![&trace.0[..], as_of.0])?;
-    while let Some(row) = rows.next()? {
-        let columns = SpanRow {
-            trace_id: trace,
-            span_id: SpanId(row.get(0)?),
-            parent: row.get::<_, Option<[u8; 8]>>(1)?.map(SpanId),
-            kind: row.get(2)?,
-            name: row.get(3)?,
-            start: row.get(4)?,
-            end: row.get(5)?,
-            arrival: row.get(6)?,
-        };
-        let origin = origins.get(conn, row.get(7)?)?;
-        let body = row.get_ref(8)?.as_blob().map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        visit(proto::span(columns, body, origin)?);
+) -> Result<Vec<Span>, StoreError> {
+    let mut out = Vec::new();
+    for (columns, rows) in read.trace(trace, as_of, &Parts::all())? {
+        for row in rows {
+            let origin = origins.get(read, columns.origin(row))?;
+            out.push(columns.span(row, origin));
+        }
     }
-    Ok(())
+    // Nothing here depends on which segment a span lies in.
+    out.sort_by_key(|s| (s.start, s.arrival, s.span_id, s.end));
+    Ok(out)
 }

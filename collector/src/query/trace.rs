@@ -15,17 +15,15 @@ use rusqlite::{Connection, params};
 use super::proto;
 use super::spans::{self, Origins};
 use crate::control::picture;
-use crate::store::StoreError;
+use crate::store::{Snapshot, StoreError};
 
 /// Log records given with a trace at most.
 const LOGS: i64 = 100_000;
 
-pub(super) fn trace(conn: &Connection, id: TraceId, as_of: UnixNanos) -> Result<Option<Trace>, StoreError> {
+pub(super) fn trace(conn: &Snapshot<'_>, id: TraceId, as_of: UnixNanos) -> Result<Option<Trace>, StoreError> {
     let mut origins = Origins::default();
-    let mut out = Trace { trace_id: id, ..Trace::default() };
-    spans::of_trace(conn, id, as_of, &mut origins, |span| {
-        out.spans.push(span);
-    })?;
+    let spans = spans::of_trace(conn, id, as_of, &mut origins)?;
+    let mut out = Trace { trace_id: id, spans, ..Trace::default() };
     out.logs = logs_of(conn, id, as_of, &mut origins)?;
     if out.spans.is_empty() && out.logs.is_empty() {
         return Ok(None);

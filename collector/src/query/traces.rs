@@ -1,17 +1,19 @@
 //! Lists of traces, newest first.
 //!
-//! Spans are walked from the newest start backwards. The first span met of a trace makes its summary; a trace may be given
-//! out once the walk has passed its own start, since none that is still to come can then be newer. So a page costs about
-//! as many rows as it shows, however much is stored.
+//! Segments are walked from the newest backwards. The first span met of a trace makes its summary; a trace may be given out
+//! once the walk has passed its own start, since none that is still to come can then be newer. So a page costs about as
+//! many segments as its rows lie in, however much is stored.
 
 use std::collections::{BTreeSet, BinaryHeap, HashSet};
 
 use fuseboard_api::trace::{TraceList, TraceQuery, TraceRow};
-use fuseboard_api::{SpanId, TraceId, UnixNanos};
-use rusqlite::{Connection, params};
+use fuseboard_api::{SpanId, TimeRange, TraceId, UnixNanos};
 
 use super::search::Search;
-use crate::store::{MARK_REFUSED, StoreError};
+use super::spans::Origins;
+use crate::otlp::Marks;
+use crate::store::segment::{Part, Parts};
+use crate::store::{Snapshot, StoreError};
 
 const DEFAULT_LIMIT: u32 = 200;
 const MAX_LIMIT: u32 = 10_000;
@@ -19,27 +21,25 @@ const MAX_LIMIT: u32 = 10_000;
 /// Traces looked at for one answer, however few of them match.
 const EXAMINED: usize = 100_000;
 
-pub(super) fn traces(conn: &Connection, query: &TraceQuery, as_of: UnixNanos) -> Result<TraceList, StoreError> {
+pub(super) fn traces(conn: &Snapshot<'_>, query: &TraceQuery, as_of: UnixNanos) -> Result<TraceList, StoreError> {
     let limit = if query.limit == 0 { DEFAULT_LIMIT } else { query.limit.min(MAX_LIMIT) } as usize;
     let search = Search::of(query);
-    let mut list = Listing { conn, query, as_of, search, seen: HashSet::new(), heap: BinaryHeap::new() };
+    let origins = Origins::default();
+    let mut list = Listing { conn, origins, query, as_of, search, seen: HashSet::new(), heap: BinaryHeap::new() };
     let mut out = TraceList::default();
     let (from, to) = (query.range.from.0, query.range.to.0);
     let first = query.before.map_or(to, |before| before.0.min(to));
-    let mut walk = conn.prepare_cached(
-        "SELECT trace_id, start FROM spans WHERE start >= ?1 AND start < ?2 AND arrival <= ?3 ORDER BY start DESC",
-    )?;
     // Traces of an earlier page may have spans here as well, and traces that began before the range may have them only
     // after this page's begin: those come at the very end.
     for (low, high) in [(from, first), (first.max(from), to)] {
         if low >= high {
             continue;
         }
-        let mut rows = walk.query(params![low, high, as_of.0])?;
-        while let Some(row) = rows.next()? {
-            let start: i64 = row.get(1)?;
+        let range = TimeRange { from: UnixNanos(low), to: UnixNanos(high) };
+        for row in conn.segments(range, as_of)? {
             if high == first {
-                list.give(start, limit, &mut out);
+                // No span that is still to come starts later.
+                list.give(row.max_start.saturating_add(1), limit, &mut out);
                 if out.more {
                     return Ok(out);
                 }
@@ -50,7 +50,13 @@ pub(super) fn traces(conn: &Connection, query: &TraceQuery, as_of: UnixNanos) ->
                 out.more = true;
                 return Ok(out);
             }
-            list.meet(TraceId(row.get(0)?))?;
+            let columns = conn.columns(&row, &Parts::of(&[Part::Times, Part::Arrival]))?;
+            for mut run in columns.traces() {
+                let trace = columns.trace_id(run.start);
+                if run.any(|at| range.contains(columns.start(at)) && columns.arrival(at) <= as_of) {
+                    list.meet(trace)?;
+                }
+            }
         }
         if high == first {
             // What began before the range still waits for the rest.
@@ -62,7 +68,8 @@ pub(super) fn traces(conn: &Connection, query: &TraceQuery, as_of: UnixNanos) ->
 }
 
 struct Listing<'a> {
-    conn: &'a Connection,
+    conn: &'a Snapshot<'a>,
+    origins: Origins,
     query: &'a TraceQuery,
     as_of: UnixNanos,
     search: Option<Search>,
@@ -121,7 +128,7 @@ impl Listing<'_> {
         {
             return Ok(());
         }
-        let spans = brief(self.conn, id, self.as_of)?;
+        let spans = brief(self.conn, id, self.as_of, &mut self.origins)?;
         if let Some(row) = summary(id, &spans)
             && self.wanted(&row, &spans)
         {
@@ -161,27 +168,27 @@ struct Brief {
     refused: bool,
 }
 
-fn brief(conn: &Connection, id: TraceId, as_of: UnixNanos) -> rusqlite::Result<Vec<Brief>> {
-    let mut read = conn.prepare_cached(
-        "SELECT s.span_id, s.parent, s.side, o.service, n.text, p.text, s.start, s.end, s.status, s.marks
-         FROM spans s JOIN origins o ON o.id = s.origin JOIN names n ON n.id = s.name LEFT JOIN names p ON p.id = s.peer
-         WHERE s.trace_id = ?1 AND s.arrival <= ?2 ORDER BY s.start, s.id",
-    )?;
-    read.query_map(params![&id.0[..], as_of.0], |r| {
-        Ok(Brief {
-            span_id: SpanId(r.get(0)?),
-            parent: r.get::<_, Option<[u8; 8]>>(1)?.map(SpanId),
-            server: r.get(2)?,
-            service: r.get(3)?,
-            name: r.get(4)?,
-            peer: r.get(5)?,
-            start: r.get(6)?,
-            end: r.get(7)?,
-            failed: r.get::<_, i64>(8)? == 2,
-            refused: r.get::<_, i64>(9)? & MARK_REFUSED != 0,
-        })
-    })?
-    .collect()
+fn brief(conn: &Snapshot<'_>, id: TraceId, as_of: UnixNanos, origins: &mut Origins) -> Result<Vec<Brief>, StoreError> {
+    let parts = Parts::of(&[Part::Ids, Part::Times, Part::Kinds, Part::Name, Part::Origin, Part::Peer]);
+    let mut out = Vec::new();
+    for (columns, rows) in conn.trace(id, as_of, &parts)? {
+        for row in rows {
+            out.push(Brief {
+                span_id: columns.span_id(row),
+                parent: columns.parent(row),
+                server: matches!(columns.kind(row), 2 | 5),
+                service: origins.get(conn, columns.origin(row))?.service.clone(),
+                name: columns.name(row).to_owned(),
+                peer: columns.peer(row).map(str::to_owned),
+                start: columns.start(row).0,
+                end: columns.end(row).0,
+                failed: columns.status(row) == 2,
+                refused: columns.marks(row).has(Marks::REFUSED),
+            });
+        }
+    }
+    out.sort_by_key(|s| (s.start, s.span_id, s.end));
+    Ok(out)
 }
 
 /// The line of a trace; `spans` by start.

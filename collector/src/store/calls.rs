@@ -3,397 +3,522 @@
 //! - A client's span that names its callee (an agent's call, a database, a queue, `service.peer.name`) counts by itself.
 //! - A client's span that does not is paired with the server's span below it; unpaired it counts towards the address it names.
 //! - A server's span without a parent, or whose parent never comes, was called from outside.
+//! - A span that takes a message and names no queue was sent it by the span it links to, or by its parent.
 //! - Attempts of an agent's call count on the call's edge, not as calls.
 
 use fuseboard_api::graph::{NodeKind, OUTSIDE};
-use fuseboard_api::span::SpanKind;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use opentelemetry_proto::tonic::trace::v1::span::Link;
+use prost::Message as _;
 
-use super::insert::{SECOND, Sender, State, Tally, kind_code};
-use super::intern::{SeriesFacts, SeriesKey};
-use super::pairing::{Half, Meeting, PATIENCE, Role};
-use super::rollup::{self, Delta, Deltas};
-use super::rows::{NewSpan, Peer};
+use super::gather::{Gathered, Which};
+use super::insert::{SECOND, Taken};
+use super::known::{Known, Note};
+use super::names::{Book, SeriesFacts, SeriesKey};
+use super::pairing::{Half, Meeting, PATIENCE, Pairing};
+use crate::otlp::{FlatSpan, Marks, SpanTape};
+
+/// OTLP's numbers of span kinds.
+pub(super) const SERVER: u8 = 2;
+const CLIENT: u8 = 3;
+pub(super) const PRODUCER: u8 = 4;
+pub(super) const CONSUMER: u8 = 5;
+
+/// OTLP's number of the status that says a span failed.
+const FAILED: u8 = 2;
 
 /// One end of an edge.
 #[derive(Clone, Copy)]
-struct End<'a> {
-    name: &'a str,
+struct End {
+    name: u32,
     kind: NodeKind,
-    system: &'a str,
+    system: u32,
 }
 
-impl<'a> End<'a> {
-    fn service(name: &'a str) -> Self {
-        let kind = if name == OUTSIDE { NodeKind::External } else { NodeKind::Service };
-        Self { name, kind, system: "" }
-    }
-
-    fn stranger(name: &'a str) -> Self {
-        Self { name, kind: NodeKind::External, system: "" }
-    }
-
-    fn peer(peer: &'a Peer) -> Self {
-        Self { name: &peer.name, kind: peer.kind, system: &peer.system }
-    }
+/// A span to be counted.
+#[derive(Clone, Copy)]
+struct One<'a> {
+    tape: &'a SpanTape,
+    span: &'a FlatSpan,
+    service: u32,
+    party: u32,
 }
 
-impl State {
-    /// Counts a span that was just stored as `row`.
-    pub(super) fn count(
-        &mut self,
-        conn: &Connection,
-        sender: &Sender<'_>,
-        span: &NewSpan,
-        row: i64,
-        tally: &mut Tally,
-    ) -> rusqlite::Result<()> {
-        let service = &sender.origin.service;
-        let own = half_of(span, service, row, tally.stamp);
-        let role = role(span);
-        let here = (span.trace_id, span.span_id);
-        let met = self.meet_servers(conn, here, role, &own, tally)?;
-        match span.kind {
-            SpanKind::Client if span.facts.is_attempt => self.attempt(conn, service, span, tally),
-            SpanKind::Client | SpanKind::Producer if role == Role::Counted => {
-                self.outbound(conn, service, span, &own, tally)
+/// What a newly arrived span is to those who wait at its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// A client's span without a named callee.
+    Client,
+    /// A span that is counted by itself.
+    Counted,
+    /// Work inside a service, or its answer to somebody else.
+    Inside,
+}
+
+/// Counts the spans of one commit.
+pub(super) struct Counter<'a> {
+    book: &'a mut Book,
+    pairing: &'a mut Pairing,
+    known: &'a Known,
+    sums: &'a mut Gathered,
+    stamp: i64,
+    outside: u32,
+}
+
+impl<'a> Counter<'a> {
+    pub(super) fn new(
+        book: &'a mut Book,
+        pairing: &'a mut Pairing,
+        known: &'a Known,
+        sums: &'a mut Gathered,
+        stamp: i64,
+    ) -> Self {
+        let outside = book.names.number(OUTSIDE.as_bytes());
+        Self { book, pairing, known, sums, stamp, outside }
+    }
+
+    /// Counts what was taken; all of it is known already.
+    pub(super) fn count(&mut self, taken: &[Taken]) {
+        // Clients first: a server finds its own in the same commit, in whatever order both came.
+        for one in each(taken) {
+            let role = role(one.span);
+            let met = self.pairing.servers_wait() && self.meet_servers(one, role);
+            if role == Role::Client && !met {
+                let half = self.half(one);
+                self.pairing.wait(half);
             }
-            SpanKind::Client if !met => self.wait(conn, here, own),
-            SpanKind::Server => {
-                self.inbound(conn, sender, span, &own, tally)?;
-                self.server(conn, span, own, tally)
+        }
+        for one in each(taken) {
+            match one.span.kind {
+                CLIENT if one.span.marks.has(Marks::ATTEMPT) => self.attempt(one),
+                CLIENT | PRODUCER if role(one.span) == Role::Counted => self.outbound(one),
+                CLIENT | PRODUCER => {}
+                SERVER => {
+                    let half = self.inbound(one);
+                    self.server(one, half);
+                }
+                CONSUMER => {
+                    let half = self.inbound(one);
+                    if one.span.peer.is_empty() {
+                        self.server(one, half);
+                    } else {
+                        let queue = self.peer(one);
+                        self.answered(queue, &half, &half);
+                    }
+                }
+                _ => self.linked_work(one),
             }
-            SpanKind::Consumer => {
-                self.inbound(conn, sender, span, &own, tally)?;
-                let Some(queue) = &span.facts.peer else { return self.server(conn, span, own, tally) };
-                let series = self.edge(conn, End::peer(queue), End::service(service), &own.operation, true, tally)?;
-                add_call(&mut tally.deltas, series, &own);
-                Ok(())
-            }
-            _ => Ok(()),
         }
     }
 
-    /// Servers that came before the span they name as their parent. True when a client without a named callee has found
-    /// out who answered it.
-    fn meet_servers(
-        &mut self,
-        conn: &Connection,
-        here: Meeting,
-        role: Role,
-        own: &Half,
-        tally: &mut Tally,
-    ) -> rusqlite::Result<bool> {
+    /// Counts those who waited long enough: a client called something outside, a server was called from outside.
+    pub(super) fn expire(&mut self) {
+        for half in self.pairing.expire(self.stamp) {
+            if half.server {
+                self.answered(self.service(self.outside), &half, &half);
+                continue;
+            }
+            let callee = End { name: half.fallback, kind: NodeKind::External, system: 0 };
+            let series = self.edge(self.service(half.service), callee, half.operation, false);
+            self.add(series, &half);
+        }
+    }
+
+    fn service(&self, name: u32) -> End {
+        let kind = if name == self.outside { NodeKind::External } else { NodeKind::Service };
+        End { name, kind, system: 0 }
+    }
+
+    /// The other side as a span names it.
+    fn peer(&mut self, one: One<'_>) -> End {
+        let name = self.book.names.number(one.tape.get(one.span.peer));
+        let system = self.book.names.number(one.tape.get(one.span.peer_system));
+        End { name, kind: one.span.peer_kind, system }
+    }
+
+    /// Servers that came in an earlier commit than the span they name as their caller. True when a client without a named
+    /// callee has found out who answered it.
+    fn meet_servers(&mut self, one: One<'_>, role: Role) -> bool {
         let mut met = false;
-        for server in self.pairing.take_servers(here) {
-            forget(conn, &server)?;
+        let at = Meeting { trace_id: one.span.trace_id, span_id: one.span.span_id };
+        for server in self.pairing.take_servers(&at) {
             match role {
                 Role::Client if !met => {
                     met = true;
-                    self.answered(conn, &own.service, &server, own, tally)?;
+                    let own = self.half(one);
+                    self.answered(self.service(one.service), &server, &own);
                 }
-                Role::Inside if server.service != own.service => {
-                    self.answered(conn, &own.service, &server, &server, tally)?;
+                Role::Inside if server.service != one.service => {
+                    self.answered(self.service(one.service), &server, &server);
+                }
+                Role::Counted if server.asynchronous && one.span.kind == PRODUCER => {
+                    let queue = self.peer(one);
+                    self.answered(queue, &server, &server);
                 }
                 _ => {}
             }
         }
-        Ok(met)
+        met
     }
 
-    fn attempt(&mut self, conn: &Connection, service: &str, span: &NewSpan, tally: &mut Tally) -> rusqlite::Result<()> {
-        if span.facts.refused {
-            return Ok(());
+    fn attempt(&mut self, one: One<'_>) {
+        if one.span.marks.has(Marks::REFUSED) {
+            return;
         }
-        let series = self.named_edge(conn, service, span, tally)?;
-        let delta = tally.deltas.entry((series, span.end.div_euclid(SECOND))).or_default();
-        delta.attempts += 1;
-        delta.cut += u64::from(span.facts.cut);
-        rollup::record(&mut delta.attempt_latency, duration(span));
-        Ok(())
+        let series = self.named_edge(one);
+        let place = self.sums.place(&mut self.book.series, series, one.span.end.div_euclid(SECOND));
+        let counts = self.sums.at(place);
+        counts.attempts += 1;
+        counts.cut += u64::from(one.span.marks.has(Marks::CUT));
+        self.sums.observe(place, Which::Attempts, duration(one.span));
     }
 
     /// A call whose span names its callee.
-    fn outbound(
-        &mut self,
-        conn: &Connection,
-        service: &str,
-        span: &NewSpan,
-        own: &Half,
-        tally: &mut Tally,
-    ) -> rusqlite::Result<()> {
-        let series = self.named_edge(conn, service, span, tally)?;
-        let delta = add_call(&mut tally.deltas, series, own);
-        delta.refused += u64::from(span.facts.refused);
-        if let Some(left) = span.facts.deadline_left {
-            rollup::record(&mut delta.deadline, left);
+    fn outbound(&mut self, one: One<'_>) {
+        let series = self.named_edge(one);
+        let place = self.add_span(series, one.span);
+        if one.span.deadline_left != u64::MAX {
+            self.sums.observe(place, Which::Deadline, one.span.deadline_left);
         }
-        Ok(())
     }
 
-    fn named_edge(&mut self, conn: &Connection, service: &str, span: &NewSpan, tally: &Tally) -> rusqlite::Result<i64> {
-        let facts = &span.facts;
-        let callee = facts.peer.as_ref().map_or_else(|| End::stranger(&facts.fallback), End::peer);
-        let asynchronous = span.kind == SpanKind::Producer;
-        self.edge(conn, End::service(service), callee, &facts.operation, asynchronous, tally)
+    fn named_edge(&mut self, one: One<'_>) -> u32 {
+        let callee = if one.span.peer.is_empty() {
+            let name = self.book.names.number(one.tape.get(one.span.fallback));
+            End { name, kind: NodeKind::External, system: 0 }
+        } else {
+            self.peer(one)
+        };
+        let operation = self.book.names.number(one.tape.get(one.span.operation));
+        self.edge(self.service(one.service), callee, operation, one.span.kind == PRODUCER)
     }
 
     /// Counts a call on an edge found by pairing: `server` says who answered what, `seen` is the half whose outcome counts.
-    fn answered(
-        &mut self,
-        conn: &Connection,
-        caller: &str,
-        server: &Half,
-        seen: &Half,
-        tally: &mut Tally,
-    ) -> rusqlite::Result<()> {
-        let (caller, callee) = (End::service(caller), End::service(&server.service));
-        let series = self.edge(conn, caller, callee, &server.operation, false, tally)?;
-        add_call(&mut tally.deltas, series, seen);
-        Ok(())
+    fn answered(&mut self, caller: End, server: &Half, seen: &Half) {
+        let callee = self.service(server.service);
+        let series = self.edge(caller, callee, server.operation, server.asynchronous);
+        self.add(series, seen);
     }
 
     /// The series of an edge.
-    fn edge(
-        &mut self,
-        conn: &Connection,
-        caller: End<'_>,
-        callee: End<'_>,
-        operation: &str,
-        asynchronous: bool,
-        tally: &Tally,
-    ) -> rusqlite::Result<i64> {
-        let key = SeriesKey {
-            inbound: false,
-            caller: caller.name.to_owned(),
-            callee: callee.name.to_owned(),
-            operation: operation.to_owned(),
-            instance: String::new(),
-            version: String::new(),
-        };
-        let system = if callee.system.is_empty() { caller.system } else { callee.system };
-        let facts = SeriesFacts { caller_kind: caller.kind, callee_kind: callee.kind, system, asynchronous };
-        self.interned.series(conn, key, facts, tally.stamp)
+    fn edge(&mut self, caller: End, callee: End, operation: u32, asynchronous: bool) -> u32 {
+        let key = SeriesKey::Edge { caller: caller.name, callee: callee.name, operation };
+        self.book.series(key, || SeriesFacts {
+            caller_kind: caller.kind,
+            callee_kind: callee.kind,
+            system: if callee.system == 0 { caller.system } else { callee.system },
+            asynchronous,
+        })
     }
 
-    /// What an instance answered.
-    fn inbound(
-        &mut self,
-        conn: &Connection,
-        sender: &Sender<'_>,
-        span: &NewSpan,
-        own: &Half,
-        tally: &mut Tally,
-    ) -> rusqlite::Result<()> {
-        let key = SeriesKey {
-            inbound: true,
-            caller: String::new(),
-            callee: sender.origin.service.clone(),
-            operation: own.operation.clone(),
-            instance: sender.origin.instance.clone(),
-            version: sender.origin.version.clone(),
-        };
-        let asynchronous = span.kind == SpanKind::Consumer;
-        let (caller_kind, callee_kind) = (NodeKind::External, NodeKind::Service);
-        let facts = SeriesFacts { caller_kind, callee_kind, system: "", asynchronous };
-        let series = self.interned.series(conn, key, facts, tally.stamp)?;
-        add_call(&mut tally.deltas, series, own).refused += u64::from(span.facts.refused);
-        Ok(())
+    /// Counts what an instance answered.
+    fn inbound(&mut self, one: One<'_>) -> Half {
+        let half = self.half(one);
+        let key = SeriesKey::Inbound { party: one.party, operation: half.operation };
+        let series = self.book.series(key, || SeriesFacts {
+            caller_kind: NodeKind::External,
+            callee_kind: NodeKind::Service,
+            system: 0,
+            asynchronous: one.span.kind == CONSUMER,
+        });
+        self.add_span(series, one.span);
+        half
     }
 
     /// Who asked? A server's half meets its client, finds it counted already, or waits.
-    fn server(&mut self, conn: &Connection, span: &NewSpan, own: Half, tally: &mut Tally) -> rusqlite::Result<()> {
-        let Some(parent) = span.parent else {
-            return self.answered(conn, OUTSIDE, &own, &own, tally);
+    fn server(&mut self, one: One<'_>, mut own: Half) {
+        let Some(at) = caller(one) else {
+            return self.answered(self.service(self.outside), &own, &own);
         };
-        let at = (span.trace_id, parent);
-        if let Some(client) = self.pairing.take_client(at) {
-            forget(conn, &client)?;
-            return self.answered(conn, &client.service, &own, &client, tally);
+        if let Some(client) = self.pairing.take_client(&at) {
+            return self.answered(self.service(client.service), &own, &client);
         }
-        let known = conn
-            .prepare_cached(
-                "SELECT s.kind, o.service FROM spans s JOIN origins o ON o.id = s.origin
-                 WHERE s.trace_id = ?1 AND s.span_id = ?2 AND s.id <> ?3 ORDER BY s.side LIMIT 1",
-            )?
-            .query_row(params![&span.trace_id.0[..], &parent.0[..], own.span], |r| {
-                Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?))
-            })
-            .optional()?;
-        let Some((kind, caller)) = known else { return self.wait(conn, at, own) };
-        let outbound = kind == kind_code(SpanKind::Client) || kind == kind_code(SpanKind::Producer);
-        if !outbound && caller != own.service {
-            // Called from inside a span that is no client's: some libraries send no client spans.
-            self.answered(conn, &caller, &own, &own, tally)?;
-        }
-        Ok(())
-    }
-
-    fn wait(&mut self, conn: &Connection, at: Meeting, half: Half) -> rusqlite::Result<()> {
-        conn.prepare_cached(
-            "INSERT OR REPLACE INTO pending (span, server, trace_id, span_id, service, operation, fallback, end, nanos, failed, deadline)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-        )?
-        .execute(params![
-            half.span,
-            half.server,
-            &at.0.0[..],
-            &at.1.0[..],
-            half.service,
-            half.operation,
-            half.fallback,
-            half.end,
-            i64::try_from(half.nanos).unwrap_or(i64::MAX),
-            half.failed,
-            half.deadline
-        ])?;
-        self.pairing.wait(at, half);
-        Ok(())
-    }
-
-    /// Counts those who waited long enough: a client called something outside, a server was called from outside.
-    pub(super) fn expire(&mut self, conn: &Connection, tally: &mut Tally) -> rusqlite::Result<()> {
-        for half in self.pairing.expire(tally.stamp) {
-            forget(conn, &half)?;
-            if half.server {
-                self.answered(conn, OUTSIDE, &half, &half, tally)?;
-                continue;
+        match self.find(&at, one.span) {
+            // Counted by the caller itself.
+            Some((Note::Client | Note::Producer, _)) => {}
+            Some((Note::Queue, queue)) if own.asynchronous => {
+                self.answered(End { name: queue, kind: NodeKind::Queue, system: 0 }, &own, &own);
             }
-            let (caller, callee) = (End::service(&half.service), End::stranger(&half.fallback));
-            let series = self.edge(conn, caller, callee, &half.operation, false, tally)?;
-            add_call(&mut tally.deltas, series, &half);
+            Some((Note::Queue, _)) => {}
+            // Called from inside a span that is no client's: some libraries send no client spans.
+            Some((Note::Inside, service)) if service != own.service => {
+                self.answered(self.service(service), &own, &own);
+            }
+            Some((Note::Inside, _)) => {}
+            None => {
+                own.at = at;
+                self.pairing.wait(own);
+            }
         }
-        Ok(())
+    }
+
+    /// Work that begins a trace and links to a span of another service was set going by it.
+    fn linked_work(&mut self, one: One<'_>) {
+        if one.span.parent != [0; 8] {
+            return;
+        }
+        let Some(at) = linked(one) else { return };
+        if let Some((_, service)) = self.find(&at, one.span).filter(|(_, service)| *service != one.service) {
+            let mut half = self.half(one);
+            half.asynchronous = true;
+            self.answered(self.service(service), &half, &half);
+        }
+    }
+
+    /// What is known of a span that another one, `own`, names as its caller.
+    fn find(&self, at: &Meeting, own: &FlatSpan) -> Option<(Note, u32)> {
+        let key = self.known.key();
+        let trace = key.trace(&at.trace_id);
+        let itself = own.trace_id == at.trace_id && own.span_id == at.span_id;
+        let side = |server| self.known.find(key.span(trace, &at.span_id, server));
+        side(false).or_else(|| if itself { None } else { side(true) })
+    }
+
+    /// A span as one half of a call.
+    fn half(&mut self, one: One<'_>) -> Half {
+        let span = one.span;
+        let names = &mut self.book.names;
+        Half {
+            id: 0,
+            at: Meeting { trace_id: span.trace_id, span_id: span.span_id },
+            server: matches!(span.kind, SERVER | CONSUMER),
+            asynchronous: span.kind == CONSUMER,
+            service: one.service,
+            operation: names.number(one.tape.get(span.operation)),
+            fallback: if span.kind == CLIENT { names.number(one.tape.get(span.fallback)) } else { 0 },
+            start: span.start,
+            end: span.end,
+            failed: span.status == FAILED,
+            deadline: self.stamp.saturating_add(PATIENCE),
+        }
+    }
+
+    fn add(&mut self, series: u32, half: &Half) {
+        let second = half.end.div_euclid(SECOND);
+        let place = self.sums.place(&mut self.book.series, series, second);
+        let counts = self.sums.at(place);
+        counts.calls += 1;
+        counts.errors += u64::from(half.failed);
+        self.sums.observe(place, Which::Latency, half.nanos());
+        self.sums.fly(series, half.start.div_euclid(SECOND), second);
+    }
+
+    fn add_span(&mut self, series: u32, span: &FlatSpan) -> u32 {
+        let second = span.end.div_euclid(SECOND);
+        let place = self.sums.place(&mut self.book.series, series, second);
+        let counts = self.sums.at(place);
+        counts.calls += 1;
+        counts.errors += u64::from(span.status == FAILED);
+        counts.refused += u64::from(span.marks.has(Marks::REFUSED));
+        self.sums.observe(place, Which::Latency, duration(span));
+        self.sums.fly(series, span.start.div_euclid(SECOND), second);
+        place
     }
 }
 
-fn role(span: &NewSpan) -> Role {
-    let facts = &span.facts;
+/// The span that a server's or consumer's span was called by. Who takes messages knows their senders by links; its parent
+/// is often its own waiting.
+fn caller(one: One<'_>) -> Option<Meeting> {
+    let parent = Meeting { trace_id: one.span.trace_id, span_id: one.span.parent };
+    let parent = Some(parent).filter(|_| one.span.parent != [0; 8]);
+    match one.span.kind {
+        CONSUMER => linked(one).or(parent),
+        _ => parent.or_else(|| linked(one)),
+    }
+}
+
+/// The first span that a span links to.
+fn linked(one: One<'_>) -> Option<Meeting> {
+    let link = Link::decode(one.tape.get(*one.tape.links_of(one.span).first()?)).ok()?;
+    Some(Meeting { trace_id: link.trace_id.try_into().ok()?, span_id: link.span_id.try_into().ok()? })
+}
+
+fn each(taken: &[Taken]) -> impl Iterator<Item = One<'_>> {
+    taken.iter().flat_map(|t| {
+        t.spans.iter().filter_map(|at| {
+            let span = t.tape.spans.get(*at as usize)?;
+            let sender = t.senders.get(span.sender as usize)?;
+            Some(One { tape: &t.tape, span, service: sender.service, party: sender.party })
+        })
+    })
+}
+
+fn role(span: &FlatSpan) -> Role {
     match span.kind {
-        SpanKind::Client if facts.peer.is_none() && !facts.is_call && !facts.is_attempt => Role::Client,
-        SpanKind::Client | SpanKind::Producer => Role::Counted,
+        CLIENT if span.peer.is_empty() && span.marks.0 & (Marks::CALL | Marks::ATTEMPT) == 0 => Role::Client,
+        CLIENT | PRODUCER => Role::Counted,
         _ => Role::Inside,
     }
 }
 
-fn forget(conn: &Connection, half: &Half) -> rusqlite::Result<()> {
-    conn.prepare_cached("DELETE FROM pending WHERE span = ?1")?.execute([half.span])?;
-    Ok(())
-}
-
-fn add_call<'a>(deltas: &'a mut Deltas, series: i64, half: &Half) -> &'a mut Delta {
-    let delta = deltas.entry((series, half.end.div_euclid(SECOND))).or_default();
-    delta.calls += 1;
-    delta.errors += u64::from(half.failed);
-    rollup::record(&mut delta.latency, half.nanos);
-    delta
-}
-
-fn duration(span: &NewSpan) -> u64 {
+fn duration(span: &FlatSpan) -> u64 {
     span.end.saturating_sub(span.start).max(0) as u64
-}
-
-fn half_of(span: &NewSpan, service: &str, row: i64, stamp: i64) -> Half {
-    Half {
-        span: row,
-        server: matches!(span.kind, SpanKind::Server | SpanKind::Consumer),
-        service: service.to_owned(),
-        operation: span.facts.operation.clone(),
-        fallback: span.facts.fallback.clone(),
-        end: span.end,
-        nanos: duration(span),
-        failed: span.status == 2,
-        deadline: stamp.saturating_add(PATIENCE),
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use fuseboard_api::{SpanId, TraceId};
+    use fuseboard_api::graph::OUTSIDE;
+    use opentelemetry_proto::tonic::trace::v1::Span;
+    use opentelemetry_proto::tonic::trace::v1::span::Link;
+    use rusqlite::Connection;
 
     use super::*;
-    use crate::store::rows::{Batch, CallFacts, NewOrigin};
+    use crate::store::Cache;
+    use crate::store::insert::{State, Tally};
+    use crate::store::rollup::Folded;
+    use crate::store::rows::Batch;
     use crate::store::schema;
+    use crate::store::snapshot::Snapshot;
+    use crate::store::testing;
 
-    fn span(kind: SpanKind, id: u8, parent: u8, fallback: &str) -> NewSpan {
-        NewSpan {
-            origin: 0,
-            trace_id: TraceId([7; 16]),
-            span_id: SpanId([id; 8]),
-            parent: (parent > 0).then_some(SpanId([parent; 8])),
-            name: "work".into(),
-            kind,
-            start: 1_000_000_000,
-            end: 2_500_000_000,
-            status: 0,
-            facts: CallFacts { operation: "work".into(), fallback: fallback.into(), ..CallFacts::default() },
-            body: Vec::new(),
-            keys: Vec::new(),
+    fn span(kind: u8, id: u8, parent: u8) -> Span {
+        Span {
+            parent_span_id: if parent > 0 { vec![parent; 8] } else { Vec::new() },
+            end_time_unix_nano: 2_500_000_000,
+            ..testing::span(7, id, i32::from(kind), 1_000_000_000)
         }
     }
 
-    fn from(service: &str, span: NewSpan) -> Batch {
-        let origins = vec![NewOrigin { service: service.into(), ..NewOrigin::default() }];
-        Batch { origins, spans: vec![span], ..Batch::default() }
+    /// A writer's state over a database in memory.
+    struct Stage {
+        conn: Connection,
+        cache: Cache,
+        state: State,
+        stamp: i64,
     }
 
-    /// (caller, callee, calls, second), as counted.
-    fn edges(conn: &Connection, tally: &Tally) -> Vec<(String, String, u64, i64)> {
-        let mut out: Vec<_> = tally
-            .deltas
-            .iter()
-            .filter_map(|((series, second), delta)| {
-                let sql = "SELECT caller, callee FROM series WHERE id = ?1 AND NOT inbound";
-                let ends = conn.query_row(sql, [series], |r| Ok((r.get(0)?, r.get(1)?))).optional();
-                ends.expect("a query").map(|(caller, callee)| (caller, callee, delta.calls, *second))
-            })
-            .collect();
-        out.sort();
-        out
+    impl Stage {
+        fn new() -> Self {
+            let conn = Connection::open_in_memory().expect("a database");
+            schema::migrate(&conn, 0).expect("tables");
+            let cache = Cache::new(0);
+            let state = State::load(&Snapshot::new(&conn, &cache)).expect("empty");
+            Self { conn, cache, state, stamp: 5_000_000_000 }
+        }
+
+        /// The memory is lost, as by a restart.
+        fn restart(&mut self) {
+            self.state = State::load(&Snapshot::new(&self.conn, &self.cache)).expect("loaded");
+        }
+
+        fn commit(&mut self, batches: Vec<Batch>) {
+            let mut tally = Tally::at(self.stamp);
+            self.state.begin();
+            for batch in batches {
+                let read = Snapshot::new(&self.conn, &self.cache);
+                self.state.append(&read, batch, &mut tally).expect("stored");
+            }
+            let folded = Folded { fives: i64::MIN, minutes: i64::MIN };
+            self.state.finish(&self.conn, &mut tally, folded).expect("counted");
+            self.state.committed(self.stamp);
+            self.stamp += 1;
+        }
+
+        /// (caller, callee, calls, second), as counted.
+        fn edges(&self) -> Vec<(String, String, i64, i64)> {
+            let sql = "SELECT s.caller, s.callee, sum(r.calls), r.second FROM rollup r JOIN series s ON s.id = r.series
+                       WHERE NOT s.inbound GROUP BY 1, 2, 4 ORDER BY 1, 2, 4";
+            let mut read = self.conn.prepare(sql).expect("a query");
+            let rows = read.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?))).expect("rows");
+            rows.map(|r| r.expect("a row")).collect()
+        }
+    }
+
+    fn edge(caller: &str, callee: &str, calls: i64) -> (String, String, i64, i64) {
+        (caller.into(), callee.into(), calls, 2)
     }
 
     #[test]
     fn those_who_wait_in_vain_are_counted_towards_the_outside() {
-        let conn = Connection::open_in_memory().expect("a database");
-        schema::migrate(&conn, 0).expect("tables");
-        let mut state = State::load(&conn).expect("empty");
-        let mut tally = Tally::at(5_000_000_000);
-        for batch in
-            [from("a", span(SpanKind::Client, 1, 9, "bank.example")), from("b", span(SpanKind::Server, 2, 8, ""))]
-        {
-            state.append(&conn, &batch, &mut tally).expect("stored");
+        let mut stage = Stage::new();
+        let client = testing::with(span(CLIENT, 1, 9), "server.address", "bank.example");
+        stage.commit(vec![testing::batch("a", vec![client])]);
+        stage.commit(vec![testing::batch("b", vec![span(SERVER, 2, 8)])]);
+        assert_eq!(stage.edges(), []);
+        stage.restart();
+        stage.stamp += PATIENCE;
+        stage.commit(Vec::new());
+        assert_eq!(stage.edges(), [edge("a", "bank.example", 1), edge(OUTSIDE, "b", 1)]);
+        let left: i64 = stage.conn.query_row("SELECT count(*) FROM pending", [], |r| r.get(0)).expect("a count");
+        assert_eq!((left, stage.state.pairing.next_deadline()), (0, None));
+        stage.restart();
+        stage.stamp += PATIENCE;
+        stage.commit(Vec::new());
+        assert_eq!(stage.edges().len(), 2, "counted once");
+    }
+
+    #[test]
+    fn halves_meet_in_one_commit_or_in_two_in_either_order() {
+        for (together, server_first) in [(true, true), (true, false), (false, true), (false, false)] {
+            let mut stage = Stage::new();
+            let mut batches =
+                vec![testing::batch("a", vec![span(CLIENT, 1, 9)]), testing::batch("b", vec![span(SERVER, 2, 1)])];
+            if server_first {
+                batches.reverse();
+            }
+            if together {
+                stage.commit(batches);
+                let pending: i64 = stage.conn.query_row("SELECT count(*) FROM pending", [], |r| r.get(0)).expect("n");
+                assert_eq!(pending, 0, "who does not wait is not written");
+            } else {
+                for batch in batches {
+                    stage.commit(vec![batch]);
+                    stage.restart();
+                }
+            }
+            assert_eq!(stage.edges(), [edge("a", "b", 1)], "{together} {server_first}");
         }
-        state.expire(&conn, &mut tally).expect("nothing yet");
-        assert_eq!(edges(&conn, &tally), []);
-        // The memory is lost, as by a restart; what waits is not.
-        let mut state = State::load(&conn).expect("loaded");
-        let mut tally = Tally::at(5_000_000_000 + PATIENCE);
-        state.expire(&conn, &mut tally).expect("counted");
-        let expected = [("a".into(), "bank.example".into(), 1, 2), (OUTSIDE.into(), "b".into(), 1, 2)];
-        assert_eq!(edges(&conn, &tally), expected);
-        let left: i64 = conn.query_row("SELECT count(*) FROM pending", [], |r| r.get(0)).expect("a count");
-        assert_eq!((left, state.pairing.next_deadline()), (0, None));
     }
 
     #[test]
     fn a_server_below_a_span_that_is_no_clients_is_called_by_its_service() {
-        let conn = Connection::open_in_memory().expect("a database");
-        schema::migrate(&conn, 0).expect("tables");
-        for inside_first in [true, false] {
-            let mut state = State::load(&conn).expect("loaded");
-            let mut tally = Tally::at(5_000_000_000);
-            let (inside, answer) = if inside_first { (1, 2) } else { (3, 4) };
-            let mut batches = vec![
-                from("a", span(SpanKind::Internal, inside, 0, "")),
-                from("b", span(SpanKind::Server, answer, inside, "")),
-            ];
+        for (inside_first, restart) in [(true, false), (true, true), (false, false)] {
+            let mut stage = Stage::new();
+            let mut batches =
+                vec![testing::batch("a", vec![span(1, 1, 0)]), testing::batch("b", vec![span(SERVER, 2, 1)])];
             if !inside_first {
                 batches.reverse();
             }
             for batch in batches {
-                state.append(&conn, &batch, &mut tally).expect("stored");
+                stage.commit(vec![batch]);
+                if restart {
+                    stage.restart();
+                }
             }
-            assert_eq!(edges(&conn, &tally), [("a".into(), "b".into(), 1, 2)]);
+            assert_eq!(stage.edges(), [edge("a", "b", 1)]);
         }
+    }
+
+    #[test]
+    fn who_takes_a_message_is_called_by_the_span_it_links_to() {
+        let queued = |s: Span| testing::with(s, "messaging.destination.name", "mails");
+        for together in [true, false] {
+            let mut stage = Stage::new();
+            let mut take = span(CONSUMER, 5, 0);
+            take.trace_id = vec![8; 16];
+            take.links = vec![Link { trace_id: vec![7; 16], span_id: vec![4; 8], ..Link::default() }];
+            let mut batches =
+                vec![testing::batch("mailer", vec![take]), testing::batch("shop", vec![queued(span(PRODUCER, 4, 0))])];
+            if together {
+                stage.commit(batches);
+            } else {
+                stage.commit(vec![batches.remove(0)]);
+                stage.commit(batches);
+            }
+            assert_eq!(stage.edges(), [edge("mails", "mailer", 1), edge("shop", "mails", 1)], "{together}");
+        }
+    }
+
+    #[test]
+    fn a_span_sent_again_counts_once() {
+        let mut stage = Stage::new();
+        let twice = || testing::batch("a", vec![span(SERVER, 1, 0), span(SERVER, 1, 0), span(CLIENT, 1, 0)]);
+        for _ in 0..2 {
+            stage.commit(vec![twice(), twice()]);
+            stage.restart();
+            stage.commit(vec![twice()]);
+        }
+        let spans: i64 = stage.conn.query_row("SELECT sum(rows) FROM segments", [], |r| r.get(0)).expect("a sum");
+        assert_eq!(spans, 2, "one on each side of the call");
+        assert_eq!(stage.edges(), [edge(OUTSIDE, "a", 1)]);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::segment::SegmentError;
+
 /// Why the store could not be opened, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -23,6 +25,18 @@ pub enum StoreError {
         /// Schema version of the file.
         found: i64,
         /// Newest schema version that this program knows.
+        known: i64,
+    },
+    /// Made by an older program, in a form that is no longer read.
+    #[error(
+        "{path} was written by an older Fuseboard (schema {found}, this program reads {known}); use that version to open it"
+    )]
+    Older {
+        /// Which file.
+        path: PathBuf,
+        /// Schema version of the file.
+        found: i64,
+        /// The schema version that this program reads.
         known: i64,
     },
     /// Another process writes it.
@@ -66,6 +80,9 @@ pub enum StoreError {
     /// Anything else that SQLite says.
     #[error("the database says: {0}")]
     Sqlite(rusqlite::Error),
+    /// A segment that cannot be read.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
     /// A stored value that makes no sense.
     #[error("a stored record cannot be read: {0}")]
     Corrupt(String),

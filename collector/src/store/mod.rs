@@ -8,21 +8,33 @@
 //! see. [`Store::as_of_now`] gives an instant that later commits can no longer reach, so the same question asked again
 //! as of that instant has the same answer.
 
+mod cache;
 mod calls;
+mod catalog;
 mod clock;
+pub(crate) mod cut;
 mod error;
+mod gather;
 mod insert;
 mod intern;
+mod known;
+mod names;
 mod open;
 mod pairing;
+mod pending;
 mod points;
 mod read;
+mod rebuild;
 mod retention;
 pub(crate) mod rollup;
 pub mod rows;
 pub mod schema;
 pub mod segment;
+mod segments;
+mod snapshot;
 pub(crate) mod sums;
+#[cfg(test)]
+mod testing;
 mod vitals;
 mod writer;
 
@@ -34,12 +46,12 @@ use std::time::{Duration, Instant};
 
 use fuseboard_api::live::Touched;
 use fuseboard_api::{TimeRange, UnixNanos};
-use rusqlite::{Connection, OptionalExtension as _, Transaction};
+use rusqlite::{OptionalExtension as _, Transaction};
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
+pub use self::cache::Cache;
 use self::clock::Clock;
 pub use self::error::StoreError;
-pub(crate) use self::insert::MARK_REFUSED;
 use self::insert::State;
 pub(crate) use self::intern::kind_of;
 use self::open::Guard;
@@ -48,6 +60,8 @@ use self::read::Readers;
 pub use self::retention::Retention;
 use self::rollup::Folded;
 use self::rows::{Appended, Batch};
+pub use self::segments::{Format, SegmentRow};
+pub use self::snapshot::{Found, Snapshot};
 pub use self::vitals::Vitals;
 use self::writer::{Ack, Job, Undone, Writer};
 
@@ -60,10 +74,12 @@ pub struct Settings {
     pub queue_bytes: usize,
     /// How long a commit waits for company.
     pub linger: Duration,
-    /// Rows at which a commit waits no longer.
+    /// Rows at which a commit waits no longer; also the size of a segment.
     pub group_rows: usize,
     /// Connections that read at the same time.
     pub readers: usize,
+    /// Bytes of decoded segments that readers keep.
+    pub cache_bytes: usize,
     /// What is kept.
     pub retention: Retention,
 }
@@ -74,8 +90,9 @@ impl Default for Settings {
             queue_jobs: 1024,
             queue_bytes: 128 * 1024 * 1024,
             linger: Duration::from_millis(5),
-            group_rows: 20_000,
+            group_rows: 16_384,
             readers: 4,
+            cache_bytes: 64 * 1024 * 1024,
             retention: Retention::default(),
         }
     }
@@ -161,7 +178,8 @@ impl Store {
                 None
             }
         };
-        let readers = Readers::open(path, mode, settings.readers)?;
+        let cache = Arc::new(Cache::new(settings.cache_bytes));
+        let readers = Readers::open(path, mode, settings.readers, cache.clone())?;
         let last = readers.with_first(|conn| {
             conn.query_row("SELECT coalesce(max(stamp), 0) FROM commits", [], |r| r.get::<_, i64>(0))
         })?;
@@ -195,9 +213,10 @@ impl Store {
         if let Some(conn) = connection {
             let (sender, jobs) = sync_channel(settings.queue_jobs.max(1));
             let writer = Writer {
-                state: State::load(&conn)?,
+                state: State::load(&Snapshot::new(&conn, &cache))?,
                 folded: Folded::load(&conn, i64::MAX)?,
                 conn,
+                cache,
                 jobs,
                 clock,
                 events,
@@ -260,13 +279,13 @@ impl Store {
         }
     }
 
-    /// Runs `f` on a reader's connection, inside one read transaction, on a thread where it may block.
+    /// Runs `f` on a reader's snapshot: one read transaction, on a thread where it may block.
     ///
     /// # Errors
     /// What `f` returns; or that no connection can be had.
     pub async fn read<T, E, F>(&self, f: F) -> Result<T, E>
     where
-        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        F: FnOnce(&Snapshot<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {

@@ -166,7 +166,7 @@ fn escape(path: &Path) -> String {
     path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23")
 }
 
-/// The schema version of a file; refuses foreign and newer ones. 0 for an empty file.
+/// The schema version of a file; refuses foreign, newer and older ones. 0 for an empty file.
 pub(super) fn version(conn: &Connection, path: &Path) -> Result<i64, StoreError> {
     let named = |e| StoreError::opening(path, e);
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0)).map_err(named)?;
@@ -178,6 +178,9 @@ pub(super) fn version(conn: &Connection, path: &Path) -> Result<i64, StoreError>
     }
     if found > schema::VERSION {
         return Err(StoreError::Newer { path: path.to_owned(), found, known: schema::VERSION });
+    }
+    if found > 0 && found < schema::VERSION {
+        return Err(StoreError::Older { path: path.to_owned(), found, known: schema::VERSION });
     }
     Ok(found)
 }

@@ -3,7 +3,7 @@
 use fuseboard_api::metric::MetricKind;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::insert::{Sender, State, Tally};
+use super::insert::{State, Tally};
 use super::intern::digest;
 use super::rows::NewMetric;
 
@@ -12,7 +12,7 @@ impl State {
     pub(super) fn metric(
         &mut self,
         conn: &Connection,
-        sender: &Sender<'_>,
+        origin: i64,
         m: &NewMetric,
         tally: &mut Tally,
     ) -> rusqlite::Result<(u64, u64)> {
@@ -20,14 +20,14 @@ impl State {
         let (mut stored, mut duplicates) = (0, 0);
         for point in &m.points {
             let hash = digest(&[
-                &sender.id.to_le_bytes(),
+                &origin.to_le_bytes(),
                 m.name.as_bytes(),
                 m.unit.as_bytes(),
                 &[kind as u8, m.temporality, u8::from(m.monotonic)],
                 &point.attributes,
             ]);
             let id = self.interned.metric(hash, || {
-                let key = params![sender.id, m.name, kind, m.unit, m.temporality, m.monotonic, point.attributes];
+                let key = params![origin, m.name, kind, m.unit, m.temporality, m.monotonic, point.attributes];
                 let found = conn
                     .prepare_cached(
                         "SELECT id FROM metrics WHERE origin = ?1 AND name = ?2 AND kind = ?3 AND unit = ?4
@@ -43,7 +43,7 @@ impl State {
                              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                         )?
                         .insert(params![
-                            sender.id,
+                            origin,
                             m.name,
                             kind,
                             m.unit,

@@ -6,24 +6,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::cache::Cache;
 use super::error::StoreError;
 use super::open::{self, OpenMode};
+use super::snapshot::Snapshot;
 
 /// A fixed number of connections; who finds none free waits in line.
 #[derive(Debug)]
 pub(super) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     turns: Arc<Semaphore>,
+    cache: Arc<Cache>,
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path, mode: OpenMode, count: usize) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &Path, mode: OpenMode, count: usize, cache: Arc<Cache>) -> Result<Self, StoreError> {
         let count = count.max(1);
         let mut idle = Vec::with_capacity(count);
         for _ in 0..count {
             idle.push(open::reader(path, mode)?);
         }
-        Ok(Self { idle: Arc::new(Mutex::new(idle)), turns: Arc::new(Semaphore::new(count)) })
+        Ok(Self { idle: Arc::new(Mutex::new(idle)), turns: Arc::new(Semaphore::new(count)), cache })
     }
 
     /// Runs `f` on one of the connections, on this thread.
@@ -36,16 +39,17 @@ impl Readers {
     /// Runs `f` inside a read transaction on a thread of tokio's blocking pool.
     pub(super) async fn run<T, E, F>(&self, f: F) -> Result<T, E>
     where
-        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        F: FnOnce(&Snapshot<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
         let turn = self.turns.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let lease = Lease::take(&self.idle, turn)?;
+        let cache = self.cache.clone();
         let done = tokio::task::spawn_blocking(move || {
             let conn = lease.conn.as_ref().ok_or(StoreError::Closed)?;
             let tx = conn.unchecked_transaction().map_err(StoreError::from)?;
-            let value = f(&tx)?;
+            let value = f(&Snapshot::new(&tx, &cache))?;
             tx.finish().map_err(StoreError::from)?;
             Ok(value)
         });

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use super::cache::Cache;
+use super::segments;
+
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
@@ -25,6 +28,9 @@ impl Default for Retention {
     }
 }
 
+/// Segments removed a step.
+const SEGMENTS: i64 = 8;
+
 /// Rows removed a table and a step: small, so that telemetry waits a few milliseconds at most.
 const STEP: i64 = 2_000;
 
@@ -32,19 +38,21 @@ const STEP: i64 = 2_000;
 const PAGES: i64 = 512;
 
 /// One small step. True when more is left to do.
-pub(super) fn sweep(conn: &Connection, limits: &Retention, stamp: i64) -> rusqlite::Result<bool> {
+pub(super) fn sweep(conn: &Connection, cache: &Cache, limits: &Retention, stamp: i64) -> rusqlite::Result<bool> {
     let too_old =
         limits.max_age.map_or(i64::MIN, |age| stamp.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)));
     let over = limits.max_bytes.is_some_and(|max| used_bytes(conn).is_ok_and(|used| used > max));
     // By size: what arrived in the oldest twentieth of the stretch that is stored.
     let limit = if over { oldest_part(conn, stamp)?.max(too_old) } else { too_old };
     let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
-    let removed = remove(&tx, limit)?;
+    let segments = remove_segments(&tx, limit)?;
+    let removed = remove(&tx, limit)? + segments.len();
     if removed == 0 {
         tx.rollback()?;
         return Ok(false);
     }
     tx.commit()?;
+    segments.into_iter().for_each(|id| cache.forget(id));
     conn.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
     Ok(true)
 }
@@ -70,20 +78,16 @@ fn remove(tx: &Connection, limit: i64) -> rusqlite::Result<usize> {
         )
     };
     let mut removed = 0;
-    // Arrival grows with the row number in these two, so the oldest rows are the first.
-    for (table, time) in [("spans", "start"), ("logs", "time")] {
-        let sql = format!(
-            "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE id < ?1 AND {} ORDER BY id LIMIT ?2)",
-            unpinned(time, 1)
-        );
-        let n = tx.execute(&sql, params![first_since(tx, table, limit)?, STEP])?;
-        if table == "spans" {
-            lower_totals(tx, "all_spans", n)?;
-        } else {
-            lower_totals(tx, "all_logs", n)?;
-        }
-        removed += n;
-    }
+    // Arrival grows with the row number, so the oldest rows are the first.
+    let logs = tx.execute(
+        &format!(
+            "DELETE FROM logs WHERE id IN (SELECT id FROM logs WHERE id < ?1 AND {} ORDER BY id LIMIT ?2)",
+            unpinned("time", 1)
+        ),
+        params![first_since(tx, "logs", limit)?, STEP],
+    )?;
+    lower_totals(tx, "all_logs", logs as i64)?;
+    removed += logs;
     let points = tx.execute(
         &format!(
             "DELETE FROM points WHERE (metric, time) IN
@@ -92,12 +96,14 @@ fn remove(tx: &Connection, limit: i64) -> rusqlite::Result<usize> {
         ),
         params![limit, STEP],
     )?;
-    lower_totals(tx, "all_points", points)?;
+    lower_totals(tx, "all_points", points as i64)?;
     removed += points;
     let scale = 1_000_000_000;
-    for (table, key, widths) in
-        [("rollup", "second, series, arrival", ""), ("folds", "width, second, series", "width IN (5, 60) AND")]
-    {
+    for (table, key, widths) in [
+        ("rollup", "second, series, arrival", ""),
+        ("flights", "second, series, arrival", ""),
+        ("folds", "width, second, series", "width IN (5, 60) AND"),
+    ] {
         let sql = format!(
             "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {widths} second < ?1 AND {} LIMIT ?2)",
             unpinned("second", scale)
@@ -110,6 +116,23 @@ fn remove(tx: &Connection, limit: i64) -> rusqlite::Result<usize> {
         removed += tx.execute(&format!("DELETE FROM {table} WHERE {column} < ?1 {keep}"), params![limit])?;
     }
     Ok(removed)
+}
+
+/// Removes whole segments, oldest first, of which everything arrived before `limit` and nothing is pinned.
+fn remove_segments(tx: &Connection, limit: i64) -> rusqlite::Result<Vec<i64>> {
+    let mut read = tx.prepare_cached(
+        "SELECT id, rows, new_traces FROM segments WHERE max_arrival < ?1 AND NOT EXISTS
+             (SELECT 1 FROM pins WHERE max_end >= pins.oldest AND min_start < pins.newest)
+         ORDER BY max_arrival LIMIT ?2",
+    )?;
+    let old = read.query_map([limit, SEGMENTS], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
+    let old: Vec<(i64, i64, i64)> = old.collect::<rusqlite::Result<_>>()?;
+    for (id, spans, traces) in &old {
+        segments::remove(tx, *id)?;
+        lower_totals(tx, "all_spans", *spans)?;
+        lower_totals(tx, "all_traces", *traces)?;
+    }
+    Ok(old.into_iter().map(|(id, ..)| id).collect())
 }
 
 /// The first row number at or after which rows arrived at `limit` or later. Arrival grows with the row number.
@@ -125,25 +148,22 @@ fn first_since(tx: &Connection, table: &str, limit: i64) -> rusqlite::Result<i64
     Ok(low)
 }
 
-fn lower_totals(tx: &Connection, column: &str, by: usize) -> rusqlite::Result<()> {
+fn lower_totals(tx: &Connection, column: &str, by: i64) -> rusqlite::Result<()> {
     if by > 0 {
         let sql = format!(
             "UPDATE commits SET {column} = max(0, {column} - ?1) WHERE stamp = (SELECT max(stamp) FROM commits)"
         );
-        tx.execute(&sql, [by as i64])?;
+        tx.execute(&sql, [by])?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use fuseboard_api::span::SpanKind;
-    use fuseboard_api::{SpanId, TraceId};
-
     use super::*;
     use crate::store::insert::{State, Tally};
-    use crate::store::rows::{Batch, CallFacts, NewOrigin, NewSpan};
-    use crate::store::{rollup, schema, writer};
+    use crate::store::snapshot::Snapshot;
+    use crate::store::{rollup, schema, testing, writer};
 
     const HOUR: i64 = 3_600_000_000_000;
 
@@ -151,28 +171,15 @@ mod tests {
     fn ten_hours() -> Connection {
         let conn = Connection::open_in_memory().expect("a database");
         schema::migrate(&conn, 0).expect("tables");
-        let mut state = State::load(&conn).expect("empty");
+        let cache = Cache::new(0);
+        let read = Snapshot::new(&conn, &cache);
+        let mut state = State::load(&read).expect("empty");
         for hour in 1..=10 {
-            let span = NewSpan {
-                origin: 0,
-                trace_id: TraceId([hour as u8; 16]),
-                span_id: SpanId([1; 8]),
-                parent: None,
-                name: "work".into(),
-                kind: SpanKind::Server,
-                start: hour * HOUR - 1_000,
-                end: hour * HOUR,
-                status: 0,
-                facts: CallFacts { operation: "work".into(), ..CallFacts::default() },
-                body: Vec::new(),
-                keys: Vec::new(),
-            };
-            let origins = vec![NewOrigin { service: "shop".into(), ..NewOrigin::default() }];
-            let batch = Batch { origins, spans: vec![span], ..Batch::default() };
+            let batch = testing::batch("shop", vec![testing::span(hour as u8, 1, 2, hour * HOUR - 1_000)]);
             let mut tally = Tally::at(hour * HOUR + 1);
-            state.append(&conn, &batch, &mut tally).expect("stored");
+            state.append(&read, batch, &mut tally).expect("stored");
             let nothing = rollup::Folded { fives: i64::MIN, minutes: i64::MIN };
-            rollup::write(&conn, &tally.deltas, tally.stamp, nothing).expect("written");
+            state.finish(&conn, &mut tally, nothing).expect("counted");
             writer::write_commit(&conn, &tally).expect("written");
         }
         conn
@@ -189,26 +196,25 @@ mod tests {
         conn.execute("INSERT INTO pins (oldest, newest) VALUES (?1, ?2)", [2 * HOUR - HOUR / 2, 2 * HOUR + HOUR / 2])
             .expect("pinned");
         let limits = Retention { max_age: Some(Duration::from_secs(5 * 3600)), max_bytes: None, every: Duration::ZERO };
-        while sweep(&conn, &limits, 10 * HOUR + 1).expect("swept") {}
-        assert_eq!(hours(&conn, "spans", "end / 3600000000000"), [2, 5, 6, 7, 8, 9, 10]);
+        while sweep(&conn, &Cache::new(0), &limits, 10 * HOUR + 1).expect("swept") {}
+        assert_eq!(hours(&conn, "segments", "max_end / 3600000000000"), [2, 5, 6, 7, 8, 9, 10]);
         assert_eq!(hours(&conn, "rollup", "second / 3600"), [2, 5, 6, 7, 8, 9, 10]);
-        let totals: i64 = conn
-            .query_row("SELECT all_spans FROM commits ORDER BY stamp DESC LIMIT 1", [], |r| r.get(0))
-            .expect("totals");
-        assert_eq!(totals, 7);
+        let sql = "SELECT all_spans, all_traces FROM commits ORDER BY stamp DESC LIMIT 1";
+        let totals: (i64, i64) = conn.query_row(sql, [], |r| Ok((r.get(0)?, r.get(1)?))).expect("totals");
+        assert_eq!(totals, (7, 7));
     }
 
     #[test]
     fn a_file_above_its_size_loses_its_oldest_part() {
         let conn = ten_hours();
         let limits = Retention { max_age: None, max_bytes: Some(1), every: Duration::ZERO };
-        sweep(&conn, &limits, 10 * HOUR + 2).expect("swept");
+        sweep(&conn, &Cache::new(0), &limits, 10 * HOUR + 2).expect("swept");
         assert_eq!(
-            hours(&conn, "spans", "end / 3600000000000").first(),
+            hours(&conn, "segments", "max_end / 3600000000000").first(),
             Some(&2),
             "the first twentieth of the stretch"
         );
         let limits = Retention { max_bytes: Some(u64::MAX), ..limits };
-        assert!(!sweep(&conn, &limits, 10 * HOUR + 2).expect("swept"), "small enough");
+        assert!(!sweep(&conn, &Cache::new(0), &limits, 10 * HOUR + 2).expect("swept"), "small enough");
     }
 }

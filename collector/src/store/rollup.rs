@@ -1,11 +1,21 @@
 //! What a commit adds to the seconds of each series.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use fuseboard_api::histogram::{LatencyHistogram, bucket_of};
+use fuseboard_api::histogram::LatencyHistogram;
 use rusqlite::{Connection, params};
 
-/// What one commit adds to one second of one series.
+/// Counters of one second of one series.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) calls: u64,
+    pub(super) errors: u64,
+    pub(super) refused: u64,
+    pub(super) attempts: u64,
+    pub(super) cut: u64,
+}
+
+/// What was added to a stretch of a series. A call counts in the second in which it ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Delta {
     pub(crate) calls: u64,
@@ -32,9 +42,6 @@ impl Delta {
     }
 }
 
-/// Deltas by (series, second of the call's end).
-pub(super) type Deltas = HashMap<(i64, i64), Delta>;
-
 /// Writes a histogram as pairs of (bucket step, count), each a base-128 number, low bits first. `None` when empty.
 pub(crate) fn pack(histogram: &LatencyHistogram) -> Option<Vec<u8>> {
     if histogram.counts.is_empty() {
@@ -50,7 +57,7 @@ pub(crate) fn pack(histogram: &LatencyHistogram) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn push_number(out: &mut Vec<u8>, mut n: u64) {
+pub(super) fn push_number(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push((n as u8 & 0x7f) | 0x80);
         n >>= 7;
@@ -58,7 +65,7 @@ fn push_number(out: &mut Vec<u8>, mut n: u64) {
     out.push(n as u8);
 }
 
-fn take_number(bytes: &mut &[u8]) -> Option<u64> {
+pub(super) fn take_number(bytes: &mut &[u8]) -> Option<u64> {
     let mut n = 0u64;
     for shift in (0..64).step_by(7) {
         let (first, rest) = bytes.split_first()?;
@@ -81,28 +88,38 @@ pub(crate) fn unpack_into(mut bytes: &[u8], sum: &mut BTreeMap<u16, u64>) {
     }
 }
 
-/// Writes the deltas of one commit; `until` says up to which second (exclusive) stretches of 5 and 60 s are folded.
-pub(super) fn write(conn: &Connection, deltas: &Deltas, stamp: i64, until: Folded) -> rusqlite::Result<()> {
-    let mut insert = conn.prepare_cached(
-        "INSERT INTO rollup (second, series, arrival, late, calls, errors, refused, attempts, cut, latency, attempt_latency, deadline)
+/// What a commit adds to one second of one series, ready to be written.
+pub(super) struct Line<'a> {
+    pub(super) second: i64,
+    pub(super) series: i64,
+    pub(super) stamp: i64,
+    pub(super) counts: &'a Counts,
+    /// Latency, latency of attempts, deadlines; as [`pack`] makes them.
+    pub(super) packed: [Option<&'a [u8]>; 3],
+}
+
+/// Writes one line; `until` says up to which second stretches of 5 and 60 s are folded.
+pub(super) fn insert(conn: &Connection, line: &Line<'_>, until: Folded) -> rusqlite::Result<()> {
+    let Line { second, series, stamp, counts: c, packed: [latency, attempts, deadline] } = line;
+    conn.prepare_cached(
+        "INSERT INTO rollup (second, series, arrival, late, calls, errors, refused, attempts, cut, latency,
+             attempt_latency, deadline)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )?;
-    for ((series, second), d) in deltas {
-        insert.execute(params![
-            second,
-            series,
-            stamp,
-            until.late(*second),
-            d.calls as i64,
-            d.errors as i64,
-            d.refused as i64,
-            d.attempts as i64,
-            d.cut as i64,
-            pack(&d.latency),
-            pack(&d.attempt_latency),
-            pack(&d.deadline),
-        ])?;
-    }
+    )?
+    .execute(params![
+        second,
+        series,
+        stamp,
+        until.late(*second),
+        c.calls as i64,
+        c.errors as i64,
+        c.refused as i64,
+        c.attempts as i64,
+        c.cut as i64,
+        latency,
+        attempts,
+        deadline
+    ])?;
     Ok(())
 }
 
@@ -186,13 +203,10 @@ pub(crate) fn add_row(sum: &mut Delta, row: &rusqlite::Row<'_>, at: usize) -> ru
     Ok(())
 }
 
-/// The bucket of a deadline or latency; durations are clamped at zero.
-pub(super) fn record(histogram: &mut LatencyHistogram, nanos: u64) {
-    *histogram.counts.entry(bucket_of(nanos)).or_insert(0) += 1;
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use fuseboard_api::{TimeRange, UnixNanos};
     use proptest::prelude::*;
 
@@ -247,10 +261,13 @@ mod tests {
         for (stamp, step) in (1..).zip(steps) {
             match step {
                 Step::Add { series, second, nanos, failed } => {
-                    let mut delta = Delta { calls: 1, errors: u64::from(*failed), ..Delta::default() };
-                    delta.latency.record(*nanos);
-                    let deltas = Deltas::from([((*series, *second), delta)]);
-                    write(&conn, &deltas, stamp, folded).expect("written");
+                    let counts = Counts { calls: 1, errors: u64::from(*failed), ..Counts::default() };
+                    let mut latency = LatencyHistogram::default();
+                    latency.record(*nanos);
+                    let packed = [pack(&latency), None, None];
+                    let packed = packed.each_ref().map(Option::as_deref);
+                    let line = Line { second: *second, series: *series, stamp, counts: &counts, packed };
+                    insert(&conn, &line, folded).expect("written");
                 }
                 Step::Fold { until } => {
                     for (width, from) in [(5, &mut folded.fives), (60, &mut folded.minutes)] {

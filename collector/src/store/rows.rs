@@ -1,23 +1,31 @@
-//! What ingest hands to the writer: telemetry decoded once, with the facts that rollups need already drawn from it.
+//! What ingest hands to the writer: spans on tapes, logs and metrics decoded once.
 
-use fuseboard_api::graph::NodeKind;
 use fuseboard_api::metric::MetricKind;
-use fuseboard_api::span::SpanKind;
 use fuseboard_api::{SpanId, TraceId};
+
+use crate::otlp::SpanTape;
 
 /// Telemetry of one request.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Senders, referred to by position.
+    /// Spans, with their senders.
+    pub tapes: Vec<SpanTape>,
+    /// Senders of logs and metrics, referred to by position.
     pub origins: Vec<NewOrigin>,
-    /// Spans.
-    pub spans: Vec<NewSpan>,
     /// Log records.
     pub logs: Vec<NewLog>,
     /// Metrics with their points.
     pub metrics: Vec<NewMetric>,
     /// About how many bytes this holds; counted against the queue's limit.
     pub bytes: usize,
+}
+
+impl Batch {
+    /// Whether there is nothing to store.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.origins.is_empty() && self.tapes.iter().all(|t| t.spans.is_empty())
+    }
 }
 
 /// A resource and an instrumentation scope.
@@ -37,67 +45,6 @@ pub struct NewOrigin {
     pub scope: Vec<u8>,
     /// Its schema URL.
     pub scope_schema_url: String,
-}
-
-/// A node known only by what its callers or receivers say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
-    /// Its name.
-    pub name: String,
-    /// What it is; [`NodeKind::Service`] when only a name was given.
-    pub kind: NodeKind,
-    /// `postgresql`, `rabbitmq`, …; may be empty.
-    pub system: String,
-}
-
-/// What rollups want to know of a span.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct CallFacts {
-    /// The operation as edges name it.
-    pub operation: String,
-    /// The other side, where the span names it.
-    pub peer: Option<Peer>,
-    /// Name for the other side when it never shows up by itself.
-    pub fallback: String,
-    /// A logical call whose attempts are its children.
-    pub is_call: bool,
-    /// One attempt of a logical call.
-    pub is_attempt: bool,
-    /// Refused locally: nothing was sent.
-    pub refused: bool,
-    /// Cut by a timeout.
-    pub cut: bool,
-    /// What the caller's deadline left when the span began, in nanoseconds.
-    pub deadline_left: Option<u64>,
-}
-
-/// One span.
-#[derive(Debug)]
-pub struct NewSpan {
-    /// Position of its sender in [`Batch::origins`].
-    pub origin: usize,
-    /// Its trace.
-    pub trace_id: TraceId,
-    /// Its id.
-    pub span_id: SpanId,
-    /// Its parent.
-    pub parent: Option<SpanId>,
-    /// Its name.
-    pub name: String,
-    /// Its side.
-    pub kind: SpanKind,
-    /// Start, Unix nanoseconds.
-    pub start: i64,
-    /// End, Unix nanoseconds.
-    pub end: i64,
-    /// OTLP status code: 0 unset, 1 ok, 2 error.
-    pub status: u8,
-    /// Facts for rollups.
-    pub facts: CallFacts,
-    /// OTLP `Span`, encoded, without the fields that have a column.
-    pub body: Vec<u8>,
-    /// Its attribute keys that were not seen before in this batch, for completion.
-    pub keys: Vec<String>,
 }
 
 /// One log record.

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 pub const APPLICATION_ID: i32 = i32::from_be_bytes(*b"FUSE");
 
 /// The schema version that this program writes.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
 /// Everything with a time of its own carries `arrival` beside it, the stamp of the commit that brought it. Times are Unix
 /// nanoseconds unless a name says otherwise; ids are raw bytes; `body` columns are OTLP protobuf.
@@ -18,7 +18,6 @@ CREATE TABLE IF NOT EXISTS commits (
     oldest INTEGER NOT NULL, newest INTEGER NOT NULL,
     lag BLOB
 ) STRICT;
-CREATE TABLE IF NOT EXISTS names (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE IF NOT EXISTS origins (
     id INTEGER PRIMARY KEY,
     hash BLOB NOT NULL UNIQUE,
@@ -32,26 +31,10 @@ CREATE TABLE IF NOT EXISTS seen (
     PRIMARY KEY (service, instance, arrival)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS attribute_keys (key TEXT PRIMARY KEY, arrival INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS spans (
-    id INTEGER PRIMARY KEY,
-    trace_id BLOB NOT NULL, span_id BLOB NOT NULL, side INTEGER NOT NULL,
-    parent BLOB,
-    origin INTEGER NOT NULL, name INTEGER NOT NULL, kind INTEGER NOT NULL,
-    start INTEGER NOT NULL, end INTEGER NOT NULL,
-    status INTEGER NOT NULL, marks INTEGER NOT NULL, peer INTEGER,
-    arrival INTEGER NOT NULL,
-    body BLOB NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS spans_by_id ON spans (trace_id, span_id, side);
-CREATE INDEX IF NOT EXISTS spans_by_start ON spans (start, arrival, trace_id);
-CREATE TABLE IF NOT EXISTS pending (
-    span INTEGER PRIMARY KEY,
-    server INTEGER NOT NULL,
-    trace_id BLOB NOT NULL, span_id BLOB NOT NULL,
-    service TEXT NOT NULL, operation TEXT NOT NULL, fallback TEXT NOT NULL,
-    end INTEGER NOT NULL, nanos INTEGER NOT NULL, failed INTEGER NOT NULL,
-    deadline INTEGER NOT NULL
-) STRICT;
+CREATE TABLE IF NOT EXISTS attribute_values (
+    key TEXT NOT NULL, value TEXT NOT NULL, arrival INTEGER NOT NULL,
+    PRIMARY KEY (key, value)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS logs (
     id INTEGER PRIMARY KEY,
     time INTEGER NOT NULL, severity INTEGER NOT NULL, origin INTEGER NOT NULL,
@@ -84,7 +67,10 @@ CREATE TABLE IF NOT EXISTS pins (id INTEGER PRIMARY KEY, oldest INTEGER NOT NULL
 
 /// Rollups: a `series` is an edge or an instance's answers to one operation; `rollup` has what each commit added to each
 /// second of it, `folds` has sums of whole stretches of 5 or 60 s, made once when they are over. A second that is added
-/// to after its stretch was folded is marked `late` (1: for the 5 s, 2: for the 60 s) and added on top when read.
+/// to after its stretch was folded is marked `late` (1: for the 5 s, 2: for the 60 s) and added on top when read. `flights`
+/// has the calls that went on from one second into another: those opened up to the end of a second, less those closed, were
+/// under way at that instant. A histogram's quantiles are within 1/64 of the true value, see
+/// [`fuseboard_api::histogram`].
 const ROLLUPS: &str = "
 CREATE TABLE IF NOT EXISTS series (
     id INTEGER PRIMARY KEY,
@@ -103,6 +89,11 @@ CREATE TABLE IF NOT EXISTS rollup (
     PRIMARY KEY (second, series, arrival)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS rollup_late ON rollup (second) WHERE late > 0;
+CREATE TABLE IF NOT EXISTS flights (
+    second INTEGER NOT NULL, series INTEGER NOT NULL, arrival INTEGER NOT NULL,
+    opened INTEGER NOT NULL, closed INTEGER NOT NULL,
+    PRIMARY KEY (second, series, arrival)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS folds (
     width INTEGER NOT NULL, second INTEGER NOT NULL, series INTEGER NOT NULL,
     calls INTEGER NOT NULL, errors INTEGER NOT NULL, refused INTEGER NOT NULL,
@@ -116,9 +107,34 @@ CREATE TABLE IF NOT EXISTS folded (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Spans lie in segments of some thousand: what is said of each stands in `segments`, its bytes in `segment_data`, what it
+/// may hold in `segment_filters`. A segment is never changed: a merge puts a larger one in the place of several, and what
+/// was under an id is never under it again. `format` is 1 for columns and 0 for the small form of a fresh commit.
+/// `new_traces` are those of which nothing was stored before. `pending` has the halves of calls that wait for the other one,
+/// `trace_filters` the writer's filters over all traces up to an instant.
+const SEGMENTS: &str = "
+CREATE TABLE IF NOT EXISTS segments (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    format INTEGER NOT NULL,
+    rows INTEGER NOT NULL, traces INTEGER NOT NULL, new_traces INTEGER NOT NULL, errors INTEGER NOT NULL,
+    min_start INTEGER NOT NULL, max_start INTEGER NOT NULL, max_end INTEGER NOT NULL,
+    min_duration INTEGER NOT NULL, max_duration INTEGER NOT NULL,
+    min_arrival INTEGER NOT NULL, max_arrival INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    origins BLOB NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS segments_by_start ON segments (max_start);
+CREATE TABLE IF NOT EXISTS segment_data (segment INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS segment_filters (
+    segment INTEGER PRIMARY KEY, traces BLOB NOT NULL, \"values\" BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS pending (arrival INTEGER PRIMARY KEY, last INTEGER NOT NULL, data BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS trace_filters (until INTEGER PRIMARY KEY, hash_key BLOB NOT NULL, data BLOB NOT NULL) STRICT;
+";
+
 /// All tables of the newest version, room by room.
 fn pieces() -> impl Iterator<Item = &'static str> {
-    [TELEMETRY, ROLLUPS].into_iter().chain(crate::tables::of_rooms())
+    [TELEMETRY, ROLLUPS, SEGMENTS].into_iter().chain(crate::tables::of_rooms())
 }
 
 /// Brings a database from version `from` (0: empty) to [`VERSION`]. Runs inside the caller's transaction.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use fuseboard_api::histogram::LatencyHistogram;
 
-use super::rollup::Deltas;
+use super::rollup::{Counts, unpack_into};
 
 /// Series that are summed at most; what others add is only counted.
 const MOST_SERIES: usize = 20_000;
@@ -30,20 +30,20 @@ struct State {
 }
 
 impl Sums {
-    /// Adds what a commit brought.
-    pub(super) fn add(&self, deltas: &Deltas) {
+    /// Adds what a commit brought: by series, counters and the packed histogram of latencies.
+    pub(super) fn add(&self, added: &[(i64, Counts, Option<Vec<u8>>)]) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let State { series: all, overflow } = &mut *state;
-        for ((series, _), delta) in deltas {
+        for (series, counts, latency) in added {
             if all.len() >= MOST_SERIES && !all.contains_key(series) {
-                *overflow += delta.calls;
+                *overflow += counts.calls;
                 continue;
             }
             let sum = all.entry(*series).or_default();
-            sum.calls += delta.calls;
-            sum.errors += delta.errors;
-            sum.refused += delta.refused;
-            sum.latency.merge(&delta.latency);
+            sum.calls += counts.calls;
+            sum.errors += counts.errors;
+            sum.refused += counts.refused;
+            unpack_into(latency.as_deref().unwrap_or_default(), &mut sum.latency.counts);
         }
     }
 
@@ -56,21 +56,22 @@ impl Sums {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rollup::Delta;
+    use super::super::rollup::pack;
     use super::*;
 
     #[test]
     fn sums_grow_and_have_a_limit() {
         let sums = Sums::default();
-        let mut one = Delta { calls: 2, errors: 1, ..Delta::default() };
-        one.latency.record(1_000);
-        for second in [3, 4] {
-            sums.add(&Deltas::from([((7, second), one.clone())]));
-        }
+        let counts = Counts { calls: 2, errors: 1, ..Counts::default() };
+        let mut latency = LatencyHistogram::default();
+        latency.record(1_000);
+        let one = |series| (series, counts, pack(&latency));
+        sums.add(&[one(7), one(7)]);
         let (all, overflow) = sums.read();
         assert_eq!((all[&7].calls, all[&7].errors, all[&7].latency.count(), overflow), (4, 2, 2, 0));
-        sums.add(&(0..MOST_SERIES as i64).map(|series| ((100 + series, 0), one.clone())).collect());
-        sums.add(&Deltas::from([((7, 5), one)]));
+        let many: Vec<_> = (0..MOST_SERIES as i64).map(|series| one(100 + series)).collect();
+        sums.add(&many);
+        sums.add(&[one(7)]);
         let (all, overflow) = sums.read();
         assert_eq!((all.len(), all[&7].calls, overflow), (MOST_SERIES, 6, 2), "one too many, by two calls");
     }

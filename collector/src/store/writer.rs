@@ -10,11 +10,13 @@ use fuseboard_api::{TimeRange, UnixNanos};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot};
 
+use super::cache::Cache;
 use super::clock::Clock;
 use super::error::StoreError;
 use super::insert::{State, Tally};
-use super::rollup::{self, Folded, pack};
+use super::rollup::{self, Folded};
 use super::rows::{Appended, Batch};
+use super::snapshot::Snapshot;
 use super::vitals::Vitals;
 use super::{Committed, Settings, retention};
 
@@ -43,6 +45,7 @@ pub(super) enum Job {
 /// Everything the thread owns.
 pub(super) struct Writer {
     pub(super) conn: Connection,
+    pub(super) cache: Arc<Cache>,
     pub(super) jobs: Receiver<Job>,
     pub(super) clock: Arc<Clock>,
     pub(super) events: broadcast::Sender<Committed>,
@@ -58,6 +61,9 @@ pub(super) struct Writer {
 /// How long the thread sleeps at most before it looks for chores.
 const CHORES: Duration = Duration::from_secs(1);
 
+/// Bytes of telemetry at which a commit waits no longer.
+const GROUP_BYTES: usize = 32 * 1024 * 1024;
+
 /// How long after its end a stretch of 5 s or 60 s is folded: by then nearly everything has come.
 const FOLD_AFTER: i64 = 5;
 
@@ -67,6 +73,7 @@ struct Group {
     acks: Vec<Ack>,
     touched: Vec<Touched>,
     rows: usize,
+    bytes: usize,
     urgent: bool,
     /// Telemetry was taken.
     appended: bool,
@@ -118,6 +125,7 @@ impl Writer {
             acks: Vec::new(),
             touched: Vec::new(),
             rows: 0,
+            bytes: 0,
             urgent: false,
             appended: false,
             failed: false,
@@ -133,7 +141,8 @@ impl Writer {
                 if group.rows > 0 {
                     self.vitals.count_commit(begun.elapsed());
                 }
-                self.vitals.sums.add(&group.tally.deltas);
+                self.vitals.sums.add(&group.tally.added);
+                self.state.committed(stamp.0);
                 self.announce(&group, stamp);
             }
             Err(e) => {
@@ -148,7 +157,8 @@ impl Writer {
     }
 
     fn fill(&mut self, first: Option<Job>, group: &mut Group, stop: &mut bool) -> Result<(), StoreError> {
-        let Self { conn, jobs, state, settings, vitals, .. } = self;
+        let Self { conn, cache, jobs, state, settings, vitals, folded, .. } = self;
+        state.begin();
         let tx = match Transaction::new_unchecked(conn, TransactionBehavior::Immediate) {
             Ok(tx) => tx,
             Err(e) => {
@@ -159,6 +169,7 @@ impl Writer {
                 return Err(error);
             }
         };
+        let read = Snapshot::new(&tx, cache);
         let deadline = Instant::now() + settings.linger;
         let mut next = first;
         loop {
@@ -168,19 +179,18 @@ impl Writer {
                     *stop = true;
                     break;
                 }
-                Some(job) => run_job(&tx, state, vitals, group, job)?,
+                Some(job) => run_job(&tx, &read, state, vitals, group, job)?,
             }
-            if group.rows >= settings.group_rows {
+            if group.rows >= settings.group_rows || group.bytes >= GROUP_BYTES {
                 break;
             }
             let wait = if group.urgent { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
             next = jobs.recv_timeout(wait).ok();
         }
-        state.expire(&tx, &mut group.tally)?;
-        if group.tally.deltas.is_empty() && group.acks.is_empty() {
+        let anything = state.finish(&tx, &mut group.tally, *folded)?;
+        if !anything && group.acks.is_empty() {
             return Ok(tx.rollback()?);
         }
-        rollup::write(&tx, &group.tally.deltas, group.tally.stamp, self.folded)?;
         write_commit(&tx, &group.tally)?;
         tx.commit()?;
         Ok(())
@@ -190,7 +200,7 @@ impl Writer {
         let tally = &group.tally;
         let mut touched = group.touched.clone();
         for (some, kind) in [
-            (tally.spans > 0 || !tally.deltas.is_empty(), Touched::Spans),
+            (tally.spans > 0 || !tally.added.is_empty(), Touched::Spans),
             (tally.logs > 0, Touched::Logs),
             (tally.points > 0, Touched::Metrics),
         ] {
@@ -212,9 +222,8 @@ impl Writer {
 
     /// After a rollback: what memory says about the tables may be wrong.
     fn recover(&mut self) {
-        match State::load(&self.conn) {
-            Ok(state) => self.state = state,
-            Err(e) => tracing::error!("cannot read back what the tables hold: {e}"),
+        if let Err(e) = self.state.recover(&Snapshot::new(&self.conn, &self.cache)) {
+            tracing::error!("cannot read back what the tables hold: {e}");
         }
     }
 
@@ -234,7 +243,7 @@ impl Writer {
         if self.swept.elapsed() >= self.settings.retention.every {
             self.swept = Instant::now();
             let stamp = self.clock.begin();
-            let swept = retention::sweep(&self.conn, &self.settings.retention, stamp.0);
+            let swept = retention::sweep(&self.conn, &self.cache, &self.settings.retention, stamp.0);
             self.clock.end();
             match swept {
                 // More is left to do: go on at the next round rather than in half a minute.
@@ -266,6 +275,7 @@ impl Writer {
 /// when it took the whole transaction with it, as SQLite does when the disk is full.
 fn run_job(
     tx: &Transaction<'_>,
+    read: &Snapshot<'_>,
     state: &mut State,
     vitals: &Vitals,
     group: &mut Group,
@@ -278,13 +288,14 @@ fn run_job(
     let mut why = None;
     let done = match job {
         Job::Append { batch, ack, _room } => {
-            group.rows +=
-                batch.spans.len() + batch.logs.len() + batch.metrics.iter().map(|m| m.points.len()).sum::<usize>();
-            let mut tally = Tally::at(group.tally.stamp);
-            match state.append(tx, &batch, &mut tally) {
+            group.rows += batch.tapes.iter().map(|t| t.spans.len()).sum::<usize>()
+                + batch.logs.len()
+                + batch.metrics.iter().map(|m| m.points.len()).sum::<usize>();
+            group.bytes += batch.bytes;
+            let before = group.tally.records();
+            match state.append(read, batch, &mut group.tally) {
                 Ok(appended) => {
                     group.appended = true;
-                    group.tally.merge(tally);
                     vitals.count_duplicates(appended.duplicates);
                     group.acks.push(Box::new(move |outcome| {
                         let _ = ack.send(outcome.map(|()| appended));
@@ -294,6 +305,8 @@ fn run_job(
                 }
                 Err(e) => {
                     let error = StoreError::from(e);
+                    group.tally.undo(before);
+                    state.forget_rows();
                     group.failed = true;
                     vitals.set_trouble(&error.to_string());
                     why = Some(again(&error));
@@ -329,13 +342,6 @@ fn run_job(
     if let Err(e) = tx.execute_batch(end) {
         // The commit will fail for the same reason and tell everybody.
         tracing::error!("a savepoint could not be ended: {e}");
-    }
-    if !done {
-        // Numbers given inside the undone job are void.
-        match State::load(tx) {
-            Ok(fresh) => *state = fresh,
-            Err(e) => tracing::error!("cannot read back what the tables hold: {e}"),
-        }
     }
     Ok(())
 }
@@ -381,7 +387,7 @@ pub(super) fn write_commit(conn: &Connection, t: &Tally) -> rusqlite::Result<()>
         t.points as i64,
         oldest,
         newest,
-        pack(&t.lag)
+        t.lag.pack()
     ])?;
     Ok(())
 }

@@ -1,0 +1,124 @@
+//! Decoded segments and filters, shared by all who read.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use foldhash::fast::FixedState;
+
+use super::segment::{Columns, Parts, SegmentError};
+
+/// Bytes of filters over traces that are kept beside the segments.
+const FILTERS: usize = 48 * 1024 * 1024;
+
+/// Keeps what was decoded, the least recently used of it only as long as there is room. What lies under a segment's number
+/// never changes, so nothing in here can be wrong.
+#[derive(Debug)]
+pub struct Cache {
+    limit: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    segments: HashMap<i64, Kept, FixedState>,
+    bytes: usize,
+    clock: u64,
+    filters: HashMap<i64, Arc<[u8]>, FixedState>,
+    filter_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    columns: Arc<Columns>,
+    used: u64,
+}
+
+impl Cache {
+    /// A cache of so many bytes of decoded segments.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { limit, inner: Mutex::default() }
+    }
+
+    /// A segment with the parts asked for; `decode` makes it, with the parts that it is given.
+    pub(super) fn columns<E: From<SegmentError>>(
+        &self,
+        id: i64,
+        parts: &Parts,
+        decode: impl FnOnce(Parts) -> Result<Columns, E>,
+    ) -> Result<Arc<Columns>, E> {
+        let wanted = match self.find(id) {
+            Some(columns) if columns.parts().covers(parts) => return Ok(columns),
+            // What was asked for once will be asked for again, together.
+            Some(columns) => columns.parts().union(parts),
+            None => parts.clone(),
+        };
+        let columns = Arc::new(decode(wanted)?);
+        self.keep(id, columns.clone());
+        Ok(columns)
+    }
+
+    /// A segment as far as it is there.
+    pub(super) fn find(&self, id: i64) -> Option<Arc<Columns>> {
+        let mut inner = self.lock();
+        inner.clock += 1;
+        let now = inner.clock;
+        let kept = inner.segments.get_mut(&id)?;
+        kept.used = now;
+        Some(kept.columns.clone())
+    }
+
+    fn keep(&self, id: i64, columns: Arc<Columns>) {
+        let mut inner = self.lock();
+        inner.clock += 1;
+        let used = inner.clock;
+        inner.bytes += columns.size();
+        if let Some(before) = inner.segments.insert(id, Kept { columns, used }) {
+            inner.bytes = inner.bytes.saturating_sub(before.columns.size());
+        }
+        while inner.bytes > self.limit && inner.segments.len() > 1 {
+            let Some(oldest) = inner.segments.iter().min_by_key(|(_, k)| k.used).map(|(id, _)| *id) else { break };
+            inner.remove(oldest);
+        }
+    }
+
+    /// A segment's filter over its traces; `read` reads it.
+    pub(super) fn filter<E>(&self, id: i64, read: impl FnOnce() -> Result<Arc<[u8]>, E>) -> Result<Arc<[u8]>, E> {
+        if let Some(filter) = self.lock().filters.get(&id) {
+            return Ok(filter.clone());
+        }
+        let filter = read()?;
+        let mut inner = self.lock();
+        // When all is full, those that are in stay: every look-up asks all of them.
+        if inner.filter_bytes + filter.len() <= FILTERS && inner.filters.insert(id, filter.clone()).is_none() {
+            inner.filter_bytes += filter.len();
+        }
+        Ok(filter)
+    }
+
+    /// Forgets a segment that is no more.
+    pub(super) fn forget(&self, id: i64) {
+        self.lock().remove(id);
+    }
+
+    /// Bytes of decoded segments in here.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn remove(&mut self, id: i64) {
+        if let Some(kept) = self.segments.remove(&id) {
+            self.bytes = self.bytes.saturating_sub(kept.columns.size());
+        }
+        if let Some(filter) = self.filters.remove(&id) {
+            self.filter_bytes = self.filter_bytes.saturating_sub(filter.len());
+        }
+    }
+}
