@@ -63,7 +63,7 @@ pub(super) const COUNT: usize = ALL.len();
 
 const _: () = assert!(COUNT <= 64, "one bit each");
 
-/// Places of the table; keys are told apart by a hash of four of their bytes and their length.
+/// Places of the table; keys are told apart by a hash of eight of their bytes and their length.
 const PLACES: usize = 256;
 
 /// The table: which key a place holds, one more than its position; 0 for none.
@@ -79,12 +79,13 @@ const TABLE: [u8; PLACES] = {
     table
 };
 
-/// A key's place, from its length and bytes where keys differ most. Keys shorter than 7 bytes are none of ours.
+/// A key's place, from its length and the bytes where keys differ most. Keys shorter than 7 bytes are none of ours.
 #[inline(always)]
 const fn place(key: &[u8]) -> usize {
     let n = key.len();
-    let four = [key[3], key[n / 2], key[n - 4], key[n - 2]];
-    let hash = (u32::from_le_bytes(four) ^ (n as u32) << 4).wrapping_mul(0x7204_e52d);
+    let early = u32::from_le_bytes([key[3], key[4], key[5], key[6]]);
+    let late = u32::from_le_bytes([key[n - 4], key[n - 3], key[n - 2], key[n - 1]]);
+    let hash = (early ^ late.rotate_left(7) ^ n as u32).wrapping_mul(0x3653_f8dd);
     (hash >> 24) as usize
 }
 
@@ -101,16 +102,18 @@ impl Key {
     }
 }
 
-/// Whether two texts are equal; for the few words that keys are, quicker than a call.
+/// Whether two texts are equal; for words as long as keys are, two looks from both ends do.
 #[inline(always)]
 fn same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
+    fn ends<const N: usize>(a: &[u8], b: &[u8]) -> bool {
+        a.first_chunk::<N>() == b.first_chunk() && a.last_chunk::<N>() == b.last_chunk()
     }
-    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
-        (Some(x), Some(y)) => x == y && a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0).all(|(x, y)| x == y),
-        _ => a == b,
-    }
+    a.len() == b.len()
+        && match a.len() {
+            8..=16 => ends::<8>(a, b),
+            17..=32 => ends::<16>(a, b),
+            _ => a == b,
+        }
 }
 
 /// The texts of all keys.

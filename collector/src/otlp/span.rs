@@ -105,13 +105,10 @@ impl<'a> Pieces<'a> {
                 57 => raw.start = c.fixed64()?,
                 65 => raw.end = c.fixed64()?,
                 74 => {
-                    let inner = c.inner()?;
-                    match usual(inner) {
-                        Some(attr) => self.keep(attr),
-                        None => {
-                            let attr = attribute(inner, INSIDE, &mut span.odd)?;
-                            self.keep(attr);
-                        }
+                    self.attribute(c.inner()?, span)?;
+                    // Attributes come in a row.
+                    while c.follows(74) {
+                        self.attribute(c.inner()?, span)?;
                     }
                 }
                 80 => span.dropped[0] = c.varint()? as u32,
@@ -133,6 +130,18 @@ impl<'a> Pieces<'a> {
                     c.other(other, 0x1_fffe, INSIDE)?;
                     span.odd = true;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn attribute(&mut self, c: Cursor<'a>, span: &mut FlatSpan) -> Result<(), Fault> {
+        match usual(c) {
+            Some(attr) => self.keep(attr),
+            None => {
+                let attr = attribute(c, INSIDE, &mut span.odd)?;
+                self.keep(attr);
             }
         }
         Ok(())

@@ -66,6 +66,14 @@ impl<'a> Cursor<'a> {
         Slice::of_bytes(self.at, self.bytes.len() - self.at)
     }
 
+    /// Whether a key of one byte is next; if so, goes past it.
+    #[inline(always)]
+    pub(super) fn follows(&mut self, key: u8) -> bool {
+        let follows = self.bytes.get(self.at) == Some(&key);
+        self.at += usize::from(follows);
+        follows
+    }
+
     /// Goes on by so many bytes.
     #[inline(always)]
     pub(super) fn advance(&mut self, by: usize) {
