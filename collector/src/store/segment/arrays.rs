@@ -125,7 +125,7 @@ pub(super) struct Text<'a> {
     pub(super) values: Vec<&'a [u8]>,
 }
 
-/// Text of `count` cells of `rows` rows; `cell` gives the n-th cell's row and value, rows ascending.
+/// Text of `count` cells of `rows` rows; `cell` gives the n-th cell's row and value.
 pub(super) fn text<'a>(
     rows: usize,
     count: usize,
@@ -171,23 +171,54 @@ pub(super) fn text<'a>(
     Ok(Text { array: utf8(spread.into_iter(), nulls)?, values })
 }
 
+/// Whether two byte strings are equal. Short ones, as keys and values mostly are, are compared without a call.
+#[inline]
+pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match a.len() {
+        // Two words meet or overlap, or four do.
+        8..=16 => words(a) == words(b),
+        17..=32 => words(&a[..16]) == words(&b[..16]) && words(&a[a.len() - 16..]) == words(&b[b.len() - 16..]),
+        _ => a == b,
+    }
+}
+
+/// The first and the last eight bytes.
+#[inline]
+fn words(bytes: &[u8]) -> Option<(u64, u64)> {
+    let (first, last) = (bytes.first_chunk()?, bytes.last_chunk()?);
+    Some((u64::from_ne_bytes(*first), u64::from_ne_bytes(*last)))
+}
+
 /// Numbers byte strings in the order met.
 pub(super) struct Distinct<'a> {
     /// Half a hash, and the number plus one; 0 is free. A power of two of them, at most half taken.
     slots: Vec<(u32, u32)>,
     pub(super) values: Vec<&'a [u8]>,
+    /// The last one asked for: the spans of a request are much alike.
+    last: u32,
     hasher: FixedState,
 }
 
 impl Default for Distinct<'_> {
     fn default() -> Self {
-        Self { slots: vec![(0, 0); 64], values: Vec::new(), hasher: FixedState::default() }
+        Self { slots: vec![(0, 0); 64], values: Vec::new(), last: 0, hasher: FixedState::default() }
     }
 }
 
 impl<'a> Distinct<'a> {
     /// The number of a value.
+    #[inline]
     pub(super) fn code(&mut self, value: &'a [u8]) -> u32 {
+        if self.values.get(self.last as usize).is_none_or(|last| !same(last, value)) {
+            self.last = self.look_up(value);
+        }
+        self.last
+    }
+
+    fn look_up(&mut self, value: &'a [u8]) -> u32 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(value);
         let hash = hasher.finish();
@@ -197,7 +228,7 @@ impl<'a> Distinct<'a> {
             at &= mask;
             match self.slots[at] {
                 (_, 0) => break,
-                (other, number) if other == half && self.values[number as usize - 1] == value => return number - 1,
+                (other, number) if other == half && same(self.values[number as usize - 1], value) => return number - 1,
                 _ => at += 1,
             }
         }
@@ -228,12 +259,14 @@ impl<'a> Distinct<'a> {
 }
 
 /// Numbers in a dictionary, and each of them once.
-pub(super) fn numbers(values: impl Iterator<Item = i64>) -> Result<(ArrayRef, Vec<i64>), SegmentError> {
+pub(super) fn numbers(values: &[i64]) -> Result<(ArrayRef, Vec<i64>), SegmentError> {
     let mut known: std::collections::HashMap<i64, u32, FixedState> = std::collections::HashMap::default();
     let mut distinct = Vec::new();
     let mut last = None;
     let codes = values
+        .iter()
         .map(|value| {
+            let value = *value;
             if let Some((known, code)) = last
                 && known == value
             {

@@ -11,7 +11,7 @@ use arrow_array::{ArrayRef, BooleanArray, Float64Array};
 use foldhash::fast::FixedState;
 
 use super::filter::ValueHashes;
-use super::order::Row;
+use super::order::{Order, Row};
 use super::{SegmentError, arrays, name};
 use crate::otlp::{FlatAttr, Slice, SpanTape, Tag, write};
 
@@ -91,22 +91,22 @@ struct Sorter<'a> {
 }
 
 /// Sorts the attributes of all rows into columns.
-pub(super) fn sort(rows: &[Row<'_>]) -> Result<Attrs, SegmentError> {
-    let mut sorter = Sorter::new(rows.len());
-    for (i, row) in rows.iter().enumerate() {
-        sorter.follow(i as u32, row);
+pub(super) fn sort(order: &Order<'_>) -> Result<Attrs, SegmentError> {
+    let mut sorter = Sorter::new(order.len());
+    for (row, span) in order.given() {
+        sorter.follow(row, span);
     }
     sorter.choose();
     let shapes = sorter.shapes();
     let mut values = Vec::with_capacity(sorter.candidates.len());
     let mut columns = Vec::new();
     for candidate in sorter.candidates.iter().filter(|c| c.column > 0) {
-        let (array, hashes) = candidate.column(rows)?;
+        let (array, hashes) = candidate.column(order)?;
         let key = std::str::from_utf8(candidate.key).unwrap_or_default();
         columns.push((format!("{}:{key}", name::prefix(candidate.tag).unwrap_or_default()), array));
         values.push(hashes);
     }
-    let (more, more_keys) = sorter.more(rows, &shapes, &mut values)?;
+    let (more, more_keys) = sorter.more(order, &shapes, &mut values)?;
     let some = shapes.texts.iter().any(|shape| !shape.is_empty());
     let texts = arrays::binary(shapes.texts.iter().map(Vec::as_slice), None)?;
     let shape = if some { Some(arrays::keyed(shapes.codes, None, texts)?) } else { None };
@@ -129,11 +129,11 @@ impl<'a> Sorter<'a> {
             by_key: HashMap::default(),
             nodes: vec![root],
             edges: HashMap::default(),
-            ends: Vec::with_capacity(rows),
+            ends: vec![ROOT; rows],
         }
     }
 
-    /// Takes a span's attributes; rows come in their order.
+    /// Takes a span's attributes.
     fn follow(&mut self, row: u32, at: &Row<'a>) {
         let mut node = ROOT;
         for attr in at.tape.attrs_of(at.span).iter().take(LONG) {
@@ -144,7 +144,7 @@ impl<'a> Sorter<'a> {
                 candidate.cells.push(Cell { row, value: attr.value });
             }
         }
-        self.ends.push(node);
+        self.ends[row as usize] = node;
     }
 
     /// The node that a key leads to.
@@ -154,7 +154,7 @@ impl<'a> Sorter<'a> {
         while child != ROOT {
             let node = &self.nodes[child as usize];
             let candidate = &self.candidates[node.candidate as usize];
-            if candidate.kind == kind && candidate.key == key {
+            if candidate.kind == kind && arrays::same(candidate.key, key) {
                 return child;
             }
             child = node.sibling;
@@ -246,15 +246,15 @@ impl<'a> Sorter<'a> {
     /// The column `more`, and the keys in it.
     fn more(
         &self,
-        rows: &[Row<'_>],
+        order: &Order<'_>,
         shapes: &Shapes,
         values: &mut Vec<ValueHashes>,
     ) -> Result<(Option<ArrayRef>, Option<BTreeSet<String>>), SegmentError> {
-        let (mut bytes, mut bounds) = (Vec::new(), Vec::with_capacity(rows.len() + 1));
+        let (mut bytes, mut bounds) = (Vec::new(), Vec::with_capacity(order.len() + 1));
         let mut keys = BTreeSet::new();
         let mut columns = Vec::new();
         let mut learnt = MoreValues::default();
-        for ((row, end), shape) in rows.iter().zip(&self.ends).zip(&shapes.codes) {
+        for ((row, end), shape) in order.rows().zip(&self.ends).zip(&shapes.codes) {
             bounds.push(bytes.len());
             let attrs = row.tape.attrs_of(row.span);
             if !shapes.odd[*shape as usize] && attrs.len() <= LONG {
@@ -307,19 +307,19 @@ impl MoreValues {
 
 impl Candidate<'_> {
     /// The column, and what the filter learns of it.
-    fn column(&self, rows: &[Row<'_>]) -> Result<(ArrayRef, ValueHashes), SegmentError> {
-        let cells = &self.cells;
+    fn column(&self, order: &Order<'_>) -> Result<(ArrayRef, ValueHashes), SegmentError> {
+        let (cells, rows) = (&self.cells, order.len());
         let mut hashes = ValueHashes::of(self.key);
-        let nulls = arrays::validity(rows.len(), cells.iter().map(|c| c.row));
+        let nulls = arrays::validity(rows, cells.iter().map(|c| c.row));
         let spread = || {
-            let mut values = vec![0_u64; rows.len()];
+            let mut values = vec![0_u64; rows];
             cells.iter().for_each(|c| values[c.row as usize] = c.value);
             values
         };
-        let slice = |cell: &Cell| rows[cell.row as usize].tape.get(slice_of(cell.value));
+        let slice = |cell: &Cell| order.row(cell.row).tape.get(slice_of(cell.value));
         let array: ArrayRef = match self.tag {
             Tag::Str => {
-                let text = arrays::text(rows.len(), cells.len(), |n| (cells[n].row, slice(&cells[n])))?;
+                let text = arrays::text(rows, cells.len(), |n| (cells[n].row, slice(&cells[n])))?;
                 text.values.iter().for_each(|value| hashes.text(value));
                 text.array
             }
@@ -335,10 +335,10 @@ impl Candidate<'_> {
             Tag::Bool => {
                 hashes.bools(cells.iter().map(|c| c.value != 0));
                 let set = cells.iter().filter(|c| c.value != 0).map(|c| c.row);
-                Arc::new(BooleanArray::new(arrays::bits(rows.len(), set), nulls))
+                Arc::new(BooleanArray::new(arrays::bits(rows, set), nulls))
             }
             Tag::Bytes | Tag::Empty | Tag::Nested => {
-                let mut values: Vec<&[u8]> = vec![&[]; rows.len()];
+                let mut values: Vec<&[u8]> = vec![&[]; rows];
                 for cell in cells {
                     values[cell.row as usize] = slice(cell);
                     hashes.bytes(slice(cell));

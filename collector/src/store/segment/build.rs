@@ -43,7 +43,6 @@ pub struct Built {
 /// When a column would exceed 2 GiB, or text in a tape is no UTF-8.
 pub fn build(incoming: &[Incoming<'_>]) -> Result<Built, SegmentError> {
     let order = Order::of(incoming);
-    let rows = &order.rows[..];
     let mut out = Schemed::default();
     let mut summary = Summary::empty();
     let mut values = Vec::new();
@@ -51,19 +50,19 @@ pub fn build(incoming: &[Incoming<'_>]) -> Result<Built, SegmentError> {
     let traces = ids(&order, &mut out)?;
     summary.traces = traces.len() as u32;
     times(&order, &mut out, &mut summary);
-    kinds(rows, &mut out, &mut summary);
-    texts(rows, &mut out, &mut summary, &mut values)?;
-    let (origin, mut origins) = arrays::numbers(rows.iter().map(|r| r.origin))?;
+    kinds(&order, &mut out, &mut summary);
+    texts(&order, &mut out, &mut summary, &mut values)?;
+    let (origin, mut origins) = arrays::numbers(&order.column(|r| r.origin))?;
     out.add(name::ORIGIN, origin);
     origins.sort_unstable();
     summary.origins = origins;
-    let (arrival, arrivals) = arrays::numbers(rows.iter().map(|r| r.arrival))?;
+    let (arrival, arrivals) = arrays::numbers(&order.column(|r| r.arrival))?;
     out.add(name::ARRIVAL, arrival);
     summary.min_arrival = arrivals.iter().copied().min().unwrap_or(i64::MAX);
     summary.max_arrival = arrivals.iter().copied().max().unwrap_or(i64::MIN);
-    rest(rows, &mut out)?;
+    rest(&order, &mut out)?;
 
-    let attrs = attrs::sort(rows)?;
+    let attrs = attrs::sort(&order)?;
     attrs.columns.into_iter().for_each(|(name, array)| out.add_nullable(&name, array));
     attrs.shape.into_iter().for_each(|shape| out.add(name::SHAPE, shape));
     attrs.more.into_iter().for_each(|more| out.add(name::MORE, more));
@@ -73,12 +72,13 @@ pub fn build(incoming: &[Incoming<'_>]) -> Result<Built, SegmentError> {
     {
         out.metadata.insert(name::META_MORE.to_owned(), list);
     }
-    summary.rows = u32::try_from(rows.len()).map_err(|_| SegmentError::TooLarge(format!("{} rows", rows.len())))?;
+    let rows = order.len();
+    summary.rows = u32::try_from(rows).map_err(|_| SegmentError::TooLarge(format!("{rows} rows")))?;
     Ok(Built {
-        batch: out.batch(rows.len())?,
+        batch: out.batch(rows)?,
         summary,
         traces: filter::traces(&traces),
-        values: filter::values(values, rows.len()),
+        values: filter::values(values, rows),
     })
 }
 
@@ -118,52 +118,47 @@ impl Schemed {
 
 /// Ids of traces, spans and parents; gives the traces.
 fn ids(order: &Order<'_>, out: &mut Schemed) -> Result<Vec<[u8; 16]>, SegmentError> {
-    let rows = &order.rows[..];
-    let mut traces = Vec::with_capacity(order.bounds.len());
-    let mut codes = Vec::with_capacity(rows.len());
+    let mut traces = Vec::new();
+    let mut codes = Vec::with_capacity(order.len());
     for run in order.runs() {
         codes.extend(std::iter::repeat_n(traces.len() as u32, run.len()));
-        traces.extend(rows.get(run.start).map(|row| row.span.trace_id));
+        traces.push(order.row(run.start as u32).span.trace_id);
     }
     let known = arrays::fixed(16, traces.concat(), None)?;
     out.add(name::TRACE_ID, arrays::keyed(codes, None, known)?);
 
-    let mut spans = Vec::with_capacity(rows.len() * 8);
-    rows.iter().for_each(|row| spans.extend_from_slice(&row.span.span_id));
-    out.add(name::SPAN_ID, arrays::fixed(8, spans, None)?);
-
-    let parents = order.parents();
-    out.add_ints(name::PARENT_AT, parents.iter().map(|p| i64::from(p.unwrap_or(0))).collect());
-    let elsewhere: Vec<u32> = (0..rows.len() as u32).filter(|i| parents[*i as usize].is_none()).collect();
+    let spans = order.column(|row| row.span.span_id);
+    let parents = order.column(|row| row.span.parent);
+    let away = order.parents(&spans, &parents);
+    out.add(name::SPAN_ID, arrays::fixed(8, spans.concat(), None)?);
+    out.add_ints(name::PARENT_AT, away.iter().map(|p| i64::from(p.unwrap_or(0))).collect());
+    let elsewhere: Vec<u32> = (0..order.len() as u32).filter(|i| away[*i as usize].is_none()).collect();
     if !elsewhere.is_empty() {
-        let nulls = arrays::validity(rows.len(), elsewhere.iter().copied());
-        let mut bytes = vec![0; rows.len() * 8];
-        for i in &elsewhere {
-            bytes[*i as usize * 8..][..8].copy_from_slice(&rows[*i as usize].span.parent);
-        }
-        out.add_nullable(name::PARENT_ID, arrays::fixed(8, bytes, nulls)?);
+        let nulls = arrays::validity(order.len(), elsewhere.iter().copied());
+        let mut bytes = vec![[0; 8]; order.len()];
+        elsewhere.iter().for_each(|i| bytes[*i as usize] = parents[*i as usize]);
+        out.add_nullable(name::PARENT_ID, arrays::fixed(8, bytes.concat(), nulls)?);
     }
     Ok(traces)
 }
 
 fn times(order: &Order<'_>, out: &mut Schemed, summary: &mut Summary) {
-    let rows = &order.rows[..];
-    let mut steps = Vec::with_capacity(rows.len());
-    let mut durations = Vec::with_capacity(rows.len());
-    let first = rows.first().map_or(0, |row| row.span.start);
+    let times = order.column(|row| (row.span.start, row.span.end));
+    let mut steps = Vec::with_capacity(times.len());
+    let mut durations = Vec::with_capacity(times.len());
+    let first = times.first().map_or(0, |(start, _)| *start);
     let mut of_trace = first;
     for run in order.runs() {
         let mut before = of_trace;
-        of_trace = rows.get(run.start).map_or(of_trace, |row| row.span.start);
-        for row in &rows[run] {
-            let (start, end) = (row.span.start, row.span.end);
+        of_trace = times[run.start].0;
+        for (start, end) in &times[run] {
             steps.push(start.wrapping_sub(before));
-            before = start;
-            let duration = end.wrapping_sub(start);
+            before = *start;
+            let duration = end.wrapping_sub(*start);
             durations.push(duration);
-            summary.min_start = summary.min_start.min(start);
-            summary.max_start = summary.max_start.max(start);
-            summary.max_end = summary.max_end.max(end);
+            summary.min_start = summary.min_start.min(*start);
+            summary.max_start = summary.max_start.max(*start);
+            summary.max_end = summary.max_end.max(*end);
             summary.min_duration = summary.min_duration.min(duration);
             summary.max_duration = summary.max_duration.max(duration);
         }
@@ -177,26 +172,27 @@ fn times(order: &Order<'_>, out: &mut Schemed, summary: &mut Summary) {
     high.into_iter().for_each(|high| out.add(name::DURATION_HIGH, high));
 }
 
-fn kinds(rows: &[Row<'_>], out: &mut Schemed, summary: &mut Summary) {
-    let mut add = |name: &str, of: fn(&Row<'_>) -> u8| {
-        let values: Vec<u8> = rows.iter().map(of).collect();
+fn kinds(order: &Order<'_>, out: &mut Schemed, summary: &mut Summary) {
+    let mut add = |name: &str, values: Vec<u8>| {
         if values.iter().any(|v| *v != 0) {
             out.add(name, Arc::new(UInt8Array::new(values.into(), None)));
         }
     };
-    add(name::KIND, |row| row.span.kind);
-    add(name::STATUS, |row| row.span.status);
-    add(name::MARKS, |row| row.span.marks.0);
-    summary.errors = rows.iter().filter(|row| row.span.status == 2).count() as u32;
+    let status = order.column(|row| row.span.status);
+    summary.errors = status.iter().filter(|status| **status == 2).count() as u32;
+    add(name::KIND, order.column(|row| row.span.kind));
+    add(name::STATUS, status);
+    add(name::MARKS, order.column(|row| row.span.marks.0));
 }
 
 fn texts<'a>(
-    rows: &[Row<'a>],
+    order: &Order<'a>,
     out: &mut Schemed,
     summary: &mut Summary,
     values: &mut Vec<ValueHashes>,
 ) -> Result<(), SegmentError> {
-    let names = arrays::text(rows.len(), rows.len(), |n| (n as u32, rows[n].tape.get(rows[n].span.name)))?;
+    let cells: Vec<_> = order.given().map(|(row, r)| (row, r.tape.get(r.span.name))).collect();
+    let names = arrays::text(order.len(), cells.len(), |n| cells[n])?;
     out.add(name::NAME, names.array);
     let mut hashes = ValueHashes::of(NAME_KEY.as_bytes());
     names.values.iter().for_each(|name| hashes.text(name));
@@ -208,14 +204,12 @@ fn texts<'a>(
         .then(|| distinct.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect());
 
     let mut sparse = |name: &str, of: fn(&Row<'a>) -> Slice| -> Result<Vec<&'a [u8]>, SegmentError> {
-        let cells: Vec<u32> = (0..rows.len() as u32).filter(|i| !of(&rows[*i as usize]).is_empty()).collect();
+        let some = order.given().filter(|(_, r)| !of(r).is_empty());
+        let cells: Vec<_> = some.map(|(row, r)| (row, r.tape.get(of(r)))).collect();
         if cells.is_empty() {
             return Ok(Vec::new());
         }
-        let text = arrays::text(rows.len(), cells.len(), |n| {
-            let row = &rows[cells[n] as usize];
-            (cells[n], row.tape.get(of(row)))
-        })?;
+        let text = arrays::text(order.len(), cells.len(), |n| cells[n])?;
         out.add_nullable(name, text.array);
         Ok(text.values)
     };
@@ -227,17 +221,17 @@ fn texts<'a>(
     Ok(())
 }
 
-fn rest(rows: &[Row<'_>], out: &mut Schemed) -> Result<(), SegmentError> {
-    out.add_ints(name::FLAGS, rows.iter().map(|row| i64::from(row.span.flags)).collect());
+fn rest(order: &Order<'_>, out: &mut Schemed) -> Result<(), SegmentError> {
+    out.add_ints(name::FLAGS, order.column(|row| i64::from(row.span.flags)));
     for (i, name) in name::DROPPED.into_iter().enumerate() {
-        out.add_ints(name, rows.iter().map(|row| i64::from(row.span.dropped[i])).collect());
+        out.add_ints(name, order.column(|row| i64::from(row.span.dropped[i])));
     }
     let mut parts = |name: &str, field: u32, of: for<'a> fn(&Row<'a>) -> &'a [Slice]| -> Result<(), SegmentError> {
-        if rows.iter().all(|row| of(row).is_empty()) {
+        if order.given().all(|(_, row)| of(row).is_empty()) {
             return Ok(());
         }
-        let (mut bytes, mut bounds) = (Vec::new(), Vec::with_capacity(rows.len() + 1));
-        for row in rows {
+        let (mut bytes, mut bounds) = (Vec::new(), Vec::with_capacity(order.len() + 1));
+        for row in order.rows() {
             bounds.push(bytes.len());
             for part in of(row) {
                 write::bytes(&mut bytes, field, row.tape.get(*part));

@@ -44,6 +44,9 @@ const SILENT: u16 = u16::MAX;
 /// Values in a filter: at most so many, and two a row.
 const VALUES: usize = 4096;
 
+/// Distinct doubles of a key that go into a filter at most.
+const DOUBLES: usize = 256;
+
 /// Which traces a segment surely does not hold; of a thousand million others it takes 15 thousand for its own.
 #[derive(Debug, Clone, Copy)]
 pub struct TraceFilter;
@@ -222,7 +225,7 @@ pub(super) fn values(mut of_keys: Vec<ValueHashes>, rows: usize) -> Vec<u8> {
     of_keys.sort_by_key(|key| key.hashes.len());
     let (mut hashes, mut open) = (Vec::new(), Vec::new());
     for key in of_keys {
-        if hashes.len() + key.hashes.len() <= room {
+        if !key.open && hashes.len() + key.hashes.len() <= room {
             hashes.extend(key.hashes);
         } else {
             open.push(key.key);
@@ -244,6 +247,8 @@ pub(super) fn values(mut of_keys: Vec<ValueHashes>, rows: usize) -> Vec<u8> {
 pub(super) struct ValueHashes {
     key: u64,
     hashes: Vec<u64>,
+    /// Whether there are too many to go into the filter.
+    open: bool,
     /// Room for a value's text.
     text: String,
 }
@@ -251,7 +256,7 @@ pub(super) struct ValueHashes {
 impl ValueHashes {
     /// None yet.
     pub(super) fn of(key: &[u8]) -> Self {
-        Self { key: hash(key), hashes: Vec::new(), text: String::new() }
+        Self { key: hash(key), hashes: Vec::new(), open: false, text: String::new() }
     }
 
     /// A text.
@@ -283,11 +288,15 @@ impl ValueHashes {
         }
     }
 
-    /// Doubles as bits, each once.
+    /// Doubles as bits, each once. Of measurements there are many, and nobody looks for one that is exactly so much.
     pub(super) fn doubles(&mut self, values: impl Iterator<Item = u64>) {
         let mut distinct: Vec<u64> = values.collect();
         distinct.sort_unstable();
         distinct.dedup();
+        if distinct.len() > DOUBLES {
+            self.open = true;
+            return;
+        }
         distinct.into_iter().for_each(|v| self.shown(f64::from_bits(v)));
     }
 

@@ -16,11 +16,17 @@ pub(super) struct Row<'a> {
     pub(super) arrival: i64,
 }
 
-/// Spans in the order of a segment.
+/// The order of a segment. Columns are filled in the order in which the spans lie in memory, which costs far less than to
+/// jump from one to the other: each value is put where its row is.
 pub(super) struct Order<'a> {
-    pub(super) rows: Vec<Row<'a>>,
+    /// In the order given.
+    given: Vec<Row<'a>>,
+    /// The row of each that was given.
+    row_of: Vec<u32>,
+    /// What was given that became each row.
+    given_of: Vec<u32>,
     /// The first row of each trace, and behind them the number of rows.
-    pub(super) bounds: Vec<u32>,
+    bounds: Vec<u32>,
 }
 
 struct Trace {
@@ -62,7 +68,37 @@ impl<'a> Order<'a> {
         for run in bounds.windows(2) {
             keys[run[0] as usize..run[1] as usize].sort_unstable();
         }
-        Self { rows: keys.iter().map(|(_, i)| given[*i as usize]).collect(), bounds }
+        let given_of: Vec<u32> = keys.into_iter().map(|(_, i)| i).collect();
+        let mut row_of = vec![0; given.len()];
+        given_of.iter().zip(0..).for_each(|(i, row)| row_of[*i as usize] = row);
+        Self { given, row_of, given_of, bounds }
+    }
+
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.given.len()
+    }
+
+    /// The spans as they were given, each with its row.
+    pub(super) fn given(&self) -> impl Iterator<Item = (u32, &Row<'a>)> {
+        self.row_of.iter().copied().zip(&self.given)
+    }
+
+    /// The spans by row.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Row<'a>> {
+        self.given_of.iter().map(|i| &self.given[*i as usize])
+    }
+
+    /// The span of a row.
+    pub(super) fn row(&self, row: u32) -> &Row<'a> {
+        &self.given[self.given_of[row as usize] as usize]
+    }
+
+    /// A value of each span, by row.
+    pub(super) fn column<T: Copy + Default>(&self, of: impl Fn(&Row<'a>) -> T) -> Vec<T> {
+        let mut column = vec![T::default(); self.len()];
+        self.given().for_each(|(row, span)| column[row as usize] = of(span));
+        column
     }
 
     /// The rows of each trace.
@@ -71,26 +107,22 @@ impl<'a> Order<'a> {
     }
 
     /// For each row the distance to its parent's row: 0 for none, `None` when the parent is elsewhere (or the span itself).
-    pub(super) fn parents(&self) -> Vec<Option<i32>> {
-        let mut out = Vec::with_capacity(self.rows.len());
-        let mut ids: Vec<[u8; 8]> = Vec::new();
+    pub(super) fn parents(&self, spans: &[[u8; 8]], parents: &[[u8; 8]]) -> Vec<Option<i32>> {
+        let mut out = Vec::with_capacity(self.len());
         let mut by_id: HashMap<[u8; 8], usize, FixedState> = HashMap::default();
         for run in self.runs() {
-            let spans = &self.rows[run];
+            let (spans, parents) = (&spans[run.clone()], &parents[run]);
             let many = spans.len() > 24;
-            ids.clear();
-            by_id.clear();
-            ids.extend(spans.iter().map(|row| row.span.span_id));
             if many {
-                by_id.extend(ids.iter().enumerate().rev().map(|(i, id)| (*id, i)));
+                by_id.clear();
+                by_id.extend(spans.iter().enumerate().rev().map(|(i, id)| (*id, i)));
             }
-            for (i, row) in spans.iter().enumerate() {
-                let parent = &row.span.parent;
+            for (i, parent) in parents.iter().enumerate() {
                 if *parent == [0; 8] {
                     out.push(Some(0));
                     continue;
                 }
-                let found = if many { by_id.get(parent).copied() } else { ids.iter().position(|id| id == parent) };
+                let found = if many { by_id.get(parent).copied() } else { spans.iter().position(|id| id == parent) };
                 out.push(found.map(|at| at as i32 - i as i32).filter(|away| *away != 0));
             }
         }
