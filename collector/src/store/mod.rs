@@ -18,6 +18,7 @@ mod gather;
 mod insert;
 mod intern;
 mod known;
+mod merge;
 mod names;
 mod open;
 mod pairing;
@@ -39,6 +40,7 @@ mod vitals;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -54,6 +56,7 @@ use self::clock::Clock;
 pub use self::error::StoreError;
 use self::insert::State;
 pub(crate) use self::intern::kind_of;
+use self::merge::Merger;
 use self::open::Guard;
 pub use self::open::OpenMode;
 use self::read::Readers;
@@ -131,7 +134,9 @@ struct Inner {
     room: Arc<Semaphore>,
     room_total: u32,
     jobs: Option<SyncSender<Job>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Tells the merger to leave what it is at.
+    stop: Arc<AtomicBool>,
     /// For an opened file: its last stamp.
     last: UnixNanos,
     /// For an opened file in which everything had happened before the first of it arrived: the oldest instant in it.
@@ -205,19 +210,25 @@ impl Store {
             room: Arc::new(Semaphore::new(room_total as usize)),
             room_total,
             jobs: None,
-            thread: Mutex::new(None),
+            threads: Mutex::default(),
+            stop: Arc::default(),
             last: UnixNanos(last),
             hindsight,
             _guard: guard,
         };
         if let Some(conn) = connection {
             let (sender, jobs) = sync_channel(settings.queue_jobs.max(1));
+            // One word that waits is as good as many.
+            let (merge, wake) = sync_channel(1);
+            let (path, stop) = (path.to_owned(), inner.stop.clone());
+            let merger = Merger { path: path.clone(), cache: cache.clone(), jobs: sender.clone(), stop, wake };
             let writer = Writer {
                 state: State::load(&Snapshot::new(&conn, &cache))?,
                 folded: Folded::load(&conn, i64::MAX)?,
                 conn,
                 cache,
                 jobs,
+                merge,
                 clock,
                 events,
                 vitals,
@@ -226,11 +237,14 @@ impl Store {
                 chores: Instant::now(),
                 swept: Instant::now(),
             };
-            let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run()).map_err(
-                |source| StoreError::Io { what: "start the writer of", path: path.to_owned(), cause: source },
-            )?;
+            let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
+                let thread = std::thread::Builder::new().name(name.into()).spawn(work);
+                thread.map_err(|cause| StoreError::Io { what: "start a thread for", path: path.clone(), cause })
+            };
             inner.jobs = Some(sender);
-            inner.thread = Mutex::new(Some(thread));
+            inner.threads = Mutex::new(vec![start("store-writer", Box::new(move || writer.run()))?]);
+            let merger = start("store-merger", Box::new(move || merger.run()))?;
+            inner.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(merger);
         }
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -384,10 +398,11 @@ impl Store {
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(jobs) = self.jobs.take() {
+            self.stop.store(true, Ordering::Relaxed);
             // Blocks while the queue is full: the writer empties it.
             let _ = jobs.send(Job::Stop);
         }
-        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        for thread in std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner)) {
             let _ = thread.join();
         }
     }

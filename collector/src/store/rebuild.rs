@@ -1,7 +1,7 @@
 //! Stored spans put together into new segments: for a merge, for an incident's file, for a file of an older version.
 
 use super::StoreError;
-use super::segment::{self, Columns, Incoming};
+use super::segment::{Columns, Incoming};
 use super::segments::Packed;
 use crate::otlp::{Slice, SpanTape, read};
 
@@ -30,7 +30,13 @@ impl Rebuild {
         self.rows.push((columns.origin(row), columns.arrival(row).0, self.bytes.len()));
     }
 
-    /// The segment of all that was added, in columns.
+    /// Adds an encoded span.
+    pub(crate) fn add(&mut self, origin: i64, arrival: i64, span: &[u8]) {
+        self.bytes.extend_from_slice(span);
+        self.rows.push((origin, arrival, self.bytes.len()));
+    }
+
+    /// The segment of all that was added.
     ///
     /// # Errors
     /// When a span that was stored cannot be read.
@@ -47,6 +53,6 @@ impl Rebuild {
             .zip(&self.rows)
             .map(|(span, (origin, arrival, _))| Incoming { tape, span, origin: *origin, arrival: *arrival })
             .collect();
-        Ok(Packed::columns(&segment::build(&incoming)?)?)
+        Ok(Packed::of(&incoming)?)
     }
 }

@@ -57,6 +57,17 @@ pub(super) fn sweep(conn: &Connection, cache: &Cache, limits: &Retention, stamp:
     Ok(true)
 }
 
+/// Hands some of the free pages back to the file system where they are more than a quarter of the file: what merges leave
+/// free is soon used again.
+pub(super) fn give_back(conn: &Connection) -> rusqlite::Result<()> {
+    let value = |name: &str| conn.pragma_query_value(None, name, |r| r.get::<_, i64>(0));
+    let free = value("freelist_count")?;
+    if free > PAGES && free > value("page_count")? / 4 {
+        conn.execute_batch(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+    }
+    Ok(())
+}
+
 /// Bytes in use, free pages not counted.
 fn used_bytes(conn: &Connection) -> rusqlite::Result<u64> {
     let value = |name: &str| conn.pragma_query_value(None, name, |r| r.get::<_, i64>(0));

@@ -2,7 +2,7 @@
 //! only after the commit.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use fuseboard_api::live::Touched;
@@ -47,6 +47,8 @@ pub(super) struct Writer {
     pub(super) conn: Connection,
     pub(super) cache: Arc<Cache>,
     pub(super) jobs: Receiver<Job>,
+    /// Wakes the merger.
+    pub(super) merge: SyncSender<()>,
     pub(super) clock: Arc<Clock>,
     pub(super) events: broadcast::Sender<Committed>,
     pub(super) vitals: Arc<Vitals>,
@@ -143,6 +145,10 @@ impl Writer {
                 }
                 self.vitals.sums.add(&group.tally.added);
                 self.state.committed(stamp.0);
+                if group.tally.spans > 0 {
+                    // Full: it has not begun with the last one yet.
+                    let _ = self.merge.try_send(());
+                }
                 self.announce(&group, stamp);
             }
             Err(e) => {
@@ -239,6 +245,9 @@ impl Writer {
             {
                 self.vitals.set_trouble(&StoreError::from(e).to_string());
             }
+        }
+        if let Err(e) = retention::give_back(&self.conn) {
+            tracing::warn!("room in the file is not given back: {e}");
         }
         if self.swept.elapsed() >= self.settings.retention.every {
             self.swept = Instant::now();
