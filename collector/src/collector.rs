@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use fuseboard_api::ask::{Answered, Ask, Refusal};
@@ -61,6 +62,23 @@ pub enum Place {
     /// There, or the collector does not start.
     At(SocketAddr),
 }
+
+impl FromStr for Place {
+    type Err = BadPlace;
+
+    /// `off`, or an address with a port.
+    fn from_str(text: &str) -> Result<Self, BadPlace> {
+        match text {
+            "off" => Ok(Self::Off),
+            _ => text.parse().map(Self::At).map_err(|_| BadPlace(text.to_owned())),
+        }
+    }
+}
+
+/// A text that names no place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither an address with a port, such as 127.0.0.1:9411, nor \"off\"")]
+pub struct BadPlace(String);
 
 /// What a collector does with its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -30,6 +30,7 @@ mod tables;
 pub mod units;
 
 pub use collector::{
-    Addresses, Collector, Config, DEFAULT_PORTS, Handle, InitialPolicy, Mode, Place, StartError, default_data_file,
+    Addresses, BadPlace, Collector, Config, DEFAULT_PORTS, Handle, InitialPolicy, Mode, Place, StartError,
+    default_data_file,
 };
 pub use limits::Limits;

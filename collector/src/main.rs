@@ -40,11 +40,11 @@ struct Arguments {
     #[arg(long, value_name = "ADDR", default_value_t = loopback(3))]
     metrics: SocketAddr,
     /// Zipkin v2 spans in JSON; ADDR or "off" [default: 127.0.0.1:9411, or nowhere when that is taken]
-    #[arg(long, value_name = "ADDR", value_parser = place)]
+    #[arg(long, value_name = "ADDR")]
     zipkin: Option<Place>,
     /// Jaeger's HTTP query API, for Grafana and others; ADDR or "off" [default: 127.0.0.1:16686, or nowhere when that is
     /// taken]
-    #[arg(long, value_name = "ADDR", value_parser = place)]
+    #[arg(long, value_name = "ADDR")]
     jaeger_api: Option<Place>,
     #[command(flatten)]
     keep: Keep,
@@ -117,13 +117,6 @@ fn unless_off<T>(
     read: fn(&str) -> Result<T, units::BadUnit>,
 ) -> impl Fn(&str) -> Result<Unless<T>, units::BadUnit> + Clone {
     move |text| if text == "off" { Ok(Unless(None)) } else { read(text).map(|limit| Unless(Some(limit))) }
-}
-
-fn place(text: &str) -> Result<Place, String> {
-    match text {
-        "off" => Ok(Place::Off),
-        _ => text.parse().map(Place::At).map_err(|_| format!("{text:?} is neither an address with a port nor \"off\"")),
-    }
 }
 
 fn loopback(which: usize) -> SocketAddr {

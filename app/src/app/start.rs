@@ -52,6 +52,8 @@ fn listening(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
                 "otlp_http" => "OTLP over HTTP",
                 "control" => "control, for agents and consoles",
                 "metrics" => "metrics of the collector itself",
+                "zipkin" => "Zipkin",
+                "jaeger_api" => "Jaeger's query API",
                 other => other,
             };
             text::pair(ui, words, address);

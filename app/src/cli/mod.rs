@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use fuseboard_collector::Place;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -55,6 +56,12 @@ struct Listen {
     /// Where Prometheus exposition and /healthz are served.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4391")]
     metrics: SocketAddr,
+    /// Where to take Zipkin v2 spans in JSON, by custom 127.0.0.1:9411, or "off".
+    #[arg(long, value_name = "ADDR", default_value = "off")]
+    zipkin: Place,
+    /// Where to answer Jaeger's HTTP query API, for Grafana and others, by custom 127.0.0.1:16686, or "off".
+    #[arg(long, value_name = "ADDR", default_value = "off")]
+    jaeger_api: Place,
 }
 
 #[derive(Subcommand)]

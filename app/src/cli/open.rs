@@ -129,6 +129,8 @@ pub(super) fn console(listen: &Listen) -> Result<()> {
         otlp_http: listen.otlp_http,
         control: listen.control,
         metrics: listen.metrics,
+        zipkin: listen.zipkin,
+        jaeger_api: listen.jaeger_api,
         ..Config::new(listen.data.clone().unwrap_or_else(fuseboard_collector::default_data_file))
     };
     let collector = runtime.block_on(Embedded::start_somewhere(config))?;

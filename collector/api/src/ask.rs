@@ -112,7 +112,7 @@ pub struct Totals {
     pub rejected: u64,
     /// The collector's trouble in words (disk full, file locked…); empty when well.
     pub trouble: String,
-    /// Where it listens: (`otlp_grpc` | `otlp_http` | `control` | `metrics`, address).
+    /// Where it listens: (`otlp_grpc` | `otlp_http` | `control` | `metrics` | `zipkin` | `jaeger_api`, address).
     pub addresses: Vec<(String, String)>,
     /// True for an opened file: nothing can be changed.
     pub read_only: bool,

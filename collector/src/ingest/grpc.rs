@@ -25,7 +25,6 @@ use super::{Door, Signal};
 const HEAD: usize = 5;
 
 /// The three OTLP services; for an HTTP/2 server.
-#[must_use]
 pub fn grpc(door: &Door) -> Router {
     let method = |signal: Signal| {
         any(move |State(door): State<Door>, request: Request| async move { serve(door, signal, request).await })
@@ -63,7 +62,7 @@ async fn receive(door: &Door, signal: Signal, request: Request) -> Result<Respon
         (true, packing) => packing,
     };
     let partial = door.export(signal, Encoding::Protobuf, packing, Whole { bytes: message, room }).await?;
-    Ok(reply(partial.encode(signal)))
+    Ok(reply(&partial.encode(signal)))
 }
 
 /// The one message of a unary call, and whether it is packed.
@@ -83,12 +82,12 @@ fn only_message(mut bytes: Bytes) -> Result<(bool, Bytes), Fault> {
 }
 
 /// A message, and that all is well.
-fn reply(message: Vec<u8>) -> Response {
+fn reply(message: &[u8]) -> Response {
     let mut data = BytesMut::with_capacity(HEAD + message.len());
     data.put_u8(0);
     // What is answered holds one sentence.
     data.put_u32(message.len() as u32);
-    data.extend_from_slice(&message);
+    data.extend_from_slice(message);
     let trailers = HeaderMap::from_iter([(Status::GRPC_STATUS, HeaderValue::from_static("0"))]);
     let frames = [Ok::<_, Infallible>(Frame::data(data.freeze())), Ok(Frame::trailers(trailers))];
     let mut response = Response::new(Body::new(StreamBody::new(futures_util::stream::iter(frames))));

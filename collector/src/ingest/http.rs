@@ -14,7 +14,6 @@ use super::payload::Encoding;
 use super::{Door, Partial, RETRY_AFTER, Signal, body, cors};
 
 /// `POST /v1/traces`, `/v1/metrics` and `/v1/logs`; for an HTTP server.
-#[must_use]
 pub fn http(door: &Door) -> Router {
     let route = |signal: Signal| {
         any(move |State(door): State<Door>, request: Request| async move { serve(door, signal, request).await })

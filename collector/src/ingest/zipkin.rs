@@ -11,7 +11,6 @@ use super::payload::Encoding;
 use super::{Door, Signal, cors};
 
 /// `POST /api/v2/spans`; for an HTTP server.
-#[must_use]
 pub fn zipkin(door: &Door) -> Router {
     Router::new()
         .route("/api/v2/spans", any(spans))

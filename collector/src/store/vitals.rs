@@ -115,7 +115,7 @@ impl Vitals {
         self.redactions.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Where the collector listens: (`otlp_grpc` | `otlp_http` | `control` | `metrics`, address).
+    /// Where the collector listens: (`otlp_grpc` | `otlp_http` | `control` | `metrics` | `zipkin` | `jaeger_api`, address).
     #[must_use]
     pub fn addresses(&self) -> Vec<(String, String)> {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()

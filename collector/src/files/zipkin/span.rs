@@ -72,7 +72,7 @@ pub(super) fn translate(mut sent: Sent, family: &Family) -> (Source, Span) {
     if is_shared(&sent) && !span_id.is_empty() {
         // The caller's half is the parent now; what the span named as its parent is the caller's.
         attributes.push(text(SHARED_ID, sent.id.clone()));
-        parent = std::mem::replace(&mut span_id, Vec::new());
+        parent = std::mem::take(&mut span_id);
         span_id = server_half(&parent);
     }
     let annotations = sent.annotations.take().unwrap_or_default();
@@ -223,15 +223,37 @@ fn endpoint(at: &Endpoint, prefix: &str, attributes: &mut Vec<KeyValue>) {
     }
 }
 
-/// An event; what OpenTelemetry's exporters packed into it as `name|{attributes}|dropped` is unpacked.
+/// An event; what OpenTelemetry's exporters packed into its name is unpacked.
 fn event(annotation: Annotation) -> Event {
     let time_unix_nano = annotation.timestamp.unwrap_or_default().saturating_mul(1000);
-    let packed = annotation.value.split_once('|').and_then(|(name, rest)| {
-        let (map, dropped) = rest.rsplit_once('|')?;
-        Some((name.to_owned(), packed(map)?, dropped.parse().ok()?))
-    });
-    let (name, attributes, dropped_attributes_count) = packed.unwrap_or((annotation.value, Vec::new(), 0));
+    let (name, attributes, dropped_attributes_count) =
+        piped(&annotation.value).or_else(|| named(&annotation.value)).unwrap_or((annotation.value, Vec::new(), 0));
     Event { time_unix_nano, name, attributes, dropped_attributes_count }
+}
+
+/// Name, attributes and the count of those left out.
+type Unpacked = (String, Vec<KeyValue>, u32);
+
+/// `name|{attributes}|dropped`, as OpenTelemetry's collector writes events.
+fn piped(value: &str) -> Option<Unpacked> {
+    let (name, rest) = value.split_once('|')?;
+    let (map, dropped) = rest.rsplit_once('|')?;
+    Some((name.to_owned(), packed(map)?, dropped.parse().ok()?))
+}
+
+/// `{"name": {attributes}}`, as its SDKs do, and `"name": {attributes}`, as its specification says.
+fn named(value: &str) -> Option<Unpacked> {
+    let whole = match value.as_bytes().first()? {
+        b'{' => value.to_owned(),
+        b'"' => format!("{{{value}}}"),
+        _ => return None,
+    };
+    let map: BTreeMap<String, serde_json::Map<String, serde_json::Value>> = serde_json::from_str(&whole).ok()?;
+    let mut entries = map.into_iter();
+    match (entries.next(), entries.next()) {
+        (Some((name, attributes)), None) => Some((name, plain(attributes), 0)),
+        _ => None,
+    }
 }
 
 /// Links out of tags `otlp.link.N`, each `trace|span|state|{attributes}|dropped`.
@@ -259,9 +281,13 @@ fn link(value: &str) -> Option<Link> {
     Some(Link { trace_id, span_id, trace_state, attributes: packed(map)?, dropped_attributes_count, flags: 0 })
 }
 
-/// A JSON object of plain values as attributes.
+/// A JSON object as attributes.
 fn packed(map: &str) -> Option<Vec<KeyValue>> {
-    let map: serde_json::Map<String, serde_json::Value> = serde_json::from_str(map).ok()?;
+    serde_json::from_str(map).ok().map(plain)
+}
+
+/// Values that are no scalars stay JSON.
+fn plain(map: serde_json::Map<String, serde_json::Value>) -> Vec<KeyValue> {
     let value = |value: serde_json::Value| match value {
         serde_json::Value::Bool(b) => Value::BoolValue(b),
         serde_json::Value::String(s) => Value::StringValue(s),
@@ -271,5 +297,5 @@ fn packed(map: &str) -> Option<Vec<KeyValue>> {
         },
         other => Value::StringValue(other.to_string()),
     };
-    Some(map.into_iter().map(|(key, v)| attribute(key, value(v))).collect())
+    map.into_iter().map(|(key, v)| attribute(key, value(v))).collect()
 }
