@@ -21,9 +21,11 @@ mod zipkin;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message as _;
 
 use self::complaints::Complaints;
 pub use self::grpc::grpc;
@@ -34,6 +36,7 @@ use self::room::Hall;
 pub use self::zipkin::zipkin;
 use crate::limits::Limits;
 pub use crate::otlp::Refused;
+use crate::otlp::read::Malformed;
 use crate::redact::{Counts, Redactor};
 use crate::store::{Store, StoreError, Vitals};
 
@@ -88,6 +91,14 @@ impl Door {
     fn traces(&self, mut request: ExportTraceServiceRequest) -> decode::Decoded {
         self.redact(&mut request, Redactor::traces);
         decode::traces(request)
+    }
+
+    /// Decodes a request as it came. Only where something is to be redacted is it taken apart first.
+    fn encoded_traces(&self, bytes: Bytes) -> Result<decode::Decoded, Malformed> {
+        match self.redactor {
+            None => decode::encoded_traces(bytes),
+            Some(_) => Ok(self.traces(ExportTraceServiceRequest::decode(bytes)?)),
+        }
     }
 
     /// See [`Door::traces`].

@@ -1,5 +1,6 @@
 //! What a body is: OTLP's three signals in two encodings, and Zipkin's spans.
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::body::Whole;
@@ -58,7 +59,7 @@ impl Door {
             let Whole { bytes, mut room } = body;
             let bytes = packing.undo(bytes, door.limits.request, &mut room)?;
             // The room is free again when this returns: what was decoded waits in the store's own.
-            decode(&door, signal, encoding, &bytes)
+            decode(&door, signal, encoding, bytes)
         };
         let decoded = if size > large {
             tokio::task::spawn_blocking(work).await.map_err(|_| Fault::Failed("the body could not be decoded"))??
@@ -69,18 +70,18 @@ impl Door {
     }
 }
 
-fn decode(door: &Door, signal: Signal, encoding: Encoding, body: &[u8]) -> Result<Decoded, Fault> {
-    fn protobuf<M: Message + Default>(body: &[u8]) -> Result<M, Fault> {
+fn decode(door: &Door, signal: Signal, encoding: Encoding, body: Bytes) -> Result<Decoded, Fault> {
+    fn protobuf<M: Message + Default>(body: Bytes) -> Result<M, Fault> {
         M::decode(body).map_err(|e| Fault::Bad(format!("the body is not an OTLP request in protobuf: {e}")))
     }
     let bad = |e: json::BadJson| Fault::Bad(e.to_string());
     Ok(match (signal, encoding) {
-        (_, Encoding::Zipkin) => door.traces(zipkin::request(body).map_err(|e| Fault::Bad(e.to_string()))?),
-        (Signal::Traces, Encoding::Protobuf) => door.traces(protobuf(body)?),
-        (Signal::Traces, Encoding::Json) => door.traces(json::traces(body).map_err(bad)?),
+        (_, Encoding::Zipkin) => door.traces(zipkin::request(&body).map_err(|e| Fault::Bad(e.to_string()))?),
+        (Signal::Traces, Encoding::Protobuf) => door.encoded_traces(body).map_err(|e| Fault::Bad(e.to_string()))?,
+        (Signal::Traces, Encoding::Json) => door.traces(json::traces(&body).map_err(bad)?),
         (Signal::Metrics, Encoding::Protobuf) => door.metrics(protobuf(body)?),
-        (Signal::Metrics, Encoding::Json) => door.metrics(json::metrics(body).map_err(bad)?),
+        (Signal::Metrics, Encoding::Json) => door.metrics(json::metrics(&body).map_err(bad)?),
         (Signal::Logs, Encoding::Protobuf) => door.logs(protobuf(body)?),
-        (Signal::Logs, Encoding::Json) => door.logs(json::logs(body).map_err(bad)?),
+        (Signal::Logs, Encoding::Json) => door.logs(json::logs(&body).map_err(bad)?),
     })
 }

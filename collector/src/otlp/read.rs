@@ -17,7 +17,7 @@ const MAX_BYTES: usize = (1 << 31) - 1;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// They break the rules of protobuf, or its types are not OTLP's.
-    #[error("not OTLP in protobuf: {0}")]
+    #[error("the body is not an OTLP request in protobuf: {0}")]
     Wire(String),
     /// A span that is to be kept makes no sense; only a damaged file has one.
     #[error("a span {0}")]
@@ -25,6 +25,12 @@ pub enum Malformed {
     /// More than a tape holds.
     #[error("larger than 2 GiB")]
     TooLarge,
+}
+
+impl From<prost::DecodeError> for Malformed {
+    fn from(error: prost::DecodeError) -> Self {
+        Self::Wire(error.to_string())
+    }
 }
 
 impl From<Fault> for Malformed {
@@ -57,7 +63,7 @@ pub fn traces(bytes: Bytes) -> Result<Read, Malformed> {
         }
         // Rare and odd: prost knows how to merge, and writes every field once.
         Err(Fault::Twice) => {
-            let request = ExportTraceServiceRequest::decode(bytes).map_err(|e| Malformed::Wire(e.to_string()))?;
+            let request = ExportTraceServiceRequest::decode(bytes)?;
             let bytes = Bytes::from(request.encode_to_vec());
             let mut read = walk(&bytes)?;
             read.tape.bytes = bytes;

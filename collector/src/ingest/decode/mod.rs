@@ -14,7 +14,7 @@ use crate::store::rows::{Batch, NewOrigin};
 
 pub(super) use self::logs::logs;
 pub(super) use self::metrics::metrics;
-pub(super) use self::traces::traces;
+pub(super) use self::traces::{encoded_traces, traces};
 
 /// What a request brought.
 #[derive(Debug, Default)]
