@@ -58,7 +58,7 @@ pub(super) fn add_vitals(totals: &mut Totals, store: &Store) {
     let vitals = store.vitals();
     totals.bytes_on_disk = store.bytes_on_disk();
     totals.rejected = vitals.rejected();
-    totals.trouble = vitals.trouble();
+    totals.trouble = store.trouble();
     totals.addresses = vitals.addresses();
     totals.read_only = store.is_read_only();
 }

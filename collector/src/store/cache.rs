@@ -1,6 +1,6 @@
 //! Decoded segments and filters, shared by all who read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::FixedState;
@@ -9,6 +9,9 @@ use super::segment::{Columns, Parts, SegmentError};
 
 /// Bytes of filters over traces that are kept beside the segments.
 const FILTERS: usize = 48 * 1024 * 1024;
+
+/// Damaged segments that are told by name.
+const NAMED: usize = 16;
 
 /// Keeps what was decoded, the least recently used of it only as long as there is room. What lies under a segment's number
 /// never changes, so nothing in here can be wrong.
@@ -25,6 +28,8 @@ struct Inner {
     clock: u64,
     filters: HashMap<i64, Arc<[u8]>, FixedState>,
     filter_bytes: usize,
+    /// Segments that could not be read, and why.
+    damaged: BTreeMap<i64, String>,
 }
 
 #[derive(Debug)]
@@ -99,6 +104,23 @@ impl Cache {
     /// Forgets a segment that is no more.
     pub(super) fn forget(&self, id: i64) {
         self.lock().remove(id);
+    }
+
+    /// Notes that a segment cannot be read; said once in the log, and from then on by [`Cache::damage`].
+    pub(super) fn note_damage(&self, id: i64, why: &SegmentError) {
+        let mut inner = self.lock();
+        if inner.damaged.len() < NAMED && !inner.damaged.contains_key(&id) {
+            tracing::error!("segment {id} cannot be read: {why}");
+            inner.damaged.insert(id, why.to_string());
+        }
+    }
+
+    /// The segments that could not be read since the file was opened, in words; empty when there were none.
+    #[must_use]
+    pub fn damage(&self) -> String {
+        let inner = self.lock();
+        let said: Vec<String> = inner.damaged.iter().map(|(id, why)| format!("segment {id}: {why}")).collect();
+        said.join("; ")
     }
 
     /// Bytes of decoded segments in here.

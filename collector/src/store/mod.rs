@@ -128,6 +128,7 @@ struct Inner {
     path: PathBuf,
     mode: OpenMode,
     readers: Readers,
+    cache: Arc<Cache>,
     clock: Arc<Clock>,
     events: broadcast::Sender<Committed>,
     vitals: Arc<Vitals>,
@@ -204,6 +205,7 @@ impl Store {
             path: path.to_owned(),
             mode,
             readers,
+            cache: cache.clone(),
             clock: clock.clone(),
             events: events.clone(),
             vitals: vitals.clone(),
@@ -355,6 +357,14 @@ impl Store {
     #[must_use]
     pub fn vitals(&self) -> &Arc<Vitals> {
         &self.inner.vitals
+    }
+
+    /// What is wrong, in words: why nothing can be stored just now, or which parts of the file cannot be read; empty when all
+    /// is well.
+    #[must_use]
+    pub fn trouble(&self) -> String {
+        let now = self.inner.vitals.trouble();
+        if now.is_empty() { self.inner.cache.damage() } else { now }
     }
 
     /// Where the file is.

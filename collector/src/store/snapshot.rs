@@ -83,10 +83,11 @@ impl<'a> Snapshot<'a> {
 
     fn decode(&self, row: &SegmentRow, parts: Parts) -> Result<Columns, StoreError> {
         let data = self.data(row.id)?;
-        match row.format {
-            Format::Columns => Ok(Columns::decode(data, parts)?),
-            Format::Rows => Ok(segment::rows::decode(data)?),
-        }
+        let columns = match row.format {
+            Format::Columns => Columns::decode(data, parts),
+            Format::Rows => segment::rows::decode(data),
+        };
+        Ok(columns.inspect_err(|e| self.cache.note_damage(row.id, e))?)
     }
 
     /// The bytes of a segment.

@@ -4,6 +4,7 @@
 //! the long ones. Where this system does not allow a failure to be planned (mounting a file system takes root), a line
 //! that begins with `not run: ` says so.
 
+mod clocks;
 mod damage;
 mod disk;
 mod kill;
