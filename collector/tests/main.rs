@@ -16,6 +16,7 @@ mod fleet;
 mod incident;
 mod jaeger;
 mod letters;
+mod logs;
 mod malformed;
 mod metrics;
 mod program;

@@ -222,7 +222,7 @@ pub(super) fn logs(query: &LogQuery) -> LogList {
     if query.trace_id.is_none() {
         rows.sort_by_key(|r| std::cmp::Reverse(r.time));
     }
-    LogList { rows, more: false }
+    LogList { rows, ..LogList::default() }
 }
 
 fn record(line: &(f64, u8, &str, &str, u8), trace_id: Option<TraceId>, later: f64) -> LogRecord {
@@ -236,6 +236,9 @@ fn record(line: &(f64, u8, &str, &str, u8), trace_id: Option<TraceId>, later: f6
         time: at(ms + later),
         severity,
         severity_text: severity_text.to_owned(),
+        observed: None,
+        flags: 0,
+        dropped_attributes: 0,
         event_name: String::new(),
         body: body.into(),
         attributes: vec![("code.file.path".to_owned(), "src/charge.rs".into())],

@@ -90,7 +90,7 @@ fn write(source: &Path, target: &Path, cut: &Cut) -> Result<(), StoreError> {
     let tx = conn.transaction()?;
     create(&tx, "table")?;
     let range = TimeRange { from: cut.incident.from - LEAD, to: cut.to };
-    cut::spans(source, &tx, range, cut.arrival)?;
+    cut::spans_and_logs(source, &tx, range, cut.arrival)?;
     copy(&tx, cut)?;
     create(&tx, "index")?;
     create(&tx, "trigger")?;
@@ -138,10 +138,6 @@ const ROWS: &[(&str, &str)] = &[
     ("seen", "arrival <= :arrival"),
     ("attribute_keys", "arrival <= :arrival"),
     ("attribute_values", "arrival <= :arrival"),
-    (
-        "logs",
-        "arrival <= :arrival AND (time >= :lead AND time < :to OR trace_id IN (SELECT trace_id FROM temp.cut_traces))",
-    ),
     ("metrics", "arrival <= :arrival"),
     ("points", "arrival <= :arrival AND time >= :lead AND time < :to"),
     ("series", "arrival <= :arrival"),

@@ -1,7 +1,10 @@
 //! What is stored as OTLP again, field by field as it came: for files, and for whoever wants to send it on.
 
+use std::collections::BTreeMap;
+
 use fuseboard_api::{TimeRange, UnixNanos};
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValueList};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{
     ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint,
@@ -13,6 +16,7 @@ use rusqlite::{Connection, params};
 
 use super::proto::decode;
 use crate::store::StoreError;
+use crate::store::logs::tables::{self, Wanted};
 
 /// Points handed over at once, at most.
 const POINTS: usize = 1_000;
@@ -81,6 +85,36 @@ pub fn metrics(
         }
         if !some.is_empty() {
             hand_over(&mut some)?;
+        }
+    }
+    Ok(())
+}
+
+/// Hands over every log record of a range as of an instant, block by block: those of one sender together, by time.
+///
+/// # Errors
+/// What the database or `visit` says.
+pub fn logs(
+    conn: &Connection,
+    range: TimeRange,
+    as_of: UnixNanos,
+    mut visit: impl FnMut(ResourceLogs) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let wanted = Wanted { times: (range.from.0, range.to.0), ..Wanted::all(as_of.0) };
+    for row in tables::list(conn, &wanted)?.into_iter().rev() {
+        let block = tables::read(conn, row.id)?;
+        let texts = block.texts().map_err(tables::damaged)?;
+        let mut of_senders: BTreeMap<i64, Vec<LogRecord>> = BTreeMap::new();
+        for entry in block.entries(&texts) {
+            if range.contains(UnixNanos(entry.time)) && entry.arrival <= as_of.0 {
+                let record = entry.whole().map_err(|e| StoreError::Corrupt(e.to_string()))?;
+                of_senders.entry(entry.origin).or_default().push(record);
+            }
+        }
+        for (origin, log_records) in of_senders {
+            let Sender { resource, resource_schema_url, scope, scope_schema_url } = sender(conn, origin)?;
+            let scope_logs = vec![ScopeLogs { scope, log_records, schema_url: scope_schema_url }];
+            visit(ResourceLogs { resource, scope_logs, schema_url: resource_schema_url })?;
         }
     }
     Ok(())

@@ -6,32 +6,35 @@ use fuseboard_api::log::LogRecord;
 use fuseboard_api::span::Origin;
 use fuseboard_api::{SpanId, TraceId, UnixNanos};
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
-use opentelemetry_proto::tonic::logs::v1 as logs;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
 pub(super) use crate::otlp::words::{attributes, value};
 use crate::store::StoreError;
+use crate::store::logs::Entry;
 
 /// Decodes what the store holds; only a damaged file fails here.
 pub(super) fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, StoreError> {
     M::decode(bytes).map_err(|e| StoreError::Corrupt(e.to_string()))
 }
 
-/// A log record from its row.
-pub(super) fn log(time: i64, arrival: i64, body: &[u8], origin: Arc<Origin>) -> Result<LogRecord, StoreError> {
-    let r: logs::LogRecord = decode(body)?;
+/// A log record in the console's words.
+pub(super) fn log(entry: &Entry<'_>, origin: Arc<Origin>) -> Result<LogRecord, StoreError> {
+    let r = entry.whole().map_err(|e| StoreError::Corrupt(e.to_string()))?;
     Ok(LogRecord {
-        time: UnixNanos(time),
-        severity: u8::try_from(r.severity_number).unwrap_or(0).min(24),
+        time: UnixNanos(entry.time),
+        severity: entry.severity,
         severity_text: r.severity_text,
+        observed: entry.observed.and_then(|t| i64::try_from(t).ok()).map(UnixNanos),
         event_name: r.event_name,
         body: value(r.body),
         attributes: attributes(r.attributes),
         trace_id: TraceId::from_slice(&r.trace_id),
         span_id: SpanId::from_slice(&r.span_id),
+        flags: r.flags,
+        dropped_attributes: r.dropped_attributes_count,
         origin,
-        arrival: UnixNanos(arrival),
+        arrival: UnixNanos(entry.arrival),
     })
 }
 

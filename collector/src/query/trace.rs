@@ -5,50 +5,30 @@ use std::time::Duration;
 
 use fuseboard_api::breaker::BreakerBand;
 use fuseboard_api::graph::EdgeKey;
-use fuseboard_api::log::LogRecord;
 use fuseboard_api::span::SpanKind;
 use fuseboard_api::trace::Trace;
 use fuseboard_api::{TimeRange, TraceId, UnixNanos};
 use fuseboard_policy::names::PEER_SERVICE;
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use super::proto;
+use super::logs;
 use super::spans::{self, Origins};
 use crate::control::picture;
 use crate::store::{Snapshot, StoreError};
 
 /// Log records given with a trace at most.
-const LOGS: i64 = 100_000;
+const LOGS: usize = 100_000;
 
 pub(super) fn trace(conn: &Snapshot<'_>, id: TraceId, as_of: UnixNanos) -> Result<Option<Trace>, StoreError> {
     let mut origins = Origins::default();
     let spans = spans::of_trace(conn, id, as_of, &mut origins)?;
     let mut out = Trace { trace_id: id, spans, ..Trace::default() };
-    out.logs = logs_of(conn, id, as_of, &mut origins)?;
+    out.logs = logs::of_trace(conn, id, as_of, LOGS, &mut origins)?;
     if out.spans.is_empty() && out.logs.is_empty() {
         return Ok(None);
     }
     out.bands = bands(conn, &out, as_of)?;
     Ok(Some(out))
-}
-
-fn logs_of(
-    conn: &Connection,
-    id: TraceId,
-    as_of: UnixNanos,
-    origins: &mut Origins,
-) -> Result<Vec<LogRecord>, StoreError> {
-    let mut read = conn.prepare_cached(
-        "SELECT time, arrival, origin, body FROM logs WHERE trace_id = ?1 AND arrival <= ?2 ORDER BY time, id LIMIT ?3",
-    )?;
-    let mut rows = read.query(params![&id.0[..], as_of.0, LOGS])?;
-    let mut out = Vec::new();
-    while let Some(row) = rows.next()? {
-        let origin = origins.get(conn, row.get(2)?)?;
-        let body = row.get_ref(3)?.as_blob().map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        out.push(proto::log(row.get(0)?, row.get(1)?, body, origin)?);
-    }
-    Ok(out)
 }
 
 /// How far back a change of a breaker's state is looked for.

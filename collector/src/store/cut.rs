@@ -1,4 +1,4 @@
-//! Copies the spans of some traces into another file.
+//! Copies the spans of some traces, and log records, into another file.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -8,6 +8,7 @@ use rusqlite::Connection;
 
 use super::StoreError;
 use super::cache::Cache;
+use super::logs;
 use super::open::{self, OpenMode};
 use super::rebuild::Rebuild;
 use super::segment::{Part, Parts};
@@ -18,18 +19,20 @@ use super::snapshot::Snapshot;
 const BYTES: usize = 32 * 1024 * 1024;
 
 /// Copies all spans of the traces with a span that started in `range`, as far as they had arrived by `as_of`, from the file
-/// `source` into the tables of `target`. The temporary table `cut_traces` of `target` then holds those traces.
-pub(crate) fn spans(source: &Path, target: &Connection, range: TimeRange, as_of: UnixNanos) -> Result<(), StoreError> {
+/// `source` into the tables of `target`; so also all log records of the range and of those traces.
+pub(crate) fn spans_and_logs(
+    source: &Path,
+    target: &Connection,
+    range: TimeRange,
+    as_of: UnixNanos,
+) -> Result<(), StoreError> {
     let conn = open::reader(source, OpenMode::ReadWrite)?;
     let tx = conn.unchecked_transaction()?;
     let cache = Cache::new(0);
     let source = Snapshot::new(&tx, &cache);
     let traces = touching(&source, range, as_of)?;
-    target.execute_batch("CREATE TEMP TABLE cut_traces (trace_id BLOB PRIMARY KEY) WITHOUT ROWID")?;
-    let mut insert = target.prepare("INSERT INTO temp.cut_traces VALUES (?1)")?;
-    for trace in &traces {
-        insert.execute([&trace.0[..]])?;
-    }
+    let wanted = |time, trace| range.contains(UnixNanos(time)) || traces.contains(&trace);
+    logs::tables::copy(&source, target, as_of.0, wanted)?;
     let ever = TimeRange { from: UnixNanos(i64::MIN), to: UnixNanos(i64::MAX) };
     let mut out = Rebuild::default();
     for row in source.segments(ever, as_of)?.iter().rev() {

@@ -1,5 +1,5 @@
-//! Takes batches into a commit: logs and points into their tables at once, spans into memory, where each is told from those
-//! stored before; at the end of the commit what was taken is counted, and becomes a segment.
+//! Takes batches into a commit: points into their table at once, spans and log records into memory, where each is told from
+//! those stored before; at the end of the commit what was taken is counted, and becomes a segment and a block.
 
 use std::collections::HashMap;
 
@@ -12,6 +12,7 @@ use super::catalog::Catalog;
 use super::gather::{Dense, Gathered};
 use super::intern::{Interned, Resolved};
 use super::known::{Known, Note, Stored};
+use super::logs::{Entry, LogParts, Recent, tables};
 use super::names::Book;
 use super::pairing::Pairing;
 use super::rollup::{self, Counts, Folded, Line};
@@ -32,6 +33,9 @@ pub(super) struct State {
     pub(super) pairing: Pairing,
     known: Known,
     catalog: Catalog,
+    logs: Recent,
+    /// How many of [`Self::logs`] were stored before the present commit.
+    logs_before: usize,
     /// By party: when its word was last noted.
     seen: HashMap<u32, i64, FixedState>,
     /// The stamp of the commit before.
@@ -53,6 +57,8 @@ pub(super) struct Taken {
 pub(super) struct Tally {
     pub(super) stamp: i64,
     pub(super) taken: Vec<Taken>,
+    /// Log records with the numbers of their senders.
+    pub(super) records: Vec<(i64, LogParts)>,
     pub(super) sums: Gathered,
     /// What was written of them: series, counters, packed latencies.
     pub(super) added: Vec<(i64, Counts, Option<Vec<u8>>)>,
@@ -70,6 +76,7 @@ impl Tally {
         Self {
             stamp,
             taken: Vec::new(),
+            records: Vec::new(),
             sums: Gathered::default(),
             added: Vec::new(),
             spans: 0,
@@ -106,7 +113,9 @@ impl State {
         let pairing = pending::load(read, &mut book.names)?;
         let known = Known::load(read, |since, visit| every_trace(read, since, visit))?;
         let catalog = Catalog::load(read)?;
-        Ok(Self { interned: Interned::default(), book, pairing, known, catalog, seen: HashMap::default(), last })
+        let logs = tables::recent(read, last)?;
+        let (interned, seen, logs_before) = (Interned::default(), HashMap::default(), logs.len());
+        Ok(Self { interned, book, pairing, known, catalog, logs, logs_before, seen, last })
     }
 
     /// After a rollback: what memory says about the tables may be wrong.
@@ -114,6 +123,7 @@ impl State {
         self.forget_rows();
         self.book.forget_rows();
         self.known.undo(self.last);
+        self.logs.undo(self.logs_before);
         self.pairing = pending::load(read, &mut self.book.names)?;
         if self.catalog.is_ahead() {
             self.catalog = Catalog::load(read)?;
@@ -130,6 +140,8 @@ impl State {
     /// Before a commit: makes room.
     pub(super) fn begin(&mut self) {
         self.known.turn(self.last);
+        self.logs.turn(self.last);
+        self.logs_before = self.logs.len();
         if self.book.is_full() {
             let before = std::mem::take(&mut self.book);
             let names = &mut self.book.names;
@@ -155,11 +167,6 @@ impl State {
             self.see(read, sender.party, tally.stamp)?;
             senders.push(sender);
         }
-        for log in &batch.logs {
-            let Some(sender) = senders.get(log.origin) else { continue };
-            insert_log(read, sender.row, log, tally)?;
-            out.stored += 1;
-        }
         for metric in &batch.metrics {
             let Some(sender) = senders.get(metric.origin) else { continue };
             let (stored, duplicates) = self.metric(read, sender.row, metric, tally)?;
@@ -177,6 +184,7 @@ impl State {
             tapes.push((tape, senders));
         }
         // From here on nothing fails.
+        self.take_logs(batch.logs, &senders, tally, &mut out);
         for (tape, senders) in tapes {
             self.take(read, tape, senders, tally, &mut out);
         }
@@ -194,6 +202,25 @@ impl State {
             .execute(params![service, instance, stamp])?;
         self.seen.insert(party, stamp);
         Ok(())
+    }
+
+    /// Takes the log records that no request before has brought. Equal ones of this request are all taken.
+    fn take_logs(&mut self, logs: Vec<NewLog>, senders: &[Resolved], tally: &mut Tally, out: &mut Appended) {
+        let mut fresh = Vec::with_capacity(logs.len());
+        for log in logs {
+            let Some(sender) = senders.get(log.origin) else { continue };
+            let identity = Entry::of(&log.parts, sender.row, tally.stamp).identity();
+            if self.logs.knows(identity) {
+                out.duplicates += 1;
+                continue;
+            }
+            fresh.push(identity);
+            tally.covers(log.parts.time, log.parts.time);
+            tally.records.push((sender.row, log.parts));
+        }
+        out.stored += fresh.len() as u64;
+        tally.logs += fresh.len() as u64;
+        self.logs.note(tally.stamp, fresh.into_iter());
     }
 
     /// Takes the spans of a tape that are not known yet.
@@ -249,6 +276,8 @@ impl State {
             segments::append(tx, &incoming, tally.traces)?;
             self.known.save(tx, segments::first_arrival(tx)?)?;
         }
+        let entries: Vec<Entry<'_>> = tally.records.iter().map(|(o, p)| Entry::of(p, *o, tally.stamp)).collect();
+        tables::insert(tx, &entries)?;
         self.write_sums(tx, tally, folded)?;
         Ok(waits || tally.spans > 0 || !tally.sums.is_empty())
     }
@@ -325,22 +354,4 @@ fn stored(read: &Snapshot<'_>, trace: &[u8; 16], names: &mut super::names::Names
         }
     }
     out
-}
-
-fn insert_log(conn: &Connection, origin: i64, log: &NewLog, tally: &mut Tally) -> rusqlite::Result<()> {
-    conn.prepare_cached(
-        "INSERT INTO logs (time, severity, origin, trace_id, span_id, arrival, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?
-    .execute(params![
-        log.time,
-        log.severity,
-        origin,
-        log.trace_id.as_ref().map(|t| &t.0[..]),
-        log.span_id.as_ref().map(|s| &s.0[..]),
-        tally.stamp,
-        log.body
-    ])?;
-    tally.logs += 1;
-    tally.covers(log.time, log.time);
-    Ok(())
 }

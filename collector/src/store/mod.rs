@@ -18,6 +18,7 @@ mod gather;
 mod insert;
 mod intern;
 mod known;
+pub(crate) mod logs;
 mod merge;
 mod names;
 mod open;

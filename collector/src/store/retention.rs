@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::cache::Cache;
-use super::segments;
+use super::{logs, segments};
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Default for Retention {
     }
 }
 
-/// Segments removed a step.
+/// Segments, and blocks of log records, removed a step.
 const SEGMENTS: i64 = 8;
 
 /// Rows removed a table and a step: small, so that telemetry waits a few milliseconds at most.
@@ -89,16 +89,9 @@ fn remove(tx: &Connection, limit: i64) -> rusqlite::Result<usize> {
         )
     };
     let mut removed = 0;
-    // Arrival grows with the row number, so the oldest rows are the first.
-    let logs = tx.execute(
-        &format!(
-            "DELETE FROM logs WHERE id IN (SELECT id FROM logs WHERE id < ?1 AND {} ORDER BY id LIMIT ?2)",
-            unpinned("time", 1)
-        ),
-        params![first_since(tx, "logs", limit)?, STEP],
-    )?;
+    let (blocks, logs) = logs::tables::sweep(tx, limit, SEGMENTS)?;
     lower_totals(tx, "all_logs", logs as i64)?;
-    removed += logs;
+    removed += blocks;
     let points = tx.execute(
         &format!(
             "DELETE FROM points WHERE (metric, time) IN
@@ -144,19 +137,6 @@ fn remove_segments(tx: &Connection, limit: i64) -> rusqlite::Result<Vec<i64>> {
         lower_totals(tx, "all_traces", *traces)?;
     }
     Ok(old.into_iter().map(|(id, ..)| id).collect())
-}
-
-/// The first row number at or after which rows arrived at `limit` or later. Arrival grows with the row number.
-fn first_since(tx: &Connection, table: &str, limit: i64) -> rusqlite::Result<i64> {
-    let ends = format!("SELECT coalesce(min(id), 0), coalesce(max(id), -1) + 1 FROM {table}");
-    let (mut low, mut high): (i64, i64) = tx.query_row(&ends, [], |r| Ok((r.get(0)?, r.get(1)?)))?;
-    let mut next = tx.prepare(&format!("SELECT arrival FROM {table} WHERE id >= ?1 ORDER BY id LIMIT 1"))?;
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let arrival: i64 = next.query_row([middle], |r| r.get(0))?;
-        if arrival < limit { low = middle + 1 } else { high = middle }
-    }
-    Ok(low)
 }
 
 fn lower_totals(tx: &Connection, column: &str, by: i64) -> rusqlite::Result<()> {

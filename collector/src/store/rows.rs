@@ -1,8 +1,8 @@
 //! What ingest hands to the writer: spans on tapes, logs and metrics decoded once.
 
 use fuseboard_api::metric::MetricKind;
-use fuseboard_api::{SpanId, TraceId};
 
+pub use super::logs::LogParts;
 use crate::otlp::SpanTape;
 
 /// Telemetry of one request.
@@ -52,16 +52,8 @@ pub struct NewOrigin {
 pub struct NewLog {
     /// Position of its sender in [`Batch::origins`].
     pub origin: usize,
-    /// Its time, Unix nanoseconds.
-    pub time: i64,
-    /// Severity number.
-    pub severity: u8,
-    /// Its trace.
-    pub trace_id: Option<TraceId>,
-    /// Its span.
-    pub span_id: Option<SpanId>,
-    /// OTLP `LogRecord`, encoded whole.
-    pub body: Vec<u8>,
+    /// The record.
+    pub parts: LogParts,
 }
 
 /// One metric of one sender.

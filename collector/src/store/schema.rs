@@ -35,15 +35,6 @@ CREATE TABLE IF NOT EXISTS attribute_values (
     key TEXT NOT NULL, value TEXT NOT NULL, arrival INTEGER NOT NULL,
     PRIMARY KEY (key, value)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS logs (
-    id INTEGER PRIMARY KEY,
-    time INTEGER NOT NULL, severity INTEGER NOT NULL, origin INTEGER NOT NULL,
-    trace_id BLOB, span_id BLOB,
-    arrival INTEGER NOT NULL,
-    body BLOB NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS logs_by_time ON logs (time);
-CREATE INDEX IF NOT EXISTS logs_by_trace ON logs (trace_id) WHERE trace_id IS NOT NULL;
 CREATE TABLE IF NOT EXISTS metrics (
     id INTEGER PRIMARY KEY,
     origin INTEGER NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
@@ -134,7 +125,7 @@ CREATE TABLE IF NOT EXISTS trace_filters (until INTEGER PRIMARY KEY, hash_key BL
 
 /// All tables of the newest version, room by room.
 fn pieces() -> impl Iterator<Item = &'static str> {
-    [TELEMETRY, ROLLUPS, SEGMENTS].into_iter().chain(crate::tables::of_rooms())
+    [TELEMETRY, ROLLUPS, SEGMENTS, super::logs::tables::TABLES].into_iter().chain(crate::tables::of_rooms())
 }
 
 /// Brings a database from version `from` (0: empty) to [`VERSION`]. Runs inside the caller's transaction.

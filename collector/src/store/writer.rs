@@ -18,7 +18,7 @@ use super::rollup::{self, Folded};
 use super::rows::{Appended, Batch};
 use super::snapshot::Snapshot;
 use super::vitals::Vitals;
-use super::{Committed, Settings, retention};
+use super::{Committed, Settings, logs, retention};
 
 /// Told once the commit has happened, or not.
 pub(super) type Ack = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -62,6 +62,9 @@ pub(super) struct Writer {
 
 /// How long the thread sleeps at most before it looks for chores.
 const CHORES: Duration = Duration::from_secs(1);
+
+/// How long log records are merged in a round of chores; what is begun by then is ended.
+const MERGING: Duration = Duration::from_millis(50);
 
 /// Bytes of telemetry at which a commit waits no longer.
 const GROUP_BYTES: usize = 32 * 1024 * 1024;
@@ -246,8 +249,13 @@ impl Writer {
                 self.vitals.set_trouble(&StoreError::from(e).to_string());
             }
         }
+<<<<<<< HEAD
         if let Err(e) = retention::give_back(&self.conn) {
             tracing::warn!("room in the file is not given back: {e}");
+=======
+        if let Err(e) = self.merge_logs(now) {
+            self.vitals.set_trouble(&e.to_string());
+>>>>>>> 44e3291 (Keep log records in blocks: columns, texts packed, merged by the hour; a request sent again stores nothing twice; search them by severity, instance, span and attribute, page by page)
         }
         if self.swept.elapsed() >= self.settings.retention.every {
             self.swept = Instant::now();
@@ -261,6 +269,19 @@ impl Writer {
                 Err(e) => self.vitals.set_trouble(&StoreError::from(e).to_string()),
             }
         }
+    }
+
+    /// Puts larger blocks of log records in the place of small ones: not for so long that telemetry waits.
+    fn merge_logs(&self, now: i64) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        while begun.elapsed() < MERGING {
+            let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
+            if !logs::tables::merge(&tx, now)? {
+                return Ok(());
+            }
+            tx.commit()?;
+        }
+        Ok(())
     }
 
     fn fold(&mut self, width: i64, from: i64, until: i64) -> rusqlite::Result<()> {

@@ -1,11 +1,10 @@
 //! Log records.
 
-use fuseboard_api::{SpanId, TraceId};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
-use prost::Message as _;
 
-use super::{Decoded, nanos, reasonable};
+use super::{Decoded, nanos, reasonable, short};
+use crate::store::logs::LogParts;
 use crate::store::rows::NewLog;
 
 /// Decodes a request.
@@ -19,9 +18,10 @@ pub(in crate::ingest) fn logs(request: ExportLogsServiceRequest) -> Decoded {
             let origin =
                 out.origin(resource.resource.as_ref(), &resource.schema_url, scope.scope.as_ref(), &scope.schema_url);
             for record in scope.log_records {
-                match decode(&record, origin) {
-                    Ok(row) => {
-                        out.batch.bytes += row.body.len() + 150;
+                match time(&record) {
+                    Ok(time) => {
+                        let row = NewLog { origin, parts: parts(record, time) };
+                        out.batch.bytes += row.parts.size();
                         out.batch.logs.push(row);
                     }
                     Err(reason) => out.refused.add(reason, &record.event_name),
@@ -32,7 +32,8 @@ pub(in crate::ingest) fn logs(request: ExportLogsServiceRequest) -> Decoded {
     out
 }
 
-fn decode(record: &LogRecord, origin: usize) -> Result<NewLog, &'static str> {
+/// When a record happened; or why it cannot be stored.
+fn time(record: &LogRecord) -> Result<i64, &'static str> {
     let time = match (record.time_unix_nano, record.observed_time_unix_nano) {
         (0, 0) => return Err("without a time"),
         (0, observed) => observed,
@@ -42,14 +43,16 @@ fn decode(record: &LogRecord, origin: usize) -> Result<NewLog, &'static str> {
     if !reasonable(&record.attributes) {
         return Err("with more than 10,000 attributes, or values nested deeper than 64");
     }
-    let trace_id = match record.trace_id.len() {
-        0 | 16 => TraceId::from_slice(&record.trace_id),
-        _ => return Err("whose trace id is not 16 bytes"),
-    };
-    let span_id = match record.span_id.len() {
-        0 | 8 => SpanId::from_slice(&record.span_id),
-        _ => return Err("whose span id is not 8 bytes"),
-    };
-    let severity = u8::try_from(record.severity_number).unwrap_or(0).min(24);
-    Ok(NewLog { origin, time, severity, trace_id, span_id, body: record.encode_to_vec() })
+    match (record.trace_id.len(), record.span_id.len()) {
+        (0 | 16, 0 | 8) => Ok(time),
+        (0 | 16, _) => Err("whose span id is not 8 bytes"),
+        _ => Err("whose trace id is not 16 bytes"),
+    }
+}
+
+/// Names stand in every answer: they are cut where they are too long.
+fn parts(mut record: LogRecord, time: i64) -> LogParts {
+    record.event_name = short(record.event_name);
+    record.severity_text = short(record.severity_text);
+    LogParts::of(record, time)
 }

@@ -52,6 +52,12 @@ const DOUBLES: usize = 256;
 pub struct TraceFilter;
 
 impl TraceFilter {
+    /// The filter over distinct traces.
+    #[must_use]
+    pub fn of(traces: &[[u8; 16]]) -> Vec<u8> {
+        self::traces(traces)
+    }
+
     /// Whether the trace may be in the segment; true as well when the filter is damaged.
     #[must_use]
     pub fn contains(bytes: &[u8], trace: &[u8; 16]) -> bool {
