@@ -59,7 +59,7 @@ async fn files_that_cannot_be_used_are_named_with_the_reason() {
     assert!(said.contains("newer Fuseboard (schema 99, this program knows 2)"), "{said}");
     mark(1);
     let said = refused(&file, OpenMode::ReadOnly);
-    assert!(said.contains("older Fuseboard (schema 1, this program reads 2); use that version"), "{said}");
+    assert!(said.contains("older Fuseboard (schema 1, this program reads 2); start a collector on it"), "{said}");
     let said = refused(&dir.path().join("missing.fuseboard"), OpenMode::ReadOnly);
     assert!(said.contains("cannot open") && said.contains("missing.fuseboard"), "{said}");
     #[cfg(unix)]

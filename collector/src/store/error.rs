@@ -27,9 +27,9 @@ pub enum StoreError {
         /// Newest schema version that this program knows.
         known: i64,
     },
-    /// Made by an older program, in a form that is no longer read.
+    /// Made by an older program, in a form that only one who may write brings up to date.
     #[error(
-        "{path} was written by an older Fuseboard (schema {found}, this program reads {known}); use that version to open it"
+        "{path} was written by an older Fuseboard (schema {found}, this program reads {known}); start a collector on it, or on a copy of it, which brings it up to date"
     )]
     Older {
         /// Which file.

@@ -12,6 +12,7 @@ mod cache;
 mod calls;
 mod catalog;
 mod clock;
+mod convert;
 pub(crate) mod cut;
 mod error;
 mod gather;
@@ -178,9 +179,11 @@ impl Store {
             OpenMode::ReadWrite => Some(open::writer(path)?),
             OpenMode::ReadOnly => {
                 let conn = open::reader(path, mode)?;
-                if open::version(&conn, path)? == 0 {
-                    let found = "an empty database".to_owned();
-                    return Err(StoreError::Foreign { path: path.to_owned(), found });
+                let (path, known) = (path.to_owned(), schema::VERSION);
+                match open::version(&conn, &path)? {
+                    0 => return Err(StoreError::Foreign { path, found: "an empty database".to_owned() }),
+                    found if found < known => return Err(StoreError::Older { path, found, known }),
+                    _ => {}
                 }
                 None
             }

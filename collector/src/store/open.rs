@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::StoreError;
-use super::schema;
+use super::{convert, schema};
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +127,9 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
          PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864;",
     )
     .map_err(named)?;
+    if found == 1 {
+        convert::from_1(&conn)?;
+    }
     let tx = conn.unchecked_transaction().map_err(named)?;
     schema::migrate(&tx, found).map_err(named)?;
     tx.commit().map_err(named)?;
@@ -166,7 +169,7 @@ fn escape(path: &Path) -> String {
     path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23")
 }
 
-/// The schema version of a file; refuses foreign, newer and older ones. 0 for an empty file.
+/// The schema version of a file; refuses foreign and newer ones. 0 for an empty file.
 pub(super) fn version(conn: &Connection, path: &Path) -> Result<i64, StoreError> {
     let named = |e| StoreError::opening(path, e);
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0)).map_err(named)?;
@@ -178,9 +181,6 @@ pub(super) fn version(conn: &Connection, path: &Path) -> Result<i64, StoreError>
     }
     if found > schema::VERSION {
         return Err(StoreError::Newer { path: path.to_owned(), found, known: schema::VERSION });
-    }
-    if found > 0 && found < schema::VERSION {
-        return Err(StoreError::Older { path: path.to_owned(), found, known: schema::VERSION });
     }
     Ok(found)
 }

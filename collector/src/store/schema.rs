@@ -128,14 +128,16 @@ fn pieces() -> impl Iterator<Item = &'static str> {
     [TELEMETRY, ROLLUPS, SEGMENTS, super::logs::tables::TABLES].into_iter().chain(crate::tables::of_rooms())
 }
 
+/// Makes the tables that are missing. Every piece says IF NOT EXISTS: a room may add tables within a version.
+pub(super) fn create(conn: &Connection) -> rusqlite::Result<()> {
+    pieces().try_for_each(|piece| conn.execute_batch(piece))
+}
+
 /// Brings a database from version `from` (0: empty) to [`VERSION`]. Runs inside the caller's transaction.
 pub(crate) fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
     if from < 1 {
         conn.pragma_update(None, "application_id", APPLICATION_ID)?;
     }
-    // Every piece says IF NOT EXISTS: a room may add tables within a version.
-    for piece in pieces() {
-        conn.execute_batch(piece)?;
-    }
+    create(conn)?;
     conn.pragma_update(None, "user_version", VERSION)
 }
