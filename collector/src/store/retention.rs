@@ -37,13 +37,13 @@ const STEP: i64 = 2_000;
 /// Pages handed back to the file system a step.
 const PAGES: i64 = 512;
 
-/// One small step. True when more is left to do.
-pub(super) fn sweep(conn: &Connection, cache: &Cache, limits: &Retention, stamp: i64) -> rusqlite::Result<bool> {
+/// One small step; `now` is what ages are judged by. True when more is left to do.
+pub(super) fn sweep(conn: &Connection, cache: &Cache, limits: &Retention, now: i64) -> rusqlite::Result<bool> {
     let too_old =
-        limits.max_age.map_or(i64::MIN, |age| stamp.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)));
+        limits.max_age.map_or(i64::MIN, |age| now.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)));
     let over = limits.max_bytes.is_some_and(|max| used_bytes(conn).is_ok_and(|used| used > max));
     // By size: what arrived in the oldest twentieth of the stretch that is stored.
-    let limit = if over { oldest_part(conn, stamp)?.max(too_old) } else { too_old };
+    let limit = if over { oldest_part(conn, now)?.max(too_old) } else { too_old };
     let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
     let segments = remove_segments(&tx, limit)?;
     let removed = remove(&tx, limit)? + segments.len();
