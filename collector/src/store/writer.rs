@@ -249,19 +249,16 @@ impl Writer {
                 self.vitals.set_trouble(&StoreError::from(e).to_string());
             }
         }
-<<<<<<< HEAD
         if let Err(e) = retention::give_back(&self.conn) {
             tracing::warn!("room in the file is not given back: {e}");
-=======
+        }
         if let Err(e) = self.merge_logs(now) {
             self.vitals.set_trouble(&e.to_string());
->>>>>>> 44e3291 (Keep log records in blocks: columns, texts packed, merged by the hour; a request sent again stores nothing twice; search them by severity, instance, span and attribute, page by page)
         }
         if self.swept.elapsed() >= self.settings.retention.every {
             self.swept = Instant::now();
-            let now = self.clock.calm();
-            self.clock.begin();
-            let swept = retention::sweep(&self.conn, &self.cache, &self.settings.retention, now.0);
+            let stamp = self.clock.begin();
+            let swept = retention::sweep(&self.conn, &self.cache, &self.settings.retention, stamp.0);
             self.clock.end();
             match swept {
                 // More is left to do: go on at the next round rather than in half a minute.
