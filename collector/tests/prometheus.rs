@@ -89,6 +89,7 @@ async fn the_exposition_is_valid_and_its_counters_only_grow() {
         assert!(now.keys().any(|k| k.contains("span_name=\"a\\\"b\\\\c\\nd\"")), "names are escaped");
         assert_eq!(now["fuseboard_records_received_total"], 2.0 * rounds);
         assert!(now["fuseboard_commit_seconds_count"] >= rounds && now["fuseboard_queue_capacity_bytes"] > 0.0);
+        assert!(now["fuseboard_segments"] >= 1.0 && now["fuseboard_segment_bytes"] > 0.0);
         last = now;
     }
     // What was sent before counts nowhere again.

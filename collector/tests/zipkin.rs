@@ -108,6 +108,14 @@ async fn what_is_not_taken_is_refused_in_words() {
     }
     let get = stage.http.get(url(&stage, "/api/v2/spans")).send().await.expect("an answer");
     assert_eq!((get.status().as_u16(), &get.headers()["allow"]), (405, &"POST, OPTIONS".parse().expect("a value")));
+    let torn = post("/api/v2/spans", "application/x-protobuf", "torn").await.expect("an answer");
+    assert_eq!(
+        (
+            torn.status().as_u16(),
+            post("/api/v2/spans", "application/x-protobuf", "").await.expect("well").status().as_u16()
+        ),
+        (400, 202)
+    );
     assert_eq!(post("/api/v2/spans", JSON, "[]").await.expect("an answer").status(), 202, "nothing is well");
     stage.stop().await;
 }

@@ -52,7 +52,7 @@ fn encoding_of(headers: &HeaderMap) -> Option<Encoding> {
 
 fn kind_of(encoding: Encoding) -> HeaderValue {
     HeaderValue::from_static(match encoding {
-        Encoding::Protobuf => "application/x-protobuf",
+        Encoding::Protobuf | Encoding::ZipkinProtobuf => "application/x-protobuf",
         Encoding::Json | Encoding::Zipkin => "application/json",
     })
 }
@@ -74,7 +74,7 @@ async fn serve(door: Door, signal: Signal, request: Request) -> Response {
         Ok(partial) => accepted(signal, encoding, &partial),
         Err(fault) => {
             let body = match encoding {
-                Encoding::Protobuf => fault.rpc().encode_to_vec(),
+                Encoding::Protobuf | Encoding::ZipkinProtobuf => fault.rpc().encode_to_vec(),
                 Encoding::Json | Encoding::Zipkin => fault.json().to_string().into_bytes(),
             };
             turned_away(&fault, kind_of(encoding), body)
@@ -99,7 +99,7 @@ pub(super) async fn receive(
 /// 200, with what was refused where something was.
 fn accepted(signal: Signal, encoding: Encoding, partial: &Partial) -> Response {
     let body = match encoding {
-        Encoding::Protobuf => partial.encode(signal),
+        Encoding::Protobuf | Encoding::ZipkinProtobuf => partial.encode(signal),
         Encoding::Json | Encoding::Zipkin => partial.json(signal).to_string().into_bytes(),
     };
     with_body(StatusCode::OK, kind_of(encoding), body)

@@ -24,6 +24,18 @@ pub(super) enum Encoding {
     Json,
     /// Zipkin v2 in JSON.
     Zipkin,
+    /// Zipkin v2 in protobuf.
+    ZipkinProtobuf,
+}
+
+/// About how many bytes a body takes while it is decoded, its own among them. In JSON every value becomes a node of a tree,
+/// however few letters it has.
+fn weight(encoding: Encoding, body: &[u8]) -> usize {
+    const NODE: usize = 64;
+    match encoding {
+        Encoding::Json => body.len() + NODE * body.iter().filter(|b| matches!(b, b',' | b'[' | b'{')).count(),
+        Encoding::Protobuf | Encoding::Zipkin | Encoding::ZipkinProtobuf => body.len().saturating_mul(4),
+    }
 }
 
 impl Door {
@@ -58,6 +70,7 @@ impl Door {
         let work = move || {
             let Whole { bytes, mut room } = body;
             let bytes = packing.undo(bytes, door.limits.request, &mut room)?;
+            room.take_to_decode(weight(encoding, &bytes))?;
             // The room is free again when this returns: what was decoded waits in the store's own.
             decode(&door, signal, encoding, bytes)
         };
@@ -75,8 +88,10 @@ fn decode(door: &Door, signal: Signal, encoding: Encoding, body: Bytes) -> Resul
         M::decode(body).map_err(|e| Fault::Bad(format!("the body is not an OTLP request in protobuf: {e}")))
     }
     let bad = |e: json::BadJson| Fault::Bad(e.to_string());
+    let zipkins = |e: zipkin::BadZipkin| Fault::Bad(e.to_string());
     Ok(match (signal, encoding) {
-        (_, Encoding::Zipkin) => door.traces(zipkin::request(&body).map_err(|e| Fault::Bad(e.to_string()))?),
+        (_, Encoding::Zipkin) => door.traces(zipkin::request(&body).map_err(zipkins)?),
+        (_, Encoding::ZipkinProtobuf) => door.traces(zipkin::protobuf_request(&body).map_err(zipkins)?),
         (Signal::Traces, Encoding::Protobuf) => door.encoded_traces(body).map_err(|e| Fault::Bad(e.to_string()))?,
         (Signal::Traces, Encoding::Json) => door.traces(json::traces(&body).map_err(bad)?),
         (Signal::Metrics, Encoding::Protobuf) => door.metrics(protobuf(body)?),

@@ -11,13 +11,16 @@ const UNIT: usize = 1024;
 
 /// All the room there is.
 #[derive(Debug, Clone)]
-pub(super) struct Hall(Arc<Semaphore>);
+pub(super) struct Hall {
+    pieces: Arc<Semaphore>,
+    bytes: usize,
+}
 
 impl Hall {
     /// Room for so many bytes, and for one request of `request` bytes (packed and unpacked) in any case.
     pub(super) fn new(bytes: usize, request: usize) -> Self {
-        let units = bytes.max(request.saturating_mul(3)).div_ceil(UNIT);
-        Self(Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))))
+        let pieces = bytes.max(request.saturating_mul(3)).div_ceil(UNIT).min(u32::MAX as usize);
+        Self { pieces: Arc::new(Semaphore::new(pieces)), bytes: pieces * UNIT }
     }
 
     /// The room of one request: none yet.
@@ -44,12 +47,17 @@ impl Room {
             return Ok(());
         }
         let more = u32::try_from(more).map_err(|_| Fault::Crowded)?;
-        let permit = self.hall.0.clone().try_acquire_many_owned(more).map_err(|_| Fault::Crowded)?;
+        let permit = self.hall.pieces.clone().try_acquire_many_owned(more).map_err(|_| Fault::Crowded)?;
         match &mut self.held {
             Some(held) => held.merge(permit),
             none => *none = Some(permit),
         }
         Ok(())
+    }
+
+    /// Takes what a body may need while it is decoded. Who needs more than there is waits until nobody else is there.
+    pub(super) fn take_to_decode(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.take(bytes.min(self.hall.bytes.saturating_sub(self.bytes)))
     }
 }
 
@@ -68,5 +76,9 @@ mod tests {
         drop(one);
         hall.enter().take(10 * UNIT).expect("all of it is free again but for nothing");
         assert!(matches!(hall.enter().take(11 * UNIT), Err(Fault::Crowded)));
+        let mut heavy = hall.enter();
+        heavy.take(UNIT).expect("room");
+        heavy.take_to_decode(usize::MAX).expect("all that is left");
+        assert!(matches!(hall.enter().take_to_decode(1), Err(Fault::Crowded)), "until it has gone");
     }
 }

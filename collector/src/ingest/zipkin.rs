@@ -1,4 +1,4 @@
-//! Zipkin's port: lists of v2 spans in JSON.
+//! Zipkin's port: lists of v2 spans in JSON and in protobuf.
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -25,7 +25,7 @@ pub fn zipkin(door: &Door) -> Router {
 }
 
 async fn old() -> Response {
-    let said = "Zipkin's first format is not taken here; send its second (JSON) to /api/v2/spans\n";
+    let said = "Zipkin's first format is not taken here; send its second (JSON or protobuf) to /api/v2/spans\n";
     plain(StatusCode::GONE, said)
 }
 
@@ -37,13 +37,18 @@ async fn spans(State(door): State<Door>, request: Request) -> Response {
     }
     let kind = request.headers().get(header::CONTENT_TYPE).map_or(Ok("application/json"), HeaderValue::to_str);
     let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if kind != "application/json" {
-        let said = "the content type must be application/json; Zipkin's other formats are not taken\n";
-        let mut response = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, said);
-        response.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        return response;
-    }
-    match receive(&door, Signal::Traces, Encoding::Zipkin, request).await {
+    let encoding = match kind.as_str() {
+        "application/json" => Encoding::Zipkin,
+        "application/x-protobuf" => Encoding::ZipkinProtobuf,
+        _ => {
+            let said = "the content type must be application/json or application/x-protobuf\n";
+            let mut response = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, said);
+            let known = HeaderValue::from_static("application/json, application/x-protobuf");
+            response.headers_mut().insert(header::ACCEPT, known);
+            return response;
+        }
+    };
+    match receive(&door, Signal::Traces, encoding, request).await {
         // Zipkin's answer has no word for a part: its senders would not listen. The warning in the log tells.
         Ok(_) => with_body(StatusCode::ACCEPTED, HeaderValue::from_static("text/plain; charset=utf-8"), ""),
         Err(fault) => {

@@ -5,6 +5,7 @@
 //! they are. Where Zipkin lets a client and a server share one span id, the server's half gets an id of its own below the
 //! client's, so that both are kept.
 
+mod proto;
 mod sent;
 mod span;
 
@@ -28,6 +29,9 @@ pub enum BadZipkin {
     /// Not the JSON that Zipkin v2 has.
     #[error("the body is not a list of Zipkin v2 spans in JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// Not the protobuf that Zipkin v2 has.
+    #[error("the body is not a list of Zipkin v2 spans in protobuf: {0}")]
+    Protobuf(String),
 }
 
 /// Reads a list of Zipkin v2 spans in JSON. A span whose ids or times make no sense is kept as it is: it is refused by name
@@ -38,6 +42,14 @@ pub enum BadZipkin {
 pub fn request(body: &[u8]) -> Result<ExportTraceServiceRequest, BadZipkin> {
     let Spans(spans) = serde_json::from_slice(body)?;
     Ok(translate(spans))
+}
+
+/// Reads a list of Zipkin v2 spans in protobuf (`zipkin.proto3.ListOfSpans`); see [`request`].
+///
+/// # Errors
+/// Where the bytes stop being such a list, or have more than [`MAX_SPANS`].
+pub fn protobuf_request(body: &[u8]) -> Result<ExportTraceServiceRequest, BadZipkin> {
+    Ok(translate(proto::spans(body)?))
 }
 
 /// Who sent a span, as its tags and its endpoint say.

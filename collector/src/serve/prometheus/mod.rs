@@ -34,7 +34,15 @@ pub(super) async fn metrics(State(door): State<Door>) -> Response {
 
 async fn calls(store: &Store, out: &mut Exposition) -> Result<(), StoreError> {
     let as_of = store.as_of_now();
-    let series = store.read(move |conn| Ok::<_, StoreError>(rollups::series(conn, as_of)?)).await?;
+    let (series, [segments, bytes]) = store
+        .read(move |conn| {
+            let of = "SELECT count(*), coalesce(sum(bytes), 0) FROM segments";
+            let segments = conn.query_row(of, [], |r| Ok([r.get::<_, i64>(0)?, r.get(1)?]))?;
+            Ok::<_, StoreError>((rollups::series(conn, as_of)?, segments))
+        })
+        .await?;
+    out.single("fuseboard_segments", Kind::Gauge, "Segments that spans are kept in.", segments);
+    out.single("fuseboard_segment_bytes", Kind::Gauge, "Size of all segments' data.", bytes);
     let (sums, overflow) = store.vitals().sums.read();
     calls::expose(out, &sums, &series);
     let help = "Calls of series that were too many to be summed; they are missing in traces_*.";
@@ -45,8 +53,8 @@ async fn calls(store: &Store, out: &mut Exposition) -> Result<(), StoreError> {
 fn own(door: &Door, out: &mut Exposition) {
     let store = door.desk.store();
     let vitals = store.vitals();
-    let trouble = vitals.trouble();
-    let up = u8::from(trouble.is_empty());
+    let trouble = store.trouble();
+    let up = u8::from(vitals.trouble().is_empty());
     out.single("fuseboard_up", Kind::Gauge, "1 when the collector is well, 0 when it is in trouble.", up);
     if !trouble.is_empty() {
         out.family("fuseboard_trouble", Kind::Gauge, "1 while this is the collector's trouble.");
