@@ -1,7 +1,7 @@
 //! Receives OTLP, stores it in SQLite, answers questions, steers agents.
 //!
 //! Rooms: `ingest` turns OTLP into rows, `store` keeps them in one SQLite file, `query` answers from it, `control` steers
-//! agents, `incident` cuts files out of the store, `analyze` says what is normal and what comes next, `redact` keeps secrets out, `serve` is the door.
+//! agents, `incident` cuts files out of the store, `analyze` says what is normal and what comes next, `redact` keeps secrets out, `serve` is the door, `files` are other formats in and out, `sql` is for statements by hand.
 
 /// gRPC server of the agents' control stream, generated from `agent/policy/proto/control.proto`.
 #[expect(unreachable_pub, reason = "generated")]
@@ -25,6 +25,7 @@ pub mod otlp;
 pub mod query;
 pub mod redact;
 mod serve;
+pub mod sql;
 pub mod store;
 mod tables;
 pub mod units;

@@ -4,13 +4,20 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use fuseboard_api::ask::{Ask, Question};
-use fuseboard_api::{TimeRange, UnixNanos};
+use fuseboard_api::{TimeRange, TraceId, UnixNanos};
+use fuseboard_collector::files::export::{self, ExportFormat, Selection};
 use fuseboard_collector::files::import::{Format, Imported, import};
+use fuseboard_collector::ingest::Telemetry;
 use fuseboard_collector::store::{OpenMode, Retention, Settings, Store};
 use fuseboard_collector::{Collector, Config, query};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Status};
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use prost::Message as _;
 
-use crate::common::{SERVER, request, span};
+use crate::common::{SERVER, Stage, request, span};
 
 /// A store over a file that keeps everything.
 fn store(path: &Path) -> Store {
@@ -85,4 +92,150 @@ async fn an_imported_file_is_seen_at_instants_long_before_it_was_imported() {
     let fuseboard_api::ask::Answer::Board(board) = answered.answer else { panic!("a board") };
     assert_eq!(board.edges.len(), 1, "{board:?}");
     handle.shutdown().await;
+}
+
+async fn exported(store: &Store, selection: Selection, format: ExportFormat) -> Vec<u8> {
+    let mut pieces = export::export(store, selection, format).expect("begins");
+    let mut out = Vec::new();
+    while let Some(piece) = pieces.recv().await {
+        out.extend_from_slice(&piece.expect("a piece"));
+    }
+    out
+}
+
+fn parsed(bytes: &[u8]) -> Vec<Telemetry> {
+    let mut got = Vec::new();
+    let mut sink = |telemetry| {
+        got.push(telemetry);
+        std::ops::ControlFlow::Continue(())
+    };
+    let found = fuseboard_collector::files::import::read("bytes", bytes, &mut sink).expect("readable");
+    assert_eq!(found.faults.count, 0, "{found:?}");
+    got
+}
+
+/// Every span and log record with its sender, each as a line, sorted.
+fn flat(all: &[Telemetry]) -> Vec<String> {
+    let mut out = Vec::new();
+    for telemetry in all {
+        match telemetry {
+            Telemetry::Traces(request) => {
+                for resource in &request.resource_spans {
+                    for scope in &resource.scope_spans {
+                        for span in &scope.spans {
+                            let mut span = span.clone();
+                            // One that says nothing is none.
+                            span.status = span.status.filter(|status| *status != Status::default());
+                            let scope = ScopeSpans { spans: vec![span], ..scope.clone() };
+                            let one = ResourceSpans { scope_spans: vec![scope], ..resource.clone() };
+                            out.push(Telemetry::Traces(ExportTraceServiceRequest { resource_spans: vec![one] }));
+                        }
+                    }
+                }
+            }
+            Telemetry::Logs(request) => {
+                for resource in &request.resource_logs {
+                    for scope in &resource.scope_logs {
+                        for record in &scope.log_records {
+                            let scope = ScopeLogs { log_records: vec![record.clone()], ..scope.clone() };
+                            let one = ResourceLogs { scope_logs: vec![scope], ..resource.clone() };
+                            out.push(Telemetry::Logs(ExportLogsServiceRequest { resource_logs: vec![one] }));
+                        }
+                    }
+                }
+            }
+            Telemetry::Metrics(_) => {}
+        }
+    }
+    let line = |telemetry: &Telemetry| {
+        let mut line = Vec::new();
+        export::otlp::line(telemetry, &mut line);
+        String::from_utf8(line).expect("text")
+    };
+    let mut lines: Vec<String> = out.iter().map(line).collect();
+    lines.sort();
+    lines
+}
+
+/// Shows the first line that differs, not all of them.
+fn same(got: &[String], expected: &[String]) {
+    for (got, expected) in got.iter().zip(expected) {
+        assert_eq!(got, expected);
+    }
+    assert_eq!(got.len(), expected.len());
+}
+
+#[tokio::test]
+async fn what_was_imported_is_exported_and_imported_again_without_a_loss() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = store(&dir.path().join("first.fuseboard"));
+    let mut sent = Vec::new();
+    for path in captured() {
+        let bytes = std::fs::read(&path).expect("a file");
+        load(&first, bytes.clone()).await;
+        sent.extend(parsed(&bytes));
+    }
+    let lines = exported(&first, Selection::default(), ExportFormat::OtlpJsonl).await;
+    same(&flat(&parsed(&lines)), &flat(&sent));
+    let second = store(&dir.path().join("second.fuseboard"));
+    let again = load(&second, lines.clone()).await;
+    assert_eq!((again.refused, again.duplicates), (0, 0));
+    let twice = exported(&second, Selection::default(), ExportFormat::OtlpJsonl).await;
+    same(&flat(&parsed(&twice)), &flat(&sent));
+    let points = |bytes: &[u8]| {
+        parsed(bytes).iter().filter(|t| matches!(t, Telemetry::Metrics(_))).map(|t| t.encode().len()).sum::<usize>()
+    };
+    assert_eq!(points(&twice), points(&lines));
+    assert!(points(&lines) > 0);
+}
+
+#[tokio::test]
+async fn jaegers_json_and_parquet_hold_every_span_and_a_selection_only_its_own() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let all = store(&dir.path().join("all.fuseboard"));
+    for path in captured() {
+        load(&all, std::fs::read(&path).expect("a file")).await;
+    }
+    let spans = |bytes: &[u8]| flat(&parsed(bytes)).iter().filter(|line| line.contains("resourceSpans")).count();
+    let everything = exported(&all, Selection::default(), ExportFormat::OtlpJsonl).await;
+    let jaeger = exported(&all, Selection::default(), ExportFormat::Jaeger).await;
+    assert_eq!(spans(&jaeger), spans(&everything));
+    let again = load(&store(&dir.path().join("jaeger.fuseboard")), jaeger).await;
+    assert_eq!((again.found.format, again.refused, again.duplicates), (Format::Jaeger, 0, 0));
+    let parquet = exported(&all, Selection::default(), ExportFormat::Parquet).await;
+    let reader = SerializedFileReader::new(bytes::Bytes::from(parquet)).expect("Parquet");
+    let rows = reader.metadata().file_metadata().num_rows();
+    assert_eq!(usize::try_from(rows).expect("rows"), spans(&everything));
+
+    let id = match parsed(&everything).into_iter().next() {
+        Some(Telemetry::Traces(request)) => request.resource_spans[0].scope_spans[0].spans[0].trace_id.clone(),
+        other => panic!("spans come first, not {other:?}"),
+    };
+    let trace = TraceId::from_slice(&id).expect("an id");
+    let one = exported(&all, Selection { trace: Some(trace), ..Selection::default() }, ExportFormat::OtlpJsonl).await;
+    assert!(spans(&one) > 0 && flat(&parsed(&one)).iter().all(|line| line.contains(&trace.to_string())));
+    let none = TimeRange { from: UnixNanos(1), to: UnixNanos(2) };
+    for format in [ExportFormat::OtlpJsonl, ExportFormat::Jaeger, ExportFormat::Parquet] {
+        let bytes = exported(&all, Selection { range: none, ..Selection::default() }, format).await;
+        assert_eq!(bytes.is_empty(), format == ExportFormat::OtlpJsonl, "an empty document is a document: {format}");
+    }
+}
+
+#[tokio::test]
+async fn a_running_collector_gives_its_export_over_its_control_address() {
+    let stage = Stage::start().await;
+    stage.send(request("s", vec![span(1, 1, 0, SERVER, "a"), span(2, 1, 0, SERVER, "b")])).await;
+    let url = |query: &str| format!("http://{}/v1/export?{query}", stage.handle.addresses().control);
+    let get = async |query: &str| stage.http.get(url(query)).send().await.expect("an answer");
+    let all = get("format=otlp-jsonl").await;
+    assert_eq!(all.headers()["content-type"], "application/jsonl");
+    assert_eq!(flat(&parsed(&all.bytes().await.expect("a body"))).len(), 2);
+    let one = get(&format!("format=jaeger&trace={}", "01".repeat(16))).await.bytes().await.expect("a body");
+    assert_eq!(flat(&parsed(&one)).len(), 1);
+    for (query, word) in [("format=xml", "otlp-jsonl"), ("format=jaeger&trace=zz", "trace id"), ("", "format")] {
+        let refused = get(query).await;
+        assert_eq!(refused.status(), 400, "{query}");
+        assert!(refused.text().await.expect("a body").contains(word), "{query}");
+    }
+    stage.stop().await;
 }

@@ -23,4 +23,5 @@ mod program;
 mod prometheus;
 mod redact;
 mod replay;
+mod sql;
 mod zipkin;

@@ -3,12 +3,14 @@
 mod ctl;
 mod demo;
 mod exit;
+mod export;
 mod import;
 mod load;
 mod open;
 mod shot;
 mod source;
 mod span;
+mod sql;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -79,6 +81,12 @@ enum Command {
     Import(import::ImportArgs),
     /// Open the console on a running collector.
     Connect(open::ConnectArgs),
+    /// Write what is stored into files that other tools read: OTLP as JSON lines, Jaeger's JSON, Parquet.
+    #[command(after_help = export::HELP)]
+    Export(export::ExportArgs),
+    /// Ask a Fuseboard file in SQL; nothing is changed.
+    #[command(after_help = sql::HELP)]
+    Sql(sql::SqlArgs),
     /// Draw a view into a PNG; needs no display.
     #[command(
         after_help = "Example: the board as it was half a minute before the file ends\n  fuseboard shot --view board bank.fuse --at -30s --theme light -o board.png"
@@ -114,6 +122,8 @@ pub(crate) fn run() -> ExitCode {
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Open(args)) => open::open(&args),
         Some(Command::Import(args)) => import::run(&args),
+        Some(Command::Export(args)) => export::run(&args),
+        Some(Command::Sql(args)) => sql::run(&args),
         Some(Command::Connect(args)) => open::connect(&args),
         Some(Command::Shot(args)) => shot::run(&args),
         Some(Command::Ctl(args)) => ctl::run(&args),

@@ -83,7 +83,7 @@ pub(super) fn run(args: &ShotArgs) -> Result<()> {
     let url = opened.as_ref().map_or_else(|| args.to.clone(), Embedded::url);
     let client = Client::new(&url)?;
     let Answer::Totals(totals) = client.ask(Question::Totals)? else { bail!("the collector gave no totals") };
-    let at = args.at.as_deref().map(|text| instant(text, &totals)).transpose()?;
+    let at = args.at.as_deref().map(|text| instant(text, &totals)).transpose().context("--at")?;
     let shown = at.or(opened.is_some().then_some(totals.stored.to));
     let settings = Settings {
         view: args.view,
@@ -110,8 +110,8 @@ pub(super) fn run(args: &ShotArgs) -> Result<()> {
     Ok(())
 }
 
-/// The instant that `--at` means.
-fn instant(text: &str, totals: &Totals) -> Result<UnixNanos> {
+/// The instant that a text means: a date, or so long after the begin or before the end of what is stored.
+pub(super) fn instant(text: &str, totals: &Totals) -> Result<UnixNanos> {
     let lasting = span::any;
     let at = if let Some(after) = text.strip_prefix('+') {
         lasting(after).map(|d| totals.stored.from + d).ok()
@@ -121,7 +121,7 @@ fn instant(text: &str, totals: &Totals) -> Result<UnixNanos> {
         let since = humantime::parse_rfc3339_weak(text).ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
         since.map(|d| UnixNanos::default() + d)
     };
-    at.with_context(|| format!("--at {text:?} is no time; write 2026-11-20T14:04:36Z, +30s or -30s"))
+    at.with_context(|| format!("{text:?} is no time; write 2026-11-20T14:04:36Z, +30s or -30s"))
 }
 
 fn range(ending: Option<UnixNanos>, length: Duration) -> TimeRange {

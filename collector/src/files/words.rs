@@ -46,6 +46,27 @@ pub(crate) fn status(status: StatusCode) -> &'static str {
     }
 }
 
+/// The word for OTLP's number of a kind.
+pub(crate) fn kind_of(number: u8) -> &'static str {
+    kind(match number {
+        1 => SpanKind::Internal,
+        2 => SpanKind::Server,
+        3 => SpanKind::Client,
+        4 => SpanKind::Producer,
+        5 => SpanKind::Consumer,
+        _ => SpanKind::Unspecified,
+    })
+}
+
+/// The word for OTLP's number of a status.
+pub(crate) fn status_of(number: u8) -> &'static str {
+    status(match number {
+        1 => StatusCode::Ok,
+        2 => StatusCode::Error,
+        _ => StatusCode::Unset,
+    })
+}
+
 /// Events as JSON: `time` (Unix nanoseconds), `name`, `attributes`.
 pub(crate) fn events(events: &[SpanEvent]) -> Value {
     let one = |e: &SpanEvent| json!({"time": e.time.0, "name": e.name, "attributes": object(&e.attributes)});

@@ -24,6 +24,7 @@ use crate::control::picture;
 use crate::store::{Snapshot, Store, StoreError};
 
 pub(crate) use self::deployments::deployments;
+pub(crate) use self::spans::{Origins, of_trace as spans_of};
 pub use self::totals::instances;
 
 /// Answers a question as of the instant it names, or as of now.

@@ -13,11 +13,11 @@ use crate::store::{Snapshot, StoreError};
 
 /// Senders met in one answer, so that spans share them.
 #[derive(Default)]
-pub(super) struct Origins(HashMap<i64, Arc<Origin>>);
+pub(crate) struct Origins(HashMap<i64, Arc<Origin>>);
 
 impl Origins {
     /// The sender with this number.
-    pub(super) fn get(&mut self, conn: &Connection, id: i64) -> Result<Arc<Origin>, StoreError> {
+    pub(crate) fn get(&mut self, conn: &Connection, id: i64) -> Result<Arc<Origin>, StoreError> {
         if let Some(origin) = self.0.get(&id) {
             return Ok(origin.clone());
         }
@@ -44,7 +44,7 @@ impl Origins {
 }
 
 /// Every whole span of a trace, by start.
-pub(super) fn of_trace(
+pub(crate) fn of_trace(
     read: &Snapshot<'_>,
     trace: TraceId,
     as_of: UnixNanos,

@@ -2,6 +2,7 @@
 
 mod answer;
 mod codec;
+mod export;
 mod guard;
 mod jaeger;
 mod live;
@@ -89,6 +90,7 @@ pub(crate) fn control(door: &Door) -> Router {
         .route("/v1/incidents/{id}/file", get(incident_file))
         .route("/v1/traces/{id}", get(trace))
         .route("/v1/stats", get(plain::stats))
+        .route("/v1/export", get(export::export))
         .route("/v1/edges", get(plain::edges))
         .fallback(nowhere)
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -422,6 +422,19 @@ impl Drop for Inner {
     }
 }
 
+/// A connection of its own to a file that is only looked at.
+///
+/// # Errors
+/// A sentence for a file that is missing, foreign, newer or damaged.
+pub(crate) fn look(path: &Path) -> Result<rusqlite::Connection, StoreError> {
+    open::check_header(path)?;
+    let conn = open::reader(path, OpenMode::ReadOnly)?;
+    match open::version(&conn, path)? {
+        0 => Err(StoreError::Foreign { path: path.to_owned(), found: "an empty database".to_owned() }),
+        _ => Ok(conn),
+    }
+}
+
 fn full(error: &TrySendError<Job>) -> StoreError {
     match error {
         TrySendError::Full(_) => StoreError::Busy,

@@ -84,6 +84,19 @@ impl Client {
         self.runtime.block_on(async { Ok(self.send(self.http.get(self.at(path))).await?.text().await?) })
     }
 
+    /// Gets a resource piece by piece; returns its size in bytes.
+    pub(in crate::cli) fn stream(&self, path: &str, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<u64> {
+        self.runtime.block_on(async {
+            let mut response = self.send(self.http.get(self.at(path))).await?;
+            let mut size = 0;
+            while let Some(chunk) = response.chunk().await.context("the collector broke off")? {
+                take(&chunk)?;
+                size += chunk.len() as u64;
+            }
+            Ok(size)
+        })
+    }
+
     /// Gets a resource into a file, which must not exist; returns its size in bytes.
     pub(in crate::cli) fn download(&self, path: &str, file: &std::path::Path) -> Result<u64> {
         let writing = || format!("writing {}", file.display());

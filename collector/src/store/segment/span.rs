@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{Array as _, BinaryArray};
 use fuseboard_api::attr::Attributes;
-use fuseboard_api::span::{Origin, Span, SpanKind, StatusCode};
+use fuseboard_api::span::{Origin, Span, SpanEvent, SpanKind, SpanLink, StatusCode};
 use opentelemetry_proto::tonic::trace::v1 as traces;
 use prost::Message as _;
 use prost::encoding::decode_varint;
@@ -36,8 +36,8 @@ impl Columns {
             status: status(self.status(row)),
             status_message: self.status_message(row).to_owned(),
             attributes: self.all_attrs(row),
-            events: partial(self.events.as_ref(), row).events.into_iter().map(words::event).collect(),
-            links: partial(self.links.as_ref(), row).links.into_iter().map(words::link).collect(),
+            events: self.events_of(row),
+            links: self.links_of(row),
             trace_state: self.trace_state(row).to_owned(),
             flags: self.flags(row),
             dropped_attributes,
@@ -46,6 +46,18 @@ impl Columns {
             origin,
             arrival: self.arrival(row),
         }
+    }
+
+    /// The events of a row; needs [`super::Part::Events`].
+    #[must_use]
+    pub fn events_of(&self, row: usize) -> Vec<SpanEvent> {
+        partial(self.events.as_ref(), row).events.into_iter().map(words::event).collect()
+    }
+
+    /// The links of a row; needs [`super::Part::Links`].
+    #[must_use]
+    pub fn links_of(&self, row: usize) -> Vec<SpanLink> {
+        partial(self.links.as_ref(), row).links.into_iter().map(words::link).collect()
     }
 
     /// All attributes of a row, in the sender's order; needs [`super::Part::Attributes`].

@@ -1,0 +1,200 @@
+//! Spans, logs and points out of the store, in the messages that they came in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fuseboard_api::ask::{Answer, Question};
+use fuseboard_api::trace::TraceQuery;
+use fuseboard_api::{TimeRange, TraceId, UnixNanos};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+use rusqlite::{Connection, Row, params};
+
+use super::{ExportError, Selection};
+use crate::query;
+use crate::store::segment::{Columns, Part, Parts};
+use crate::store::{Snapshot, StoreError};
+
+/// Traces of a page of the list that an export walks along.
+const PAGE: u32 = 1_000;
+
+fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, StoreError> {
+    M::decode(bytes).map_err(|e| StoreError::Corrupt(e.to_string()))
+}
+
+/// A resource and a scope as they came.
+#[derive(Debug, Clone)]
+pub(super) struct Sender {
+    resource: Option<Resource>,
+    resource_schema_url: String,
+    scope: Option<InstrumentationScope>,
+    scope_schema_url: String,
+}
+
+/// Senders met so far, by their number.
+#[derive(Default)]
+pub(super) struct Senders(HashMap<i64, Arc<Sender>>);
+
+impl Senders {
+    pub(super) fn get(&mut self, conn: &Connection, id: i64) -> Result<Arc<Sender>, StoreError> {
+        if let Some(known) = self.0.get(&id) {
+            return Ok(known.clone());
+        }
+        let mut read = conn.prepare_cached(
+            "SELECT resource, resource_schema_url, scope, scope_schema_url FROM origins WHERE id = ?1",
+        )?;
+        let (resource, resource_schema_url, scope, scope_schema_url) =
+            read.query_row([id], |r| Ok((r.get::<_, Vec<u8>>(0)?, r.get(1)?, r.get::<_, Vec<u8>>(2)?, r.get(3)?)))?;
+        let sender = Arc::new(Sender {
+            // None, and one without a field, are the same to OTLP.
+            resource: (!resource.is_empty()).then(|| decode(&resource)).transpose()?,
+            resource_schema_url,
+            scope: (!scope.is_empty()).then(|| decode(&scope)).transpose()?,
+            scope_schema_url,
+        });
+        self.0.insert(id, sender.clone());
+        Ok(sender)
+    }
+}
+
+/// Rows of a segment that are wanted.
+pub(super) type Rows = (Arc<Columns>, Vec<usize>);
+
+/// Hands over the rows of every span that was started in a range, segment by segment, oldest first.
+pub(super) fn spans(
+    snapshot: &Snapshot<'_>,
+    range: TimeRange,
+    as_of: UnixNanos,
+    mut visit: impl FnMut(Rows) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    let mut segments = snapshot.segments(range, as_of)?;
+    segments.sort_by_key(|s| (s.min_start, s.id));
+    for segment in &segments {
+        let columns = snapshot.columns_unkept(segment, &Parts::all().with(&[Part::Arrival]))?;
+        let wanted = |row: &usize| range.contains(columns.start(*row)) && columns.arrival(*row) <= as_of;
+        let mut rows: Vec<usize> = (0..columns.rows()).filter(wanted).collect();
+        rows.sort_by_key(|row| (columns.start(*row), *row));
+        visit((columns, rows))?;
+    }
+    Ok(())
+}
+
+/// Hands over the number of every trace that the selection names, newest first.
+pub(super) fn traces(
+    snapshot: &Snapshot<'_>,
+    selection: &Selection,
+    as_of: UnixNanos,
+    mut visit: impl FnMut(TraceId) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    if let Some(one) = selection.trace {
+        return visit(one);
+    }
+    let mut query = TraceQuery { range: selection.range, limit: PAGE, ..TraceQuery::default() };
+    let mut last = Vec::new();
+    loop {
+        let Answer::Traces(list) = query::answer(snapshot, &Question::Traces(query.clone()), as_of)? else {
+            return Ok(());
+        };
+        let fresh: Vec<_> = list.rows.iter().filter(|row| !last.contains(&row.trace_id)).collect();
+        fresh.iter().try_for_each(|row| visit(row.trace_id))?;
+        let Some(end) = list.rows.last().filter(|_| list.more && !fresh.is_empty()) else { return Ok(()) };
+        // Traces that began at the same instant may lie on both sides of the page's end.
+        query.before = Some(UnixNanos(end.start.0.saturating_add(1)));
+        last = list.rows.iter().filter(|row| row.start == end.start).map(|row| row.trace_id).collect();
+    }
+}
+
+/// Spans of some rows as a request, those of one sender together.
+pub(super) fn request(
+    conn: &Connection,
+    senders: &mut Senders,
+    columns: &Columns,
+    rows: &[usize],
+) -> Result<ExportTraceServiceRequest, StoreError> {
+    let mut groups: Vec<(i64, ResourceSpans)> = Vec::new();
+    let mut bytes = Vec::new();
+    for row in rows {
+        bytes.clear();
+        columns.message(*row, &mut bytes);
+        let span: Span = decode(&bytes)?;
+        let origin = columns.origin(*row);
+        let at = match groups.iter().position(|(known, _)| *known == origin) {
+            Some(at) => at,
+            None => {
+                let sender = senders.get(conn, origin)?.as_ref().clone();
+                let scope = ScopeSpans { scope: sender.scope, spans: Vec::new(), schema_url: sender.scope_schema_url };
+                let schema_url = sender.resource_schema_url;
+                groups
+                    .push((origin, ResourceSpans { resource: sender.resource, scope_spans: vec![scope], schema_url }));
+                groups.len() - 1
+            }
+        };
+        if let Some(scope) = groups.get_mut(at).and_then(|(_, group)| group.scope_spans.first_mut()) {
+            scope.spans.push(span);
+        }
+    }
+    Ok(ExportTraceServiceRequest { resource_spans: groups.into_iter().map(|(_, group)| group).collect() })
+}
+
+/// Hands over log records by time, up to `most` at once; of one trace, or of a range.
+pub(super) fn logs(
+    conn: &Connection,
+    senders: &mut Senders,
+    of: Result<TraceId, TimeRange>,
+    as_of: UnixNanos,
+    most: usize,
+    mut visit: impl FnMut(ExportLogsServiceRequest) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    let (condition, trace, range) = match of {
+        Ok(trace) => ("trace_id = ?1", Some(trace.0), TimeRange { from: UnixNanos(i64::MIN), to: UnixNanos(i64::MAX) }),
+        Err(range) => ("?1 IS NULL", None, range),
+    };
+    let mut read = conn.prepare_cached(&format!(
+        "SELECT origin, body FROM logs WHERE {condition} AND time >= ?2 AND time < ?3 AND arrival <= ?4 ORDER BY time, id"
+    )).map_err(StoreError::from)?;
+    let trace = trace.as_ref().map(|id| &id[..]);
+    let mut rows = read.query(params![trace, range.from.0, range.to.0, as_of.0]).map_err(StoreError::from)?;
+    let mut some: Vec<(i64, LogRecord)> = Vec::new();
+    while let Some(row) = rows.next().map_err(StoreError::from)? {
+        some.push(record(row)?);
+        if some.len() == most {
+            visit(of_senders(conn, senders, std::mem::take(&mut some))?)?;
+        }
+    }
+    if some.is_empty() { Ok(()) } else { visit(of_senders(conn, senders, some)?) }
+}
+
+fn record(row: &Row<'_>) -> Result<(i64, LogRecord), StoreError> {
+    let body = row.get_ref(1)?.as_blob().map_err(|e| StoreError::Corrupt(e.to_string()))?;
+    Ok((row.get(0)?, decode(body)?))
+}
+
+fn of_senders(
+    conn: &Connection,
+    senders: &mut Senders,
+    records: Vec<(i64, LogRecord)>,
+) -> Result<ExportLogsServiceRequest, StoreError> {
+    let mut groups: Vec<(i64, ResourceLogs)> = Vec::new();
+    for (origin, record) in records {
+        let at = match groups.iter().position(|(known, _)| *known == origin) {
+            Some(at) => at,
+            None => {
+                let sender = senders.get(conn, origin)?.as_ref().clone();
+                let scope =
+                    ScopeLogs { scope: sender.scope, log_records: Vec::new(), schema_url: sender.scope_schema_url };
+                let schema_url = sender.resource_schema_url;
+                groups.push((origin, ResourceLogs { resource: sender.resource, scope_logs: vec![scope], schema_url }));
+                groups.len() - 1
+            }
+        };
+        if let Some(scope) = groups.get_mut(at).and_then(|(_, group)| group.scope_logs.first_mut()) {
+            scope.log_records.push(record);
+        }
+    }
+    Ok(ExportLogsServiceRequest { resource_logs: groups.into_iter().map(|(_, group)| group).collect() })
+}

@@ -1,0 +1,26 @@
+//! Tables of the file in words for people.
+
+use rusqlite::{Connection, Result};
+
+/// They live in the connection, and stand before the file's own tables of the same name; those are `main.logs` and so on.
+const VIEWS: &str = "
+CREATE TEMP VIEW logs AS
+    SELECT l.time, l.severity, log_field(l.body, 'severity_text') AS severity_text, log_field(l.body, 'body') AS body,
+           log_field(l.body, 'event_name') AS event_name, log_field(l.body, 'attributes') AS attributes,
+           o.service, o.instance, o.version, lower(nullif(hex(l.trace_id), '')) AS trace_id,
+           lower(nullif(hex(l.span_id), '')) AS span_id, l.arrival
+    FROM main.logs l JOIN main.origins o ON o.id = l.origin;
+CREATE TEMP VIEW metric_points AS
+    SELECT p.time, o.service, o.instance, m.name, m.unit,
+           CASE m.kind WHEN 1 THEN 'sum' WHEN 2 THEN 'histogram' WHEN 3 THEN 'exponential_histogram' WHEN 4 THEN 'summary'
+                       ELSE 'gauge' END AS kind,
+           p.value, p.count, p.sum, pairs_json(m.attributes) AS attributes, p.arrival
+    FROM main.points p JOIN main.metrics m ON m.id = p.metric JOIN main.origins o ON o.id = m.origin;
+CREATE TEMP VIEW edges AS
+    SELECT r.second, s.caller, s.callee, s.operation, s.instance, s.version, r.calls, r.errors, r.refused, r.attempts, r.arrival
+    FROM main.rollup r JOIN main.series s ON s.id = r.series WHERE s.inbound = 0;
+";
+
+pub(super) fn add(conn: &Connection) -> Result<()> {
+    conn.execute_batch(VIEWS)
+}
