@@ -88,7 +88,7 @@ async fn exported(stage: &Stage) -> Vec<Vec<u8>> {
     let as_of = stage.handle.store().as_of_now();
     let read = stage.handle.store().read(move |conn| -> Result<_, StoreError> {
         let mut all = Vec::new();
-        export::logs(conn, EVER, as_of, |some| {
+        export::logs(conn, EVER, None, as_of, |some| {
             all.push(some);
             Ok(())
         })?;

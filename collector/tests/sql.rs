@@ -131,10 +131,10 @@ async fn a_wrong_statement_gets_sqlites_words_and_a_hint_and_nothing_is_written(
         ("SELECT foo(1)", vec!["no such function", "attr(json, key)"]),
         ("SELECT 1; SELECT 2", vec!["one at a time"]),
         ("", vec!["SELECT"]),
-        ("DELETE FROM main.logs", vec!["only reads"]),
-        ("DROP TABLE main.logs", vec!["only reads"]),
+        ("DELETE FROM main.points", vec!["only reads"]),
+        ("DROP TABLE main.points", vec!["only reads"]),
         ("CREATE TABLE x (y)", vec!["only reads"]),
-        ("DELETE FROM main.logs RETURNING id", vec!["only reads"]),
+        ("DELETE FROM main.points RETURNING time", vec!["only reads"]),
         ("PRAGMA user_version = 5", vec!["only reads"]),
     ] {
         let said = ask(&database, sql).expect_err(sql).to_string();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fuseboard_api::{TimeRange, UnixNanos};
+use fuseboard_api::{TimeRange, TraceId, UnixNanos};
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValueList};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -90,23 +90,30 @@ pub fn metrics(
     Ok(())
 }
 
-/// Hands over every log record of a range as of an instant, block by block: those of one sender together, by time.
+/// Hands over every log record of a range as of an instant, or those of one trace in it, block by block: those of one sender
+/// together, by time.
 ///
 /// # Errors
 /// What the database or `visit` says.
 pub fn logs(
     conn: &Connection,
     range: TimeRange,
+    trace: Option<TraceId>,
     as_of: UnixNanos,
     mut visit: impl FnMut(ResourceLogs) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let wanted = Wanted { times: (range.from.0, range.to.0), ..Wanted::all(as_of.0) };
-    for row in tables::list(conn, &wanted)?.into_iter().rev() {
+    let mut blocks = tables::list(conn, &wanted)?;
+    if let Some(trace) = trace {
+        blocks = tables::of_trace(conn, trace, blocks)?;
+    }
+    for row in blocks.into_iter().rev() {
         let block = tables::read(conn, row.id)?;
         let texts = block.texts().map_err(tables::damaged)?;
         let mut of_senders: BTreeMap<i64, Vec<LogRecord>> = BTreeMap::new();
         for entry in block.entries(&texts) {
-            if range.contains(UnixNanos(entry.time)) && entry.arrival <= as_of.0 {
+            let of_trace = trace.is_none_or(|trace| entry.context.0 == trace.0);
+            if of_trace && range.contains(UnixNanos(entry.time)) && entry.arrival <= as_of.0 {
                 let record = entry.whole().map_err(|e| StoreError::Corrupt(e.to_string()))?;
                 of_senders.entry(entry.origin).or_default().push(record);
             }

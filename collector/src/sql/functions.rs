@@ -3,21 +3,22 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::common::v1::KeyValueList;
-use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message as _;
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Result};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::files::words::{object, plain};
 use crate::otlp::words::{attributes, value};
+use crate::store::logs::Entry;
+use crate::store::logs::block::Block;
 
 pub(super) fn add(conn: &Connection) -> Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     conn.create_scalar_function(c"attr", 2, flags, attr)?;
     conn.create_scalar_function(c"iso", 1, flags, iso)?;
-    conn.create_scalar_function(c"log_field", 2, flags, log_field)?;
+    conn.create_scalar_function(c"log_block", 1, flags, log_block)?;
     conn.create_scalar_function(c"pairs_json", 1, flags, pairs_json)
 }
 
@@ -54,19 +55,33 @@ fn words_of(since: Duration) -> String {
     humantime::format_rfc3339_nanos(UNIX_EPOCH + since).to_string()
 }
 
-/// A field of a stored log record, for the view of logs.
-fn log_field(ctx: &Context<'_>) -> Result<Value> {
-    let broken = |e: prost::DecodeError| rusqlite::Error::UserFunctionError(e.into());
-    let body: Vec<u8> = ctx.get(0)?;
-    let field: String = ctx.get(1)?;
-    let record = LogRecord::decode(&body[..]).map_err(broken)?;
-    Ok(match field.as_str() {
-        "body" => record.body.map_or(Value::Null, |body| cell(plain(&value(Some(body))))),
-        "attributes" => Value::Text(object(&attributes(record.attributes)).to_string()),
-        "severity_text" => Value::Text(record.severity_text),
-        "event_name" => Value::Text(record.event_name),
-        _ => Value::Null,
-    })
+/// The records of a stored block as a JSON list, for the view of logs.
+fn log_block(ctx: &Context<'_>) -> Result<String> {
+    let broken = |e: String| rusqlite::Error::UserFunctionError(e.into());
+    let bytes: Vec<u8> = ctx.get(0)?;
+    let block = Block::decode(&bytes).map_err(|e| broken(e.to_string()))?;
+    let texts = block.texts().map_err(|e| broken(e.to_string()))?;
+    let hex = |id: &[u8]| {
+        let there = id.iter().any(|byte| *byte != 0);
+        there.then(|| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    };
+    let record = |entry: Entry<'_>| {
+        let record = entry.whole().map_err(|e| broken(e.to_string()))?;
+        Ok(json!({
+            "time": entry.time,
+            "severity": entry.severity,
+            "severity_text": record.severity_text,
+            "body": record.body.map(|body| plain(&value(Some(body)))),
+            "event_name": record.event_name,
+            "attributes": object(&attributes(record.attributes)),
+            "trace_id": hex(&entry.context.0),
+            "span_id": hex(&entry.context.1),
+            "origin": entry.origin,
+            "arrival": entry.arrival,
+        }))
+    };
+    let records: Vec<Json> = block.entries(&texts).map(record).collect::<Result<_>>()?;
+    Ok(Json::Array(records).to_string())
 }
 
 /// Stored attributes as a JSON object, for the view of metric points.

@@ -2,14 +2,14 @@
 
 use rusqlite::{Connection, Result};
 
-/// They live in the connection, and stand before the file's own tables of the same name; those are `main.logs` and so on.
+/// They live in the connection, and have names of their own.
 const VIEWS: &str = "
 CREATE TEMP VIEW logs AS
-    SELECT l.time, l.severity, log_field(l.body, 'severity_text') AS severity_text, log_field(l.body, 'body') AS body,
-           log_field(l.body, 'event_name') AS event_name, log_field(l.body, 'attributes') AS attributes,
-           o.service, o.instance, o.version, lower(nullif(hex(l.trace_id), '')) AS trace_id,
-           lower(nullif(hex(l.span_id), '')) AS span_id, l.arrival
-    FROM main.logs l JOIN main.origins o ON o.id = l.origin;
+    SELECT r.value ->> 'time' AS time, r.value ->> 'severity' AS severity, r.value ->> 'severity_text' AS severity_text,
+           r.value ->> 'body' AS body, r.value ->> 'event_name' AS event_name, r.value -> 'attributes' AS attributes,
+           o.service, o.instance, o.version, r.value ->> 'trace_id' AS trace_id, r.value ->> 'span_id' AS span_id,
+           r.value ->> 'arrival' AS arrival
+    FROM main.log_data d, json_each(log_block(d.data)) r JOIN main.origins o ON o.id = r.value ->> 'origin';
 CREATE TEMP VIEW metric_points AS
     SELECT p.time, o.service, o.instance, m.name, m.unit,
            CASE m.kind WHEN 1 THEN 'sum' WHEN 2 THEN 'histogram' WHEN 3 THEN 'exponential_histogram' WHEN 4 THEN 'summary'

@@ -14,6 +14,8 @@ use ::parquet::errors::ParquetError;
 use bytes::Bytes;
 use fuseboard_api::filter::{self, Mistake};
 use fuseboard_api::{TimeRange, TraceId, UnixNanos};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -183,25 +185,49 @@ impl Work<'_> {
             })
         })?;
         let (snapshot, as_of, selection) = (self.snapshot, self.as_of, self.selection.clone());
-        let mut senders = Senders::default();
-        if selection.picks() {
-            return source::traces(snapshot, &selection, as_of, |trace| {
-                source::logs(snapshot, &mut senders, Ok(trace), as_of, LINE, |logs| self.line(&Telemetry::Logs(logs)))
-            });
-        }
         let range = selection.range;
-        source::logs(snapshot, &mut senders, Err(range), as_of, LINE, |logs| self.line(&Telemetry::Logs(logs)))?;
-        let mut failed = None;
-        query::export::metrics(snapshot, range, as_of, |resource| {
-            let request = opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest {
-                resource_metrics: vec![resource],
-            };
-            self.line(&Telemetry::Metrics(request)).map_err(|error| {
-                failed = Some(error);
-                StoreError::Closed
+        if selection.picks() {
+            let ever = Selection::default().range;
+            return source::traces(snapshot, &selection, as_of, |trace| self.logs(ever, Some(trace)));
+        }
+        self.logs(range, None)?;
+        self.handed(|work, failed| {
+            query::export::metrics(snapshot, range, as_of, |resource| {
+                let request = ExportMetricsServiceRequest { resource_metrics: vec![resource] };
+                work.handed_line(&Telemetry::Metrics(request), failed)
             })
         })
-        .map_err(|error| failed.take().unwrap_or(error.into()))
+    }
+
+    /// Log records of a range, or of a trace.
+    fn logs(&mut self, range: TimeRange, trace: Option<TraceId>) -> Result<(), ExportError> {
+        let (snapshot, as_of) = (self.snapshot, self.as_of);
+        self.handed(|work, failed| {
+            query::export::logs(snapshot, range, trace, as_of, |resource| {
+                let request = ExportLogsServiceRequest { resource_logs: vec![resource] };
+                work.handed_line(&Telemetry::Logs(request), failed)
+            })
+        })
+    }
+
+    /// Runs a reading whose visitor knows only the store's errors: ours finds its way around it.
+    fn handed(
+        &mut self,
+        read: impl FnOnce(&mut Self, &mut Option<ExportError>) -> Result<(), StoreError>,
+    ) -> Result<(), ExportError> {
+        let mut failed = None;
+        let done = read(self, &mut failed);
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(done?),
+        }
+    }
+
+    fn handed_line(&mut self, telemetry: &Telemetry, failed: &mut Option<ExportError>) -> Result<(), StoreError> {
+        self.line(telemetry).map_err(|error| {
+            *failed = Some(error);
+            StoreError::Closed
+        })
     }
 
     fn line(&mut self, telemetry: &Telemetry) -> Result<(), ExportError> {

@@ -1,4 +1,4 @@
-//! Spans, logs and points out of the store, in the messages that they came in.
+//! Spans out of the store, in the messages that they came in.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,14 +6,12 @@ use std::sync::Arc;
 use fuseboard_api::ask::{Answer, Question};
 use fuseboard_api::trace::TraceQuery;
 use fuseboard_api::{TimeRange, TraceId, UnixNanos};
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
-use rusqlite::{Connection, Row, params};
+use rusqlite::Connection;
 
 use super::{ExportError, Selection};
 use crate::query;
@@ -139,62 +137,4 @@ pub(super) fn request(
         }
     }
     Ok(ExportTraceServiceRequest { resource_spans: groups.into_iter().map(|(_, group)| group).collect() })
-}
-
-/// Hands over log records by time, up to `most` at once; of one trace, or of a range.
-pub(super) fn logs(
-    conn: &Connection,
-    senders: &mut Senders,
-    of: Result<TraceId, TimeRange>,
-    as_of: UnixNanos,
-    most: usize,
-    mut visit: impl FnMut(ExportLogsServiceRequest) -> Result<(), ExportError>,
-) -> Result<(), ExportError> {
-    let (condition, trace, range) = match of {
-        Ok(trace) => ("trace_id = ?1", Some(trace.0), TimeRange { from: UnixNanos(i64::MIN), to: UnixNanos(i64::MAX) }),
-        Err(range) => ("?1 IS NULL", None, range),
-    };
-    let mut read = conn.prepare_cached(&format!(
-        "SELECT origin, body FROM logs WHERE {condition} AND time >= ?2 AND time < ?3 AND arrival <= ?4 ORDER BY time, id"
-    )).map_err(StoreError::from)?;
-    let trace = trace.as_ref().map(|id| &id[..]);
-    let mut rows = read.query(params![trace, range.from.0, range.to.0, as_of.0]).map_err(StoreError::from)?;
-    let mut some: Vec<(i64, LogRecord)> = Vec::new();
-    while let Some(row) = rows.next().map_err(StoreError::from)? {
-        some.push(record(row)?);
-        if some.len() == most {
-            visit(of_senders(conn, senders, std::mem::take(&mut some))?)?;
-        }
-    }
-    if some.is_empty() { Ok(()) } else { visit(of_senders(conn, senders, some)?) }
-}
-
-fn record(row: &Row<'_>) -> Result<(i64, LogRecord), StoreError> {
-    let body = row.get_ref(1)?.as_blob().map_err(|e| StoreError::Corrupt(e.to_string()))?;
-    Ok((row.get(0)?, decode(body)?))
-}
-
-fn of_senders(
-    conn: &Connection,
-    senders: &mut Senders,
-    records: Vec<(i64, LogRecord)>,
-) -> Result<ExportLogsServiceRequest, StoreError> {
-    let mut groups: Vec<(i64, ResourceLogs)> = Vec::new();
-    for (origin, record) in records {
-        let at = match groups.iter().position(|(known, _)| *known == origin) {
-            Some(at) => at,
-            None => {
-                let sender = senders.get(conn, origin)?.as_ref().clone();
-                let scope =
-                    ScopeLogs { scope: sender.scope, log_records: Vec::new(), schema_url: sender.scope_schema_url };
-                let schema_url = sender.resource_schema_url;
-                groups.push((origin, ResourceLogs { resource: sender.resource, scope_logs: vec![scope], schema_url }));
-                groups.len() - 1
-            }
-        };
-        if let Some(scope) = groups.get_mut(at).and_then(|(_, group)| group.scope_logs.first_mut()) {
-            scope.log_records.push(record);
-        }
-    }
-    Ok(ExportLogsServiceRequest { resource_logs: groups.into_iter().map(|(_, group)| group).collect() })
 }
