@@ -7,6 +7,7 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt8Array};
 use arrow_schema::{Field, Schema};
 
 use super::filter::{self, ValueHashes};
+use super::gather::{Brief, Gathered};
 use super::order::{Order, Row};
 use super::{NAME_KEY, PEER_KEY, SegmentError, Summary, arrays, attrs, name};
 use crate::otlp::{Slice, SpanTape, write};
@@ -47,11 +48,13 @@ pub fn build(incoming: &[Incoming<'_>]) -> Result<Built, SegmentError> {
     let mut summary = Summary::empty();
     let mut values = Vec::new();
 
-    let traces = ids(&order, &mut out)?;
+    let gathered = Gathered::of(&order);
+    let briefs = &gathered.briefs[..];
+    let traces = ids(&order, briefs, &mut out)?;
     summary.traces = traces.len() as u32;
-    times(&order, &mut out, &mut summary);
-    kinds(&order, &mut out, &mut summary);
-    texts(&order, &mut out, &mut summary, &mut values)?;
+    times(&order, briefs, &mut out, &mut summary);
+    kinds(briefs, &mut out, &mut summary);
+    texts(&gathered, &mut out, &mut summary, &mut values)?;
     let (origin, mut origins) = arrays::numbers(&order.column(|r| r.origin))?;
     out.add(name::ORIGIN, origin);
     origins.sort_unstable();
@@ -60,7 +63,7 @@ pub fn build(incoming: &[Incoming<'_>]) -> Result<Built, SegmentError> {
     out.add(name::ARRIVAL, arrival);
     summary.min_arrival = arrivals.iter().copied().min().unwrap_or(i64::MAX);
     summary.max_arrival = arrivals.iter().copied().max().unwrap_or(i64::MIN);
-    rest(&order, &mut out)?;
+    rest(&order, &gathered, &mut out)?;
 
     let attrs = attrs::sort(&order)?;
     attrs.columns.into_iter().for_each(|(name, array)| out.add_nullable(&name, array));
@@ -117,7 +120,7 @@ impl Schemed {
 }
 
 /// Ids of traces, spans and parents; gives the traces.
-fn ids(order: &Order<'_>, out: &mut Schemed) -> Result<Vec<[u8; 16]>, SegmentError> {
+fn ids(order: &Order<'_>, briefs: &[Brief], out: &mut Schemed) -> Result<Vec<[u8; 16]>, SegmentError> {
     let mut traces = Vec::new();
     let mut codes = Vec::with_capacity(order.len());
     for run in order.runs() {
@@ -127,8 +130,8 @@ fn ids(order: &Order<'_>, out: &mut Schemed) -> Result<Vec<[u8; 16]>, SegmentErr
     let known = arrays::fixed(16, traces.concat(), None)?;
     out.add(name::TRACE_ID, arrays::keyed(codes, None, known)?);
 
-    let spans = order.column(|row| row.span.span_id);
-    let parents = order.column(|row| row.span.parent);
+    let spans: Vec<_> = briefs.iter().map(|b| b.span_id).collect();
+    let parents: Vec<_> = briefs.iter().map(|b| b.parent).collect();
     let away = order.parents(&spans, &parents);
     out.add(name::SPAN_ID, arrays::fixed(8, spans.concat(), None)?);
     out.add_ints(name::PARENT_AT, away.iter().map(|p| i64::from(p.unwrap_or(0))).collect());
@@ -142,16 +145,15 @@ fn ids(order: &Order<'_>, out: &mut Schemed) -> Result<Vec<[u8; 16]>, SegmentErr
     Ok(traces)
 }
 
-fn times(order: &Order<'_>, out: &mut Schemed, summary: &mut Summary) {
-    let times = order.column(|row| (row.span.start, row.span.end));
-    let mut steps = Vec::with_capacity(times.len());
-    let mut durations = Vec::with_capacity(times.len());
-    let first = times.first().map_or(0, |(start, _)| *start);
+fn times(order: &Order<'_>, briefs: &[Brief], out: &mut Schemed, summary: &mut Summary) {
+    let mut steps = Vec::with_capacity(briefs.len());
+    let mut durations = Vec::with_capacity(briefs.len());
+    let first = briefs.first().map_or(0, |b| b.start);
     let mut of_trace = first;
     for run in order.runs() {
         let mut before = of_trace;
-        of_trace = times[run.start].0;
-        for (start, end) in &times[run] {
+        of_trace = briefs[run.start].start;
+        for Brief { start, end, .. } in &briefs[run] {
             steps.push(start.wrapping_sub(before));
             before = *start;
             let duration = end.wrapping_sub(*start);
@@ -172,27 +174,27 @@ fn times(order: &Order<'_>, out: &mut Schemed, summary: &mut Summary) {
     high.into_iter().for_each(|high| out.add(name::DURATION_HIGH, high));
 }
 
-fn kinds(order: &Order<'_>, out: &mut Schemed, summary: &mut Summary) {
+fn kinds(briefs: &[Brief], out: &mut Schemed, summary: &mut Summary) {
     let mut add = |name: &str, values: Vec<u8>| {
         if values.iter().any(|v| *v != 0) {
             out.add(name, Arc::new(UInt8Array::new(values.into(), None)));
         }
     };
-    let status = order.column(|row| row.span.status);
-    summary.errors = status.iter().filter(|status| **status == 2).count() as u32;
-    add(name::KIND, order.column(|row| row.span.kind));
-    add(name::STATUS, status);
-    add(name::MARKS, order.column(|row| row.span.marks.0));
+    summary.errors = briefs.iter().filter(|b| b.status == 2).count() as u32;
+    add(name::KIND, briefs.iter().map(|b| b.kind).collect());
+    add(name::STATUS, briefs.iter().map(|b| b.status).collect());
+    add(name::MARKS, briefs.iter().map(|b| b.marks).collect());
 }
 
-fn texts<'a>(
-    order: &Order<'a>,
+fn texts(
+    gathered: &Gathered<'_>,
     out: &mut Schemed,
     summary: &mut Summary,
     values: &mut Vec<ValueHashes>,
 ) -> Result<(), SegmentError> {
-    let cells: Vec<_> = order.given().map(|(row, r)| (row, r.tape.get(r.span.name))).collect();
-    let names = arrays::text(order.len(), cells.len(), |n| cells[n])?;
+    let rows = gathered.briefs.len();
+    let cells = &gathered.names[..];
+    let names = arrays::text(rows, cells.len(), |n| cells[n])?;
     out.add(name::NAME, names.array);
     let mut hashes = ValueHashes::of(NAME_KEY.as_bytes());
     names.values.iter().for_each(|name| hashes.text(name));
@@ -203,33 +205,32 @@ fn texts<'a>(
     summary.names = (distinct.len() <= Summary::NAMES)
         .then(|| distinct.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect());
 
-    let mut sparse = |name: &str, of: fn(&Row<'a>) -> Slice| -> Result<Vec<&'a [u8]>, SegmentError> {
-        let some = order.given().filter(|(_, r)| !of(r).is_empty());
-        let cells: Vec<_> = some.map(|(row, r)| (row, r.tape.get(of(r)))).collect();
+    let mut peers = ValueHashes::of(PEER_KEY.as_bytes());
+    for (name, cells) in [
+        (name::PEER, &gathered.peers[..]),
+        (name::STATUS_MESSAGE, &gathered.status_messages[..]),
+        (name::TRACE_STATE, &gathered.trace_states[..]),
+    ] {
         if cells.is_empty() {
-            return Ok(Vec::new());
+            continue;
         }
-        let text = arrays::text(order.len(), cells.len(), |n| cells[n])?;
+        let text = arrays::text(rows, cells.len(), |n| cells[n])?;
         out.add_nullable(name, text.array);
-        Ok(text.values)
-    };
-    let mut hashes = ValueHashes::of(PEER_KEY.as_bytes());
-    sparse(name::PEER, |row| row.span.peer)?.iter().for_each(|peer| hashes.text(peer));
-    values.push(hashes);
-    sparse(name::STATUS_MESSAGE, |row| row.span.status_message)?;
-    sparse(name::TRACE_STATE, |row| row.span.trace_state)?;
+        if name == name::PEER {
+            text.values.iter().for_each(|peer| peers.text(peer));
+        }
+    }
+    values.push(peers);
     Ok(())
 }
 
-fn rest(order: &Order<'_>, out: &mut Schemed) -> Result<(), SegmentError> {
-    out.add_ints(name::FLAGS, order.column(|row| i64::from(row.span.flags)));
+fn rest(order: &Order<'_>, gathered: &Gathered<'_>, out: &mut Schemed) -> Result<(), SegmentError> {
+    let briefs = &gathered.briefs[..];
+    out.add_ints(name::FLAGS, briefs.iter().map(|b| i64::from(b.flags)).collect());
     for (i, name) in name::DROPPED.into_iter().enumerate() {
-        out.add_ints(name, order.column(|row| i64::from(row.span.dropped[i])));
+        out.add_ints(name, briefs.iter().map(|b| i64::from(b.dropped[i])).collect());
     }
     let mut parts = |name: &str, field: u32, of: for<'a> fn(&Row<'a>) -> &'a [Slice]| -> Result<(), SegmentError> {
-        if order.given().all(|(_, row)| of(row).is_empty()) {
-            return Ok(());
-        }
         let (mut bytes, mut bounds) = (Vec::new(), Vec::with_capacity(order.len() + 1));
         for row in order.rows() {
             bounds.push(bytes.len());
@@ -241,6 +242,11 @@ fn rest(order: &Order<'_>, out: &mut Schemed) -> Result<(), SegmentError> {
         out.add(name, arrays::binary(bounds.windows(2).map(|b| &bytes[b[0]..b[1]]), None)?);
         Ok(())
     };
-    parts(name::EVENTS, 11, |row| row.tape.events_of(row.span))?;
-    parts(name::LINKS, 13, |row| row.tape.links_of(row.span))
+    if gathered.events {
+        parts(name::EVENTS, 11, |row| row.tape.events_of(row.span))?;
+    }
+    if gathered.links {
+        parts(name::LINKS, 13, |row| row.tape.links_of(row.span))?;
+    }
+    Ok(())
 }

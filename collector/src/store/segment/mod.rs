@@ -49,8 +49,9 @@
 //! the same length.
 //!
 //! Into `more` go lists, maps and empty values, the second and later attribute of the same key in a span, keys that few
-//! spans have, and whatever could not be written again byte by byte. Fields of a span that OTLP 1.9 does not know are not
-//! kept.
+//! spans have (a segment has 200 attribute columns at most), the attributes of a span beyond the 256th, and whatever could
+//! not be written again byte by byte. What is in `more` beyond what the shape counts comes last. Fields of a span that OTLP
+//! 1.9 does not know are not kept.
 
 mod access;
 mod arrays;
@@ -61,6 +62,7 @@ mod checksum;
 mod columns;
 mod error;
 mod filter;
+mod gather;
 mod ipc;
 mod name;
 mod order;
