@@ -58,7 +58,7 @@ fn counter(points: Vec<NumberDataPoint>) -> Metric {
 
 fn metric(name: &str, data: Data) -> Metric {
     let (description, unit) = (format!("what {name} says"), "{thing}".to_owned());
-    Metric { name: name.into(), description, unit, data: Some(data), ..Metric::default() }
+    Metric { name: name.into(), description, unit, data: Some(data), metadata: vec![kv("prometheus.type", name)] }
 }
 
 fn explicit(second: u64, counts: [u64; 3]) -> HistogramDataPoint {

@@ -54,7 +54,8 @@ pub fn metrics(
     mut visit: impl FnMut(ResourceMetrics) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut series = conn.prepare(
-        "SELECT id, origin, name, kind, unit, description, temporality, monotonic, attributes FROM metrics
+        "SELECT id, origin, name, kind, unit, description, temporality, monotonic, attributes, metadata
+         FROM metrics
          WHERE arrival <= ?1 ORDER BY id",
     )?;
     let mut points = conn.prepare(
@@ -67,11 +68,12 @@ pub fn metrics(
             Kind { code: row.get(3)?, temporality: row.get(6)?, monotonic: row.get(7)?, attributes: &attributes };
         let (origin, name, unit, description): (i64, String, String, String) =
             (row.get(1)?, row.get(2)?, row.get(4)?, row.get(5)?);
+        let metadata: KeyValueList = decode(row.get_ref(9)?.as_blob().unwrap_or_default())?;
         let mut hand_over = |some: &mut Vec<(i64, Vec<u8>)>| {
             let Sender { resource, resource_schema_url, scope, scope_schema_url } = sender(conn, origin)?;
             let data = Some(kind.data(std::mem::take(some))?);
             let (name, unit, description) = (name.clone(), unit.clone(), description.clone());
-            let metric = Metric { name, unit, description, data, ..Metric::default() };
+            let metric = Metric { name, unit, description, data, metadata: metadata.values.clone() };
             let scope = ScopeMetrics { scope, metrics: vec![metric], schema_url: scope_schema_url };
             visit(ResourceMetrics { resource, scope_metrics: vec![scope], schema_url: resource_schema_url })
         };

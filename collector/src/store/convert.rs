@@ -1,10 +1,12 @@
-//! Files of schema 1, which had a row a span, into those of today. It goes on where it was interrupted: each step takes some
-//! rows out of the old table and puts a segment in, in one transaction.
+//! Files of schema 1, which had a row a span and a log record, into those of today. It goes on where it was interrupted: each
+//! step takes some rows out of the old tables and puts a segment or a block in, in one transaction.
 
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
+use super::logs::{Entry, LogParts, tables};
 use super::rebuild::Rebuild;
 use super::segments::{self, ROWS};
 use super::{StoreError, schema};
@@ -19,6 +21,7 @@ pub(super) fn from_1(conn: &Connection) -> Result<(), StoreError> {
     let tx = begin()?;
     // Of the same name, with other columns.
     tx.execute_batch("DROP TABLE IF EXISTS pending")?;
+    add_metadata(&tx)?;
     schema::create(&tx)?;
     tx.commit()?;
     loop {
@@ -30,8 +33,14 @@ pub(super) fn from_1(conn: &Connection) -> Result<(), StoreError> {
         tx.execute("DELETE FROM spans WHERE id <= ?1", [last])?;
         tx.commit()?;
     }
+    loop {
+        let tx = begin()?;
+        let Some(last) = some_logs(&tx)? else { break };
+        tx.execute("DELETE FROM logs WHERE id <= ?1", [last])?;
+        tx.commit()?;
+    }
     let tx = begin()?;
-    tx.execute_batch("DROP TABLE spans; DROP TABLE names;")?;
+    tx.execute_batch("DROP TABLE spans; DROP TABLE names; DROP TABLE logs;")?;
     tx.pragma_update(None, "user_version", schema::VERSION)?;
     Ok(tx.commit()?)
 }
@@ -53,6 +62,42 @@ fn some(conn: &Connection) -> Result<(Rebuild, Option<i64>), StoreError> {
         }
     }
     Ok((out, last))
+}
+
+/// Records of the old table that become one block.
+const RECORDS: i64 = 8_192;
+
+/// Makes a block of the first log records, gives the number of the last of them; `None` when there are no more.
+fn some_logs(conn: &Connection) -> Result<Option<i64>, StoreError> {
+    let mut last = None;
+    let mut bytes = 0;
+    let mut found = Vec::new();
+    let mut read = conn.prepare_cached("SELECT id, origin, arrival, time, body FROM logs ORDER BY id LIMIT ?1")?;
+    let mut rows = read.query([RECORDS])?;
+    while let Some(row) = rows.next()? {
+        let body = row.get_ref(4)?.as_blob().unwrap_or_default();
+        let record = LogRecord::decode(body).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        let (origin, arrival): (i64, i64) = (row.get(1)?, row.get(2)?);
+        // What one commit brought stays together: records of equal times are told apart by their order in it.
+        if bytes >= BYTES && found.last().is_some_and(|(_, before, _)| *before != arrival) {
+            break;
+        }
+        bytes += body.len();
+        found.push((origin, arrival, LogParts::of(record, row.get(3)?)));
+        last = Some(row.get(0)?);
+    }
+    let entries: Vec<Entry<'_>> = found.iter().map(|(origin, arrival, p)| Entry::of(p, *origin, *arrival)).collect();
+    tables::insert(conn, &entries)?;
+    Ok(last)
+}
+
+/// Adds what metrics did not have then.
+fn add_metadata(conn: &Connection) -> rusqlite::Result<()> {
+    let there = "SELECT count(*) FROM pragma_table_info('metrics') WHERE name = 'metadata'";
+    if conn.query_row(there, [], |r| r.get::<_, i64>(0))? == 0 {
+        conn.execute_batch("ALTER TABLE metrics ADD COLUMN metadata BLOB NOT NULL DEFAULT x''")?;
+    }
+    Ok(())
 }
 
 /// A span as it was sent: what had a column of its own was not in the body.
@@ -89,6 +134,11 @@ mod tests {
             arrival INTEGER NOT NULL, body BLOB NOT NULL
         ) STRICT;
         CREATE TABLE pending (span INTEGER PRIMARY KEY, server INTEGER NOT NULL) STRICT;
+        CREATE TABLE logs (
+            id INTEGER PRIMARY KEY, time INTEGER NOT NULL, severity INTEGER NOT NULL, origin INTEGER NOT NULL,
+            trace_id BLOB, span_id BLOB, arrival INTEGER NOT NULL, body BLOB NOT NULL
+        ) STRICT;
+        ALTER TABLE metrics DROP COLUMN metadata;
         INSERT INTO names VALUES (1, 'work');
         PRAGMA user_version = 1;";
 
@@ -100,7 +150,17 @@ mod tests {
         store.append(testing::batch("shop", vec![testing::span(9, 9, 2, 9_000)])).await.expect("stored");
         drop(store);
         let conn = Connection::open(&path).expect("opened");
-        for table in ["segments", "segment_data", "segment_filters", "pending", "trace_filters", "flights"] {
+        for table in [
+            "segments",
+            "segment_data",
+            "segment_filters",
+            "pending",
+            "trace_filters",
+            "flights",
+            "log_blocks",
+            "log_data",
+            "log_filters",
+        ] {
             conn.execute_batch(&format!("DROP TABLE {table}")).expect("dropped");
         }
         conn.execute_batch(OLD).expect("made old");
@@ -112,6 +172,12 @@ mod tests {
                 params![id, &trace[..], &id.to_be_bytes()[..], id * 1_000, id * 1_000 + 7, rest.encode_to_vec()];
             let sql = "INSERT INTO spans VALUES (?1, ?2, ?3, 0, NULL, 1, 1, 3, ?4, ?5, 0, 0, NULL, ?1, ?6)";
             conn.execute(sql, values).expect("put in");
+        }
+        for id in 1..=10_000_i64 {
+            let record =
+                LogRecord { time_unix_nano: id as u64, event_name: format!("event {id}"), ..LogRecord::default() };
+            let sql = "INSERT INTO logs VALUES (?1, ?1, 9, 1, NULL, NULL, ?2, ?3)";
+            conn.execute(sql, params![id, id / 2, record.encode_to_vec()]).expect("put in");
         }
         conn.execute_batch("COMMIT").expect("committed");
         drop(conn);
@@ -125,6 +191,18 @@ mod tests {
             .collect();
         let expected: Vec<_> = [7, 107, 207, 307, 407, 507].map(|id| (id * 1_000, "work".to_owned())).into();
         assert_eq!(rows, expected, "those that had arrived");
+        let logs = store.read(|s| -> Result<_, StoreError> {
+            let mut out = Vec::new();
+            for row in tables::list(s, &tables::Wanted::all(i64::MAX))?.into_iter().rev() {
+                let block = tables::read(s, row.id)?;
+                let texts = block.texts().map_err(tables::damaged)?;
+                let event = |e: Entry<'_>| (e.time, e.arrival, e.whole().expect("whole").event_name);
+                out.extend(block.entries(&texts).map(event));
+            }
+            Ok(out)
+        });
+        let expected: Vec<_> = (1..=10_000_i64).map(|id| (id, id / 2, format!("event {id}"))).collect();
+        assert_eq!(logs.await.expect("read"), expected);
         let again = Span { span_id: 7_i64.to_be_bytes().to_vec(), ..testing::span(8, 1, 3, 7_000) };
         let appended = store.append(testing::batch("shop", vec![again])).await.expect("stored");
         assert_eq!((appended.stored, appended.duplicates), (0, 1));

@@ -39,8 +39,8 @@ impl State {
                     Some(id) => Ok(id),
                     None => conn
                         .prepare_cached(
-                            "INSERT INTO metrics (origin, name, kind, unit, temporality, monotonic, attributes, description, arrival)
-                             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                            "INSERT INTO metrics (origin, name, kind, unit, temporality, monotonic, attributes, description, arrival,
+                             metadata) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                         )?
                         .insert(params![
                             origin,
@@ -51,7 +51,8 @@ impl State {
                             m.monotonic,
                             point.attributes,
                             m.description,
-                            tally.stamp
+                            tally.stamp,
+                            m.metadata
                         ]),
                 }
             })?;

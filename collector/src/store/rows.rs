@@ -69,6 +69,8 @@ pub struct NewMetric {
     pub unit: String,
     /// Its description.
     pub description: String,
+    /// OTLP `KeyValueList` of its metadata, encoded.
+    pub metadata: Vec<u8>,
     /// OTLP aggregation temporality: 0 unspecified, 1 delta, 2 cumulative.
     pub temporality: u8,
     /// Whether a sum only grows.

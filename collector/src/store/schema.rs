@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS metrics (
     origin INTEGER NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
     unit TEXT NOT NULL, description TEXT NOT NULL,
     temporality INTEGER NOT NULL, monotonic INTEGER NOT NULL,
-    attributes BLOB NOT NULL,
+    attributes BLOB NOT NULL, metadata BLOB NOT NULL DEFAULT x'',
     arrival INTEGER NOT NULL,
     UNIQUE (origin, name, kind, unit, temporality, monotonic, attributes)
 ) STRICT;

@@ -143,6 +143,7 @@ fn decode(metric: Metric, origin: usize, refused: &mut Refused) -> NewMetric {
         kind,
         unit: short(metric.unit),
         description: short(metric.description),
+        metadata: KeyValueList { values: metric.metadata }.encode_to_vec(),
         temporality: u8::try_from(temporality).unwrap_or(0).min(2),
         monotonic,
         points,
