@@ -110,3 +110,28 @@ async fn late_spans_land_in_the_second_they_ended() {
     assert_eq!(strip.range.from.0 as u64 / 1_000_000_000 + column, second);
     stage.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_under_way_are_seen_at_the_instants_between_their_ends() {
+    let stage = Stage::start().await;
+    let second = UnixNanos::now().0 / 1_000_000_000 - 100;
+    let at = |s: i64| u64::try_from((second + s) * 1_000_000_000 + 5).expect("a time");
+    let mut long = span(1, 1, 0, SERVER, "work");
+    (long.start_time_unix_nano, long.end_time_unix_nano) = (at(10), at(13));
+    let mut short = span(2, 1, 0, SERVER, "work");
+    (short.start_time_unix_nano, short.end_time_unix_nano) = (at(12), at(12) + 1_000);
+    let mut endless = span(3, 1, 0, SERVER, "work");
+    (endless.start_time_unix_nano, endless.end_time_unix_nano) = (at(-5_000), at(14));
+    stage.send(request("a", vec![long])).await;
+    stage.send(request("a", vec![short, endless])).await;
+    let mut seen = Vec::new();
+    for until in 9..16 {
+        let to = UnixNanos((second + until) * 1_000_000_000);
+        // All three end in it, so that the edge is there.
+        let range = fuseboard_api::TimeRange { from: to - Duration::from_secs(3600), to };
+        let board = stage.board(range).await;
+        seen.push(board.edges.first().map(|e| e.stats.in_flight));
+    }
+    assert_eq!(seen[4..], [Some(2), Some(1), Some(0)], "after 13, 14 and 15 s");
+    stage.stop().await;
+}

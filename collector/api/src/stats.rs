@@ -20,6 +20,9 @@ pub struct Stats {
     pub refused: u64,
     /// Attempts put on the wire for those calls.
     pub attempts: u64,
+    /// Calls that were under way when the last whole second of the range ended, as far as their spans have come since;
+    /// a call of more than ten minutes counts in its last ten.
+    pub in_flight: u64,
     /// How long the calls took.
     pub latency: LatencyHistogram,
 }
@@ -32,6 +35,7 @@ impl Stats {
         self.errors += other.errors;
         self.refused += other.refused;
         self.attempts += other.attempts;
+        self.in_flight += other.in_flight;
         self.latency.merge(&other.latency);
     }
 

@@ -143,7 +143,7 @@ const ROWS: &[(&str, &str)] = &[
     ("series", "arrival <= :arrival"),
     // Whole minutes, so that folded stretches at the ends are whole.
     ("rollup", "arrival <= :arrival AND second >= :long / 60000000000 * 60 AND second < :to / 1000000000 + 60"),
-    ("flights", "arrival <= :arrival AND second >= :long / 60000000000 * 60 AND second < :to / 1000000000 + 60"),
+    ("calls_under_way", "arrival <= :arrival AND last >= :long / 60000000000 * 60 AND last < :to / 1000000000 + 660"),
     ("folds", "second >= :long / 60000000000 * 60 AND second < :to / 1000000000 + 60"),
     ("folded", "arrival <= :arrival"),
     ("revisions", "arrival <= :arrival"),

@@ -22,6 +22,7 @@ const SPARK: Duration = Duration::from_secs(300);
 pub(super) fn board(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> rusqlite::Result<Board> {
     let known = rollups::series(conn, as_of)?;
     let sums = rollups::sums(conn, range, as_of)?;
+    let under_way = rollups::under_way(conn, range.to, as_of)?;
     let past = TimeRange::ending(range.to, SPARK);
     let sparks = rollups::steps(conn, past, SPARK_STEP, as_of)?;
     let services: BTreeSet<String> = totals::services(conn, as_of)?.into_iter().collect();
@@ -36,7 +37,7 @@ pub(super) fn board(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> ru
             nodes.called(series, &sum);
             edges.push(Edge {
                 key: series.key.clone(),
-                stats: rollups::stats(sum, range),
+                stats: Stats { in_flight: under_way.get(&id).copied().unwrap_or(0), ..rollups::stats(sum, range) },
                 asynchronous: series.asynchronous,
                 spark: sparks.get(&id).map(|s| spark(s)).unwrap_or_default(),
                 ..Edge::default()

@@ -9,6 +9,7 @@ use fuseboard_api::stats::Stats;
 use fuseboard_api::{TimeRange, UnixNanos};
 use rusqlite::{Connection, params};
 
+use crate::store::LONGEST;
 use crate::store::kind_of;
 use crate::store::rollup::{Delta, Folded, add_row};
 
@@ -185,6 +186,18 @@ pub(crate) fn counts(
     })
 }
 
+/// Calls that were under way when the last whole second before `at` ended, by series.
+pub(crate) fn under_way(conn: &Connection, at: UnixNanos, as_of: UnixNanos) -> rusqlite::Result<HashMap<i64, u64>> {
+    let second = at.0.div_euclid(SECOND) - 1;
+    let mut read = conn.prepare_cached(
+        "SELECT series, sum(calls) FROM calls_under_way WHERE last > ?1 AND last <= ?1 + ?2 AND first <= ?1 AND arrival <= ?3
+         GROUP BY series",
+    )?;
+    let rows =
+        read.query_map(params![second, LONGEST, as_of.0], |r| Ok((r.get(0)?, r.get::<_, i64>(1)?.max(0) as u64)))?;
+    rows.collect()
+}
+
 /// A sum as the console's words have it.
 pub(crate) fn stats(sum: Delta, range: TimeRange) -> Stats {
     Stats {
@@ -193,6 +206,7 @@ pub(crate) fn stats(sum: Delta, range: TimeRange) -> Stats {
         errors: sum.errors,
         refused: sum.refused,
         attempts: sum.attempts,
+        in_flight: 0,
         latency: sum.latency,
     }
 }
@@ -218,6 +232,7 @@ pub struct EdgeSum {
 /// What the database says.
 pub fn edges(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> rusqlite::Result<Vec<EdgeSum>> {
     let known = series(conn, as_of)?;
+    let under_way = under_way(conn, range.to, as_of)?;
     let mut out: Vec<EdgeSum> = sums(conn, range, as_of)?
         .into_iter()
         .filter_map(|(id, sum)| {
@@ -227,7 +242,7 @@ pub fn edges(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> rusqlite:
                 attempts: sum.attempt_latency.clone(),
                 cut: sum.cut,
                 deadline_left_ms: sum.deadline.quantile(0.5).map(|d| d.as_secs_f64() * 1e3),
-                stats: stats(sum, range),
+                stats: Stats { in_flight: under_way.get(&id).copied().unwrap_or(0), ..stats(sum, range) },
             })
         })
         .collect();

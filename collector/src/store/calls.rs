@@ -299,7 +299,7 @@ impl<'a> Counter<'a> {
         counts.calls += 1;
         counts.errors += u64::from(half.failed);
         self.sums.observe(place, Which::Latency, half.nanos());
-        self.sums.fly(series, half.start.div_euclid(SECOND), second);
+        self.sums.last(series, half.start.div_euclid(SECOND), second);
     }
 
     fn add_span(&mut self, series: u32, span: &FlatSpan) -> u32 {
@@ -310,7 +310,7 @@ impl<'a> Counter<'a> {
         counts.errors += u64::from(span.status == FAILED);
         counts.refused += u64::from(span.marks.has(Marks::REFUSED));
         self.sums.observe(place, Which::Latency, duration(span));
-        self.sums.fly(series, span.start.div_euclid(SECOND), second);
+        self.sums.last(series, span.start.div_euclid(SECOND), second);
         place
     }
 }

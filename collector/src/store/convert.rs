@@ -156,7 +156,7 @@ mod tests {
             "segment_filters",
             "pending",
             "trace_filters",
-            "flights",
+            "calls_under_way",
             "log_blocks",
             "log_data",
             "log_filters",

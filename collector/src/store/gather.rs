@@ -28,13 +28,12 @@ pub(super) struct Gathered {
     places: HashMap<(u32, i64), u32, FixedState>,
     /// Observations: row, histogram and bucket from the highest bit down.
     seen: Vec<u64>,
-    /// Calls that were under way when a second ended, as how many began in a second and ended in a later one, and how many
-    /// ended in it and had begun in an earlier one.
-    pub(super) flights: HashMap<(u32, i64), (u32, u32), FixedState>,
+    /// Calls that went on from one second into another: by series, first and last second.
+    pub(super) under_way: HashMap<(u32, i64, i64), u32, FixedState>,
 }
 
-/// A call counts as under way for so many seconds at most, so that a reader need not look further back.
-pub(crate) const LONGEST_FLIGHT: i64 = 600;
+/// A call counts as under way for so many seconds at most, so that a reader need not look further.
+pub(crate) const LONGEST: i64 = 600;
 
 /// Bits of a bucket's number, and of the histogram beside it.
 const BUCKET: u32 = 16;
@@ -83,11 +82,10 @@ impl Gathered {
         self.seen.push(u64::from(place) << (BUCKET + WHICH) | (which as u64) << BUCKET | u64::from(bucket_of(nanos)));
     }
 
-    /// Notes a call that went on from one second into another.
-    pub(super) fn fly(&mut self, series: u32, from: i64, to: i64) {
+    /// Notes a call that lasted from one second to another.
+    pub(super) fn last(&mut self, series: u32, from: i64, to: i64) {
         if from < to {
-            self.flights.entry((series, from.max(to - LONGEST_FLIGHT))).or_default().0 += 1;
-            self.flights.entry((series, to)).or_default().1 += 1;
+            *self.under_way.entry((series, from.max(to - LONGEST), to)).or_insert(0) += 1;
         }
     }
 

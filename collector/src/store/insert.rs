@@ -274,7 +274,7 @@ impl State {
             self.catalog.write(tx, tally.stamp)?;
             let incoming: Vec<Incoming<'_>> = tally.taken.iter().flat_map(|t| incoming(t, tally.stamp)).collect();
             segments::append(tx, &incoming, tally.traces)?;
-            self.known.save(tx, segments::first_arrival(tx)?)?;
+            self.known.save(tx, || segments::first_arrival(tx))?;
         }
         let entries: Vec<Entry<'_>> = tally.records.iter().map(|(o, p)| Entry::of(p, *o, tally.stamp)).collect();
         tables::insert(tx, &entries)?;
@@ -293,11 +293,11 @@ impl State {
             rollup::insert(tx, &Line { second, series, stamp, counts, packed }, folded)
         })?;
         let mut insert = tx.prepare_cached(
-            "INSERT INTO flights (second, series, arrival, opened, closed) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO calls_under_way (last, first, series, arrival, calls) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
-        for ((series, second), (opened, closed)) in &sums.flights {
+        for ((series, first, last), calls) in &sums.under_way {
             let series = interned.series(tx, book, *series, stamp)?;
-            insert.execute(params![second, series, stamp, opened, closed])?;
+            insert.execute(params![last, first, series, stamp, calls])?;
         }
         Ok(())
     }

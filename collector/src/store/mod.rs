@@ -56,6 +56,7 @@ use tokio::sync::{Semaphore, broadcast, oneshot};
 pub use self::cache::Cache;
 use self::clock::Clock;
 pub use self::error::StoreError;
+pub(crate) use self::gather::LONGEST;
 use self::insert::State;
 pub(crate) use self::intern::kind_of;
 use self::merge::Merger;
@@ -93,7 +94,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             queue_jobs: 1024,
-            queue_bytes: 128 * 1024 * 1024,
+            queue_bytes: 64 * 1024 * 1024,
             linger: Duration::from_millis(5),
             group_rows: 16_384,
             readers: 4,

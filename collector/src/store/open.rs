@@ -123,7 +123,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
         conn.execute_batch("PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL;").map_err(named)?;
     }
     conn.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -24576;
          PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864;",
     )
     .map_err(named)?;
@@ -142,7 +142,7 @@ pub(super) fn reader(path: &Path, mode: OpenMode) -> Result<Connection, StoreErr
     let open = |target: &Path, flags| -> rusqlite::Result<Connection> {
         let conn = Connection::open_with_flags(target, flags)?;
         conn.busy_timeout(Duration::from_secs(5))?;
-        conn.execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -32768;")?;
+        conn.execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;")?;
         conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         Ok(conn)
     };

@@ -103,17 +103,23 @@ fn remove(tx: &Connection, limit: i64) -> rusqlite::Result<usize> {
     lower_totals(tx, "all_points", points as i64)?;
     removed += points;
     let scale = 1_000_000_000;
-    for (table, key, widths) in [
-        ("rollup", "second, series, arrival", ""),
-        ("flights", "second, series, arrival", ""),
-        ("folds", "width, second, series", "width IN (5, 60) AND"),
-    ] {
+    for (table, key, widths) in
+        [("rollup", "second, series, arrival", ""), ("folds", "width, second, series", "width IN (5, 60) AND")]
+    {
         let sql = format!(
             "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {widths} second < ?1 AND {} LIMIT ?2)",
             unpinned("second", scale)
         );
         removed += tx.execute(&sql, params![limit.div_euclid(scale), STEP])?;
     }
+    removed += tx.execute(
+        &format!(
+            "DELETE FROM calls_under_way WHERE (last, first, series, arrival) IN
+             (SELECT last, first, series, arrival FROM calls_under_way WHERE last < ?1 AND {} LIMIT ?2)",
+            unpinned("last", scale)
+        ),
+        params![limit.div_euclid(scale), STEP],
+    )?;
     for (table, column) in [("commits", "stamp"), ("seen", "arrival")] {
         // The last commit carries the totals: it stays.
         let keep = if table == "commits" { "AND stamp < (SELECT max(stamp) FROM commits)" } else { "" };

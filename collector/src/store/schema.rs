@@ -58,10 +58,9 @@ CREATE TABLE IF NOT EXISTS pins (id INTEGER PRIMARY KEY, oldest INTEGER NOT NULL
 
 /// Rollups: a `series` is an edge or an instance's answers to one operation; `rollup` has what each commit added to each
 /// second of it, `folds` has sums of whole stretches of 5 or 60 s, made once when they are over. A second that is added
-/// to after its stretch was folded is marked `late` (1: for the 5 s, 2: for the 60 s) and added on top when read. `flights`
-/// has the calls that went on from one second into another: those opened up to the end of a second, less those closed, were
-/// under way at that instant. A histogram's quantiles are within 1/64 of the true value, see
-/// [`fuseboard_api::histogram`].
+/// to after its stretch was folded is marked `late` (1: for the 5 s, 2: for the 60 s) and added on top when read.
+/// `calls_under_way` has the calls that began in one second (`first`) and ended in a later one (`last`), ten minutes at
+/// most. Quantiles of the histograms are within 1/64 of the true value, see [`fuseboard_api::histogram`].
 const ROLLUPS: &str = "
 CREATE TABLE IF NOT EXISTS series (
     id INTEGER PRIMARY KEY,
@@ -80,10 +79,10 @@ CREATE TABLE IF NOT EXISTS rollup (
     PRIMARY KEY (second, series, arrival)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS rollup_late ON rollup (second) WHERE late > 0;
-CREATE TABLE IF NOT EXISTS flights (
-    second INTEGER NOT NULL, series INTEGER NOT NULL, arrival INTEGER NOT NULL,
-    opened INTEGER NOT NULL, closed INTEGER NOT NULL,
-    PRIMARY KEY (second, series, arrival)
+CREATE TABLE IF NOT EXISTS calls_under_way (
+    last INTEGER NOT NULL, first INTEGER NOT NULL, series INTEGER NOT NULL, arrival INTEGER NOT NULL,
+    calls INTEGER NOT NULL,
+    PRIMARY KEY (last, first, series, arrival)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS folds (
     width INTEGER NOT NULL, second INTEGER NOT NULL, series INTEGER NOT NULL,

@@ -257,8 +257,9 @@ impl Writer {
         }
         if self.swept.elapsed() >= self.settings.retention.every {
             self.swept = Instant::now();
-            let stamp = self.clock.begin();
-            let swept = retention::sweep(&self.conn, &self.cache, &self.settings.retention, stamp.0);
+            let now = self.clock.calm();
+            self.clock.begin();
+            let swept = retention::sweep(&self.conn, &self.cache, &self.settings.retention, now.0);
             self.clock.end();
             match swept {
                 // More is left to do: go on at the next round rather than in half a minute.

@@ -137,6 +137,7 @@ impl Known {
         let whole: i64 = conn.query_row("SELECT count(*) FROM trace_filters", [], |r| r.get(0))?;
         if past.len() as i64 != whole {
             past.clear();
+            conn.execute("DELETE FROM trace_filters", [])?;
         }
         let since = past.last().map_or(i64::MIN, |p| p.until);
         let key = key.unwrap_or_else(Key::random);
@@ -233,8 +234,21 @@ impl Known {
         Some((Note::of(note)?, who))
     }
 
-    /// Writes the filters that are not written yet, and drops those of commits before `oldest`, of which nothing is left.
-    pub(super) fn save(&mut self, conn: &Connection, oldest: i64) -> rusqlite::Result<()> {
+    /// Writes the filters that are not written yet, and then drops those of commits before `oldest`, of which nothing is
+    /// left.
+    pub(super) fn save(
+        &mut self,
+        conn: &Connection,
+        oldest: impl FnOnce() -> rusqlite::Result<i64>,
+    ) -> rusqlite::Result<()> {
+        if self.past.iter().all(|p| p.saved) {
+            return Ok(());
+        }
+        let oldest = oldest()?;
+        if self.past.first().is_some_and(|p| p.until < oldest) {
+            conn.execute("DELETE FROM trace_filters WHERE until < ?1", [oldest])?;
+            self.past.retain(|p| p.until >= oldest);
+        }
         while self.past.len() > PAST {
             let first = self.past.remove(0);
             if let Some(second) = self.past.first_mut() {
@@ -242,10 +256,6 @@ impl Known {
                 second.saved = false;
             }
             forget(conn, first.until)?;
-        }
-        if self.past.first().is_some_and(|p| p.until < oldest) {
-            conn.execute("DELETE FROM trace_filters WHERE until < ?1", [oldest])?;
-            self.past.retain(|p| p.until >= oldest);
         }
         for past in self.past.iter_mut().filter(|p| !p.saved) {
             conn.prepare_cached("INSERT OR REPLACE INTO trace_filters (until, hash_key, data) VALUES (?1, ?2, ?3)")?
