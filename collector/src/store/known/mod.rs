@@ -270,3 +270,74 @@ fn forget(conn: &Connection, until: i64) -> rusqlite::Result<()> {
     conn.execute("DELETE FROM trace_filters WHERE until = ?1", [until])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema;
+
+    fn id(n: u64) -> [u8; 16] {
+        (u128::from(n) * 0x1_0001_0001 + 1).to_be_bytes()
+    }
+
+    fn load(conn: &Connection, since: &mut i64) -> Known {
+        let tail = |after, _: &mut dyn FnMut(&[u8; 16])| {
+            *since = after;
+            Ok::<(), rusqlite::Error>(())
+        };
+        Known::load(conn, tail).expect("loaded")
+    }
+
+    #[test]
+    fn a_span_is_known_however_long_ago_it_came() {
+        let conn = Connection::open_in_memory().expect("a database");
+        schema::migrate(&conn, 0).expect("tables");
+        let mut since = 0;
+        let mut known = load(&conn, &mut since);
+        assert_eq!(since, i64::MIN, "nothing is saved");
+        let key = known.key();
+        let trace = key.trace(&id(0));
+        let span = key.span(trace, &[1; 8], false);
+        let unasked = || -> Vec<Stored> { panic!("it is in the table") };
+        assert!(known.enter(trace, Vec::new) && known.add(span, Note::Client, 7));
+        assert!(!known.enter(trace, unasked) && !known.add(span, Note::Client, 7));
+        assert!(known.add(key.span(trace, &[1; 8], true), Note::Inside, 8), "the other side of the call");
+        let fill = |known: &mut Known, from: u64, stamp| {
+            (from..from + filter::TRACES as u64).for_each(|n| {
+                known.enter(key.trace(&id(n)), Vec::new);
+            });
+            known.turn(stamp);
+            known.save(&conn, || Ok(0)).expect("saved");
+        };
+        fill(&mut known, 1, 10);
+        assert!(!known.enter(trace, unasked) && !known.add(span, Note::Client, 7), "in the old generation");
+        assert_eq!(known.find(span), Some((Note::Client, 7)));
+        fill(&mut known, 1_000_000, 20);
+        let stored = || vec![Stored { span_id: [1; 8], server: false, note: Note::Client, who: 7 }];
+        assert_eq!(known.find(span), None);
+        assert!(!known.enter(trace, stored) && !known.add(span, Note::Client, 7), "read back");
+        assert!(!known.enter(trace, unasked) && !known.add(span, Note::Client, 7), "once");
+        fill(&mut known, 2_000_000, 30);
+
+        let mut again = load(&conn, &mut since);
+        assert_eq!((since, again.key()), (20, key), "what came later is read from the segments");
+        assert!(!again.enter(trace, stored) && !again.add(span, Note::Client, 7));
+        let strangers = (5_000_000..5_001_000).filter(|n| again.enter(key.trace(&id(*n)), Vec::new)).count();
+        assert_eq!(strangers, 1_000, "who is taken for known by mistake is looked for and not found");
+    }
+
+    #[test]
+    fn what_a_failed_commit_brought_is_forgotten() {
+        let conn = Connection::open_in_memory().expect("a database");
+        schema::migrate(&conn, 0).expect("tables");
+        let mut known = load(&conn, &mut 0);
+        let key = known.key();
+        let trace = key.trace(&id(1));
+        let span = key.span(trace, &[1; 8], false);
+        for _ in 0..3 {
+            assert!(known.enter(trace, Vec::new) && known.add(span, Note::Client, 7));
+            known.undo(5);
+        }
+        assert_eq!(known.past.len(), 1);
+    }
+}
