@@ -41,12 +41,12 @@ use prost::Message as _;
 
 use crate::clock::{CLOCK, cpu};
 use crate::figure::figure;
-use crate::ours::Ours;
+use crate::ours::{AT_ONCE, Ours};
 use crate::rows::Rows;
 use crate::shop::Shop;
 
 /// Rows at which both stores commit.
-const GROUP: usize = 20_000;
+const GROUP: usize = 16_384;
 /// Traces a second of the shop's own time.
 const RATE: u64 = 2_000;
 /// Bytes a span may have on the disk.
@@ -161,7 +161,9 @@ impl Load {
     fn ours(&self, path: &Path) -> (f64, f64) {
         let begun = cpu();
         let store = Ours::create(path);
-        store.send(self.requests.iter().cloned());
+        // So many at once that together they are more than one commit takes.
+        let at_once = (2 * GROUP / self.a_request()).clamp(AT_ONCE, 900);
+        store.send(self.requests.iter().cloned(), at_once);
         let stored = store.store.vitals().received();
         assert!(stored as f64 == self.spans, "{stored} of {} spans are stored", self.spans);
         store.close();
@@ -170,8 +172,12 @@ impl Load {
 
     /// The requests, in as many as one commit takes.
     fn groups(&self) -> impl Iterator<Item = &[Bytes]> {
-        let a_request = self.spans as usize / self.requests.len().max(1);
-        self.requests.chunks((GROUP / a_request.max(1)).max(1))
+        self.requests.chunks((GROUP / self.a_request()).max(1))
+    }
+
+    /// Spans of a request.
+    fn a_request(&self) -> usize {
+        (self.spans as usize / self.requests.len().max(1)).max(1)
     }
 }
 

@@ -31,7 +31,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::figure::figure;
-use crate::ours::Ours;
+use crate::ours::{AT_ONCE, Ours};
 use crate::program::{Program, Sender};
 use crate::shop::{RARE_COUPON, SERVICES, SPANS, Shop};
 
@@ -73,7 +73,7 @@ fn make(file: &Path, spans: u64, from: i64) {
     let mut left = spans / SPANS;
     while left > 0 {
         let part = left.min(100_000);
-        store.send(shop.requests(part).into_iter().map(Bytes::from));
+        store.send(shop.requests(part).into_iter().map(Bytes::from), AT_ONCE);
         left -= part;
     }
     store.close();

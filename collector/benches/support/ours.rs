@@ -8,13 +8,13 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use fuseboard_collector::ingest;
-use fuseboard_collector::store::{OpenMode, Store};
+use fuseboard_collector::store::{OpenMode, Snapshot, Store, StoreError};
 use futures_util::StreamExt as _;
 use http::{Request, StatusCode};
 use tower::ServiceExt as _;
 
-/// Requests on their way at the same time, as many senders have; together they are more than one commit takes.
-const AT_ONCE: usize = 64;
+/// Requests on their way at the same time, as many senders have.
+pub(crate) const AT_ONCE: usize = 64;
 
 /// A store with its door.
 pub(crate) struct Ours {
@@ -34,8 +34,8 @@ impl Ours {
         Self { runtime, store, door }
     }
 
-    /// Sends requests and waits until each is acknowledged, which is when it is durable.
-    pub(crate) fn send(&self, requests: impl Iterator<Item = Bytes>) {
+    /// Sends requests, so many at once, and waits until each is acknowledged, which is when it is durable.
+    pub(crate) fn send(&self, requests: impl Iterator<Item = Bytes>, at_once: usize) {
         let sent = futures_util::stream::iter(requests).map(|body| {
             let door = self.door.clone();
             async move {
@@ -54,11 +54,24 @@ impl Ours {
                 }
             }
         });
-        self.runtime.block_on(sent.buffer_unordered(AT_ONCE).for_each(|()| async {}));
+        self.runtime.block_on(sent.buffer_unordered(at_once).for_each(|()| async {}));
     }
 
-    /// Closes the file.
+    /// Waits until no segment has been merged for a second.
+    fn settle(&self) {
+        let count = |read: &Snapshot<'_>| read.query_row("SELECT count(*) FROM segments", [], |r| r.get(0));
+        let (mut last, mut same) = (0i64, 0);
+        while same < 10 {
+            let now = self.runtime.block_on(self.store.read(move |read| count(read).map_err(StoreError::from)));
+            let now = now.expect("a number");
+            (last, same) = (now, if now == last { same + 1 } else { 0 });
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Closes the file, after what the store does beside is done.
     pub(crate) fn close(self) {
+        self.settle();
         let Self { runtime, store, door } = self;
         drop(door);
         drop(store);
