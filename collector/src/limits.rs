@@ -10,8 +10,9 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of one request after decompression; 64 MiB, as OTLP recommends. A larger one is refused for good.
     pub request: usize,
-    /// Bytes of all requests that are being received, unpacked and decoded; 512 MiB. Who comes when they are used up is
-    /// told to try again.
+    /// Bytes of all requests that are being received, unpacked and decoded; 512 MiB, and never less than eight times
+    /// [`Limits::request`]. Who comes when they are used up is told to try again; who alone would need more is refused for
+    /// good.
     pub pending: usize,
     /// How long a connection may take to send a request's head, and how long it may be idle between two requests of
     /// HTTP/1.1; 30 s.

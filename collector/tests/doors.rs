@@ -6,7 +6,7 @@ use std::time::Duration;
 use fuseboard_api::ask::{Answered, Ask, Question, Refusal};
 use fuseboard_api::command::{Action, Command, Receipt};
 use fuseboard_api::live::{LiveEvent, Touched};
-use fuseboard_collector::{Collector, Config, InitialPolicy, StartError};
+use fuseboard_collector::{Collector, Config, InitialPolicy, Place, StartError};
 
 use crate::agent::{changes, command, document, set_policy};
 use crate::common::{SERVER, Stage, request, span};
@@ -186,7 +186,17 @@ async fn addresses_that_cannot_be_had_are_named() {
     assert!(told.contains(&address.to_string()) && told.contains("--metrics") && told.contains("in use"), "{told}");
     #[cfg(target_os = "linux")]
     assert!(told.contains(&format!("process {}", std::process::id())), "{told}");
+    let told =
+        Collector::start(Config { zipkin: Place::At(address), ..config() }).await.expect_err("taken").to_string();
+    assert!(told.contains("--zipkin"), "{told}");
     assert!(!dir.path().join("x.fuseboard").exists(), "nothing was written");
+    // Where it need not listen it goes on without.
+    let free = Place::IfFree(([127, 0, 0, 1], 0).into());
+    let handle = Collector::start(Config { zipkin: Place::IfFree(address), jaeger_api: free, ..config() }).await;
+    let handle = handle.expect("starts");
+    assert_eq!(handle.addresses().zipkin, None);
+    assert!(handle.addresses().jaeger_api.is_some_and(|a| a.port() > 0));
+    handle.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

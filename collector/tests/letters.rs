@@ -244,10 +244,10 @@ async fn who_must_wait_is_told_how_long() {
 async fn room_for_requests_under_way_is_shared() {
     let limits = Limits { request: 64 * 1024, pending: 1, silence: Duration::from_secs(30), ..Limits::default() };
     let stage = Stage::with(|config, _| config.limits = limits).await;
-    // Three requests of the largest size take all the room, as long as they are under way.
+    // Eight requests of the largest size take all the room, as long as they are under way.
     let address = stage.handle.addresses().otlp_http.expect("listens");
     let mut held = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..8 {
         let mut stream = tokio::net::TcpStream::connect(address).await.expect("connects");
         let head =
             format!("POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {JSON}\r\ncontent-length: 65536\r\n\r\n");
@@ -278,7 +278,8 @@ async fn room_for_requests_under_way_is_shared() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_large_is_refused_for_good_even_while_it_is_sent() {
-    let stage = Stage::with(|config, _| config.limits.request = 100_000).await;
+    let limits = Limits { request: 100_000, pending: 1, ..Limits::default() };
+    let stage = Stage::with(|config, _| config.limits = limits).await;
     for body in [vec![b' '; 100_001], vec![b' '; 3_000_000]] {
         let reply = stage.post("/v1/traces", PROTOBUF, body.clone()).await;
         assert_eq!((reply.status().as_u16(), reply.headers().get("retry-after")), (413, None));
@@ -290,6 +291,12 @@ async fn what_is_too_large_is_refused_for_good_even_while_it_is_sent() {
         assert_eq!(said["code"], Code::ResourceExhausted as i32);
         assert!(said["message"].as_str().expect("text").contains("97.7 KiB"), "{said}");
     }
+    // Small packed, allowed unpacked, but a tree of a hundred thousand nodes when decoded.
+    let heavy = format!("[{}0]", "0,".repeat(49_000));
+    let reply = stage.http.post(stage.url("/v1/logs")).header("content-type", JSON).header("content-encoding", "gzip");
+    let reply = reply.body(gzipped(heavy.as_bytes())).send().await.expect("an answer");
+    assert_eq!(reply.status(), 413);
+    assert!(reply.text().await.expect("text").contains("so many values"));
     // Who asks first need not send at all.
     let address = stage.handle.addresses().otlp_http.expect("listens");
     let mut stream = tokio::net::TcpStream::connect(address).await.expect("connects");

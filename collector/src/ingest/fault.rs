@@ -19,6 +19,9 @@ pub(super) enum Fault {
     /// It would be as large the next time.
     #[error("the request is larger than {} after decompression; send smaller batches", crate::units::bytes(*.0 as u64))]
     TooLarge(usize),
+    /// Small on the wire, but not in memory.
+    #[error("the request holds so many values that decoding it would take more than {}; send smaller batches", crate::units::bytes(*.0 as u64))]
+    TooHeavy(usize),
     /// Others' requests take all the room.
     #[error("too many requests are under way; try again in a moment")]
     Crowded,
@@ -40,7 +43,7 @@ impl Fault {
         match self {
             Self::Bad(_) => Code::InvalidArgument,
             Self::Packing(_) => Code::Unimplemented,
-            Self::TooLarge(_) | Self::Crowded => Code::ResourceExhausted,
+            Self::TooLarge(_) | Self::TooHeavy(_) | Self::Crowded => Code::ResourceExhausted,
             Self::Slow => Code::DeadlineExceeded,
             Self::Store(e) if e.may_pass() => Code::Unavailable,
             Self::Store(StoreError::ReadOnly) => Code::FailedPrecondition,
@@ -53,7 +56,7 @@ impl Fault {
         match self {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Packing(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge(_) | Self::TooHeavy(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
             Self::Slow => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(e) if e.may_pass() => StatusCode::SERVICE_UNAVAILABLE,
@@ -146,8 +149,13 @@ mod tests {
             assert!(statuses.contains(&fault.status().as_u16()), "{fault}");
             assert_eq!(fault.json()["details"][0]["retryDelay"], "1s");
         }
-        let never =
-            [Fault::Bad("x".into()), Fault::Packing("zstd".into()), Fault::TooLarge(1), StoreError::ReadOnly.into()];
+        let never = [
+            Fault::Bad("x".into()),
+            Fault::Packing("zstd".into()),
+            Fault::TooLarge(1),
+            Fault::TooHeavy(1),
+            StoreError::ReadOnly.into(),
+        ];
         for fault in never {
             assert!(fault.rpc().details.is_empty() && !codes.contains(&fault.code()), "{fault}");
             assert!(!statuses.contains(&fault.status().as_u16()), "{fault}");

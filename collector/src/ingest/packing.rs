@@ -115,8 +115,8 @@ mod tests {
         let mut room = hall.enter();
         let told = Packing::Gzip.undo(bomb.finish().expect("packed").into(), 100 * 1024, &mut room);
         assert!(matches!(told, Err(Fault::TooLarge(_))));
-        // The hall is three requests large: two are still free.
-        hall.enter().take(199 * 1024).expect("the bomb took one");
+        // The hall is eight requests large: seven are still free.
+        hall.enter().take(699 * 1024).expect("the bomb took one");
     }
 
     #[test]

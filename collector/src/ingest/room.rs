@@ -17,9 +17,9 @@ pub(super) struct Hall {
 }
 
 impl Hall {
-    /// Room for so many bytes, and for one request of `request` bytes (packed and unpacked) in any case.
+    /// Room for so many bytes, and for one request of `request` bytes (packed, unpacked and decoded) in any case.
     pub(super) fn new(bytes: usize, request: usize) -> Self {
-        let pieces = bytes.max(request.saturating_mul(3)).div_ceil(UNIT).min(u32::MAX as usize);
+        let pieces = bytes.max(request.saturating_mul(8)).div_ceil(UNIT).min(u32::MAX as usize);
         Self { pieces: Arc::new(Semaphore::new(pieces)), bytes: pieces * UNIT }
     }
 
@@ -55,8 +55,12 @@ impl Room {
         Ok(())
     }
 
-    /// Takes what a body may need while it is decoded. Who needs more than there is waits until nobody else is there.
+    /// Takes what a body may need while it is decoded; `TooHeavy` when that is more than there is for all.
     pub(super) fn take_to_decode(&mut self, bytes: usize) -> Result<(), Fault> {
+        if bytes > self.hall.bytes {
+            return Err(Fault::TooHeavy(self.hall.bytes));
+        }
+        // What it has already counts: the last of the room is for whoever is alone.
         self.take(bytes.min(self.hall.bytes.saturating_sub(self.bytes)))
     }
 }
@@ -78,7 +82,8 @@ mod tests {
         assert!(matches!(hall.enter().take(11 * UNIT), Err(Fault::Crowded)));
         let mut heavy = hall.enter();
         heavy.take(UNIT).expect("room");
-        heavy.take_to_decode(usize::MAX).expect("all that is left");
+        heavy.take_to_decode(10 * UNIT).expect("all that is left");
         assert!(matches!(hall.enter().take_to_decode(1), Err(Fault::Crowded)), "until it has gone");
+        assert!(matches!(hall.enter().take_to_decode(10 * UNIT + 1), Err(Fault::TooHeavy(_))), "never");
     }
 }
