@@ -340,6 +340,67 @@ proptest! {
     }
 }
 
+/// A request that holds every message that may hold another.
+fn one_of_each() -> ExportTraceServiceRequest {
+    let kv =
+        |key: &str, value| KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), key_strindex: 0 };
+    let leaf = |n| AnyValue { value: Some(Value::IntValue(n)) };
+    let attributes = vec![
+        kv("service.name", Value::StringValue("shop".into())),
+        kv("list", Value::ArrayValue(ArrayValue { values: vec![leaf(1), leaf(2)] })),
+        kv("map", Value::KvlistValue(KeyValueList { values: vec![kv("a", Value::BoolValue(true))] })),
+    ];
+    let event = Event { time_unix_nano: 5, attributes: attributes.clone(), ..Event::default() };
+    let link = Link { trace_id: vec![7; 16], attributes: attributes.clone(), ..Link::default() };
+    let span = Span {
+        trace_id: vec![1; 16],
+        span_id: vec![2; 8],
+        start_time_unix_nano: 3,
+        end_time_unix_nano: 4,
+        attributes: attributes.clone(),
+        events: vec![event],
+        links: vec![link],
+        status: Some(Status { message: "no".into(), code: 2 }),
+        ..Span::default()
+    };
+    let scope = InstrumentationScope { attributes: attributes.clone(), ..InstrumentationScope::default() };
+    let scope = ScopeSpans { scope: Some(scope), spans: vec![span], ..ScopeSpans::default() };
+    let entity = EntityRef { id_keys: vec!["id".into()], ..EntityRef::default() };
+    let resource = Resource { attributes, entity_refs: vec![entity], ..Resource::default() };
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            resource: Some(resource),
+            scope_spans: vec![scope],
+            ..ResourceSpans::default()
+        }],
+    }
+}
+
+/// Every message twice in turn, every place with a field nobody knows, every length in more bytes than it needs: one at a
+/// time, so that what one asks for does not hide the other.
+#[test]
+fn requests_shaken_in_one_place_are_read_as_prost_reads_them() {
+    let tree = fields(&one_of_each().encode_to_vec(), Kind::Request);
+    let shake = |place: u32| {
+        let (mut bytes, mut throws) = (Vec::new(), 0);
+        let mut dice = |_| {
+            throws += 1;
+            u32::from(throws != place)
+        };
+        shaken(&tree, 2, &mut dice, &mut bytes);
+        (bytes, throws)
+    };
+    let (plain, throws) = shake(0);
+    assert_eq!(plain, one_of_each().encode_to_vec());
+    let mut merged = 0;
+    for place in 1..=throws {
+        let (bytes, _) = shake(place);
+        check_against_prost(&bytes);
+        merged += u32::from(read::traces(bytes.clone().into()).expect("sound").tape.bytes != bytes);
+    }
+    assert!(throws > 200 && merged > 20, "{throws} throws, {merged} of them made a message stand twice");
+}
+
 #[test]
 fn what_clients_send_is_read_as_prost_reads_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/otlp");
