@@ -15,7 +15,7 @@ use crate::model::{TextRead, Toast};
 
 /// What only the program around the console can do. Called on threads that may wait.
 pub trait Host: Send + Sync + fmt::Debug {
-    /// Serves an incident file and says where.
+    /// Serves an incident file, or telemetry of any known kind, and says where.
     ///
     /// # Errors
     /// Says in words what is wrong with the file.
@@ -163,8 +163,12 @@ impl App {
     pub(super) fn choose_file(&self, ctx: &egui::Context) {
         self.hosted.run("choose-file", ctx, || {
             rfd::FileDialog::new()
-                .set_title("Open an incident")
-                .add_filter("incident", &["fuse", "db", "sqlite"])
+                .set_title("Open an incident or telemetry")
+                .add_filter(
+                    "incident, telemetry",
+                    &["fuse", "fuseboard", "db", "sqlite", "json", "jsonl", "pb", "gz", "zst"],
+                )
+                .add_filter("any file", &["*"])
                 .pick_file()
                 .map(Heard::File)
         });

@@ -118,7 +118,7 @@ fn input(file: &Path) -> Result<Box<dyn Read + Send>> {
 
 /// Reads files into a Fuseboard file, one after the other. What a file lacks is in its outcome; only the target's trouble is an
 /// error.
-pub(super) fn into_file(runtime: &tokio::runtime::Runtime, files: &[PathBuf], target: &Path) -> Result<Vec<Outcome>> {
+pub(super) fn into_file(runtime: &tokio::runtime::Handle, files: &[PathBuf], target: &Path) -> Result<Vec<Outcome>> {
     // What somebody imports, they want to keep: nothing of it is too old or too much.
     let retention = Retention { max_age: None, max_bytes: None, ..Retention::default() };
     let store = Store::open_with(target, OpenMode::ReadWrite, Settings { retention, ..Settings::default() })?;
@@ -144,7 +144,7 @@ pub(super) fn into_file(runtime: &tokio::runtime::Runtime, files: &[PathBuf], ta
 /// `fuseboard import FILE…`.
 pub(super) fn run(args: &ImportArgs) -> Result<()> {
     let outcomes = match (&args.into, &args.to) {
-        (Some(target), _) => into_file(&source::runtime()?, &args.files, target)?,
+        (Some(target), _) => into_file(source::runtime()?.handle(), &args.files, target)?,
         (None, Some(url)) => to_collector(url, &args.files)?,
         (None, None) => bail!("name where it goes: --into FILE or --to URL"),
     };

@@ -166,7 +166,8 @@ pub(super) fn open(args: &OpenArgs) -> Result<()> {
     // Lives as long as its file is looked at.
     let folder = tempfile::tempdir().context("making a folder for what is read")?;
     let target = args.into.clone().unwrap_or_else(|| folder.path().join("telemetry.fuseboard"));
-    let read = if telemetry.is_empty() { Vec::new() } else { import::into_file(&runtime, &telemetry, &target)? };
+    let read =
+        if telemetry.is_empty() { Vec::new() } else { import::into_file(runtime.handle(), &telemetry, &target)? };
     if args.headless || args.json {
         return tell(args, &runtime, &read, (!telemetry.is_empty()).then_some(&*target), &ours);
     }
@@ -258,7 +259,7 @@ struct Program {
     runtime: Handle,
     demo: Option<Target>,
     /// Files that are being looked at; they are served until the program ends.
-    opened: Mutex<Vec<Embedded>>,
+    opened: Mutex<Vec<Opened>>,
     shop: Mutex<Option<Shop>>,
 }
 
@@ -268,19 +269,40 @@ impl std::fmt::Debug for Program {
     }
 }
 
+/// A file that is being looked at.
+struct Opened {
+    collector: Embedded,
+    /// Where the telemetry of another program's file was put.
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Opened {
+    /// Serves a Fuseboard file as it is, and what any other holds out of a file of its own.
+    fn at(runtime: &Handle, path: &Path) -> Result<Self> {
+        if is_database(path)? {
+            return Ok(Self { collector: runtime.block_on(Embedded::open(path))?, _folder: None });
+        }
+        let folder = tempfile::tempdir().context("making a folder for what is read")?;
+        let target = folder.path().join("telemetry.fuseboard");
+        import::failures(&import::into_file(runtime, &[path.to_owned()], &target)?)?;
+        Ok(Self { collector: runtime.block_on(Embedded::open(&target))?, _folder: Some(folder) })
+    }
+}
+
 /// Files that one window may have opened; beyond, the oldest is closed.
 const MOST_OPENED: usize = 8;
 
 impl app::Host for Program {
     fn open_file(&self, path: &Path) -> Result<Source, String> {
-        let collector = self.runtime.block_on(Embedded::open(path)).map_err(|error| format!("{error:#}"))?;
-        let source = Source { name: name_of(path), url: collector.url(), kind: SourceKind::File, token: None };
+        let collector = Opened::at(&self.runtime, path).map_err(|error| format!("{error:#}"))?;
+        let url = collector.collector.url();
+        let source = Source { name: name_of(path), url, kind: SourceKind::File, token: None };
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         opened.push(collector);
         let oldest = (opened.len() > MOST_OPENED).then(|| opened.remove(0));
         drop(opened);
         if let Some(oldest) = oldest {
-            self.runtime.block_on(oldest.stop());
+            self.runtime.block_on(oldest.collector.stop());
         }
         Ok(source)
     }
