@@ -107,6 +107,7 @@ impl Line {
             refused,
             attempts: ((calls - refused) as f64 * retries) as u64,
             latency: latency(calls.min(4000), self.p95, self.errors > 0.1, self.attempt_ms.unwrap_or(100_000)),
+            in_flight: (self.rate * self.p95 / 1000.0) as u64,
         }
     }
 
