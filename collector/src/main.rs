@@ -39,20 +39,20 @@ struct Arguments {
     /// Prometheus exposition and /healthz
     #[arg(long, value_name = "ADDR", default_value_t = loopback(3))]
     metrics: SocketAddr,
-    /// Zipkin v2 spans in JSON; ADDR or "off" [default: 127.0.0.1:9411, or nowhere when that is taken]
+    /// Zipkin v2 spans in JSON or protobuf; ADDR or "off" [default: 127.0.0.1:9411, or nowhere when that is taken]
     #[arg(long, value_name = "ADDR")]
     zipkin: Option<Place>,
     /// Jaeger's HTTP query API, for Grafana and others; ADDR or "off" [default: 127.0.0.1:16686, or nowhere when that is
     /// taken]
     #[arg(long, value_name = "ADDR")]
     jaeger_api: Option<Place>,
+    /// Rules (TOML) by which attributes are dropped, masked or hashed before they are stored
+    #[arg(long, value_name = "FILE", env = "FUSEBOARD_REDACT")]
+    redact: Option<PathBuf>,
     #[command(flatten)]
     keep: Keep,
     #[command(flatten)]
     bear: Bear,
-    /// Rules (TOML) by which attributes are dropped, masked or hashed before they are stored
-    #[arg(long, value_name = "FILE", env = "FUSEBOARD_REDACT")]
-    redact: Option<PathBuf>,
 }
 
 /// How much is kept.
