@@ -1,6 +1,5 @@
 //! Whole requests under the rules.
 
-use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -9,7 +8,6 @@ use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::Exemplar;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use prost::{DecodeError, Message as _};
 
 use super::rules::{Place, Rule};
 use super::value::Scope;
@@ -20,16 +18,6 @@ type Rules<'a> = Vec<(usize, &'a Rule)>;
 impl Redactor {
     fn counts(&self) -> Counts {
         Counts(vec![0; self.rules.len()])
-    }
-
-    /// An encoded request for traces, redacted; for readers that want bytes.
-    ///
-    /// # Errors
-    /// When the bytes are no such request.
-    pub fn traces_bytes(&self, bytes: Bytes) -> Result<(Bytes, Counts), DecodeError> {
-        let mut request = ExportTraceServiceRequest::decode(bytes)?;
-        let counts = self.traces(&mut request);
-        Ok((request.encode_to_vec().into(), counts))
     }
 
     /// Spans with their events and links, and their senders.

@@ -31,7 +31,7 @@ impl Point {
             MetricKind::Gauge | MetricKind::Sum => number(proto::decode(body)?),
             MetricKind::Histogram => explicit(proto::decode(body)?),
             MetricKind::ExponentialHistogram => exponential(proto::decode(body)?),
-            MetricKind::Summary => summary(proto::decode(body)?),
+            MetricKind::Summary => summary(&proto::decode(body)?),
         };
         let shown = &mut out.shown;
         shown.time = UnixNanos(time);
@@ -102,7 +102,7 @@ fn exponential(p: ExponentialHistogramDataPoint) -> Point {
     Point { shown, buckets: Some(Buckets::Exponential(buckets)), exemplars: p.exemplars, ..Point::default() }
 }
 
-fn summary(p: SummaryDataPoint) -> Point {
+fn summary(p: &SummaryDataPoint) -> Point {
     let shown = MetricPoint {
         value: mean(p.count, p.sum),
         count: p.count,
