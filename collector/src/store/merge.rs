@@ -28,7 +28,7 @@ use super::writer::{Ack, Job, Undone};
 const WHOLE: u32 = ROWS as u32 / 4 * 3;
 
 /// Classes of size: below so many rows, so many segments are merged into one.
-const CLASSES: [(u32, usize); 3] = [(256, 16), (2_048, 8), (WHOLE, 6)];
+const CLASSES: [(u32, usize); 3] = [(256, 24), (2_048, 24), (WHOLE, 6)];
 
 /// Segments merged at once.
 const SOURCES: usize = 64;
@@ -247,10 +247,11 @@ mod tests {
 
     #[test]
     fn segments_are_merged_with_others_of_their_size() {
-        assert_eq!(planned(&[5; 15]), [0i64; 0]);
-        assert_eq!(planned(&[5; 16]), (0..16).collect::<Vec<i64>>());
+        assert_eq!(planned(&[5; 23]), [0i64; 0]);
+        assert_eq!(planned(&[5; 24]), (0..24).collect::<Vec<i64>>());
         assert_eq!(planned(&[1_000, 5, 1_000, 1_000, 5, 1_000, 1_000, 1_000, 1_000]), [0i64; 0]);
-        assert_eq!(planned(&[1_000, 5, 1_000, 1_000, 5, 1_000, 1_000, 1_000, 1_000, 900]).len(), 8);
+        assert_eq!(planned(&[5, 500].repeat(24)), (0..48).step_by(2).collect::<Vec<i64>>(), "the smallest first");
+        assert_eq!(planned(&[5, 1_100, 1_100, 1_100].repeat(5)).len(), 15, "together they are whole");
         assert_eq!(planned(&[6_000, 7_000]), [0, 1], "together they are whole");
         assert_eq!(planned(&[11_000, 11_000]), [0i64; 0], "together they are too many");
         assert_eq!(planned(&[5; 1_000]).len(), SOURCES);
@@ -277,8 +278,8 @@ mod tests {
         let count = move |snapshot: &Snapshot<'_>| -> Result<usize, StoreError> {
             Ok(snapshot.segments(ever, UnixNanos(i64::MAX))?.len())
         };
-        // 40 commits become one of 16, another of 16, and 8 that wait for more.
-        while store.read(count).await.expect("read") > 24 {
+        // Of 40 commits 24 become one segment, and 16 wait for more.
+        while store.read(count).await.expect("read") > 17 {
             tokio::task::yield_now().await;
         }
         for (trace, (before, after)) in (1..=40u8).zip(commits) {

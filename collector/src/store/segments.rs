@@ -116,7 +116,9 @@ impl Packed {
         if incoming.len() >= COLUMNS_FROM {
             return Self::columns(&segment::build(incoming)?);
         }
-        let Built { summary, traces, values, .. } = segment::build(incoming)?;
+        let (summary, traces) = segment::brief(incoming);
+        // An empty filter over values says nothing: the segment is soon merged.
+        let values = Vec::new();
         Ok(Self { format: Format::Rows, data: segment::rows::encode(incoming), summary, traces, values })
     }
 
@@ -216,6 +218,20 @@ fn unpack_numbers(mut bytes: &[u8]) -> Vec<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_small_commit_is_summed_up_as_a_large_one() {
+        let spans = (1..=9).map(|n| crate::store::testing::span(n / 3 + 1, n, 1, 1_000 - i64::from(n))).collect();
+        let batch = crate::store::testing::batch("shop", spans);
+        let tape = &batch.tapes[0];
+        let of = |span: u32| Incoming { tape, span, origin: i64::from(7 - span % 2), arrival: 100 + i64::from(span) };
+        let incoming: Vec<_> = (0..9).map(of).collect();
+        let (brief, traces) = segment::brief(&incoming);
+        let built = segment::build(&incoming).expect("built");
+        assert_eq!(brief, Summary { names: None, ..built.summary });
+        assert!((1..=4).all(|n| segment::TraceFilter::contains(&traces, &[n; 16])));
+        assert!(!(5..=50).all(|n| segment::TraceFilter::contains(&traces, &[n; 16])));
+    }
 
     #[test]
     fn numbers_come_back() {

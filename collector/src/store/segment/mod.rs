@@ -57,6 +57,7 @@ mod access;
 mod arrays;
 mod attrs;
 mod bounds;
+mod brief;
 mod build;
 mod checksum;
 mod columns;
@@ -74,6 +75,7 @@ mod summary;
 mod tests;
 mod values;
 
+pub use self::brief::brief;
 pub use self::build::{Built, Incoming, build};
 pub use self::columns::{AttrColumn, Columns, Value};
 pub use self::error::SegmentError;
