@@ -143,7 +143,7 @@ async fn lists_of_traces_obey_their_conditions_and_page_without_gaps() {
     let mut before = None;
     loop {
         let page = stage.traces(TraceQuery { limit: 7, before, ..query() }).await;
-        before = page.rows.last().map(|r| r.start);
+        before = page.next;
         pages.extend(page.rows);
         if !page.more {
             break;

@@ -23,5 +23,6 @@ mod program;
 mod prometheus;
 mod redact;
 mod replay;
+mod search;
 mod sql;
 mod zipkin;

@@ -268,6 +268,8 @@ fn range_length(question: &Question) -> Option<Duration> {
         | Question::Policies { range }
         | Question::Fleet { range } => Some(range.length()),
         Question::Traces(q) => Some(q.range.length()),
+        Question::Spans(q) => Some(q.range.length()),
+        Question::Quantiles(q) => Some(q.range.length()),
         Question::Logs(q) => Some(q.range.length()),
         Question::Metrics(q) => Some(q.range.length()),
         _ => None,
@@ -281,7 +283,7 @@ fn touches(what: Touched, question: &Question) -> bool {
         Question::Totals => true,
         Question::Strip { .. } => matches!(what, Spans | Breakers | Changes | Incidents | Forecasts),
         Question::Board { .. } => matches!(what, Spans | Breakers | Changes | Forecasts),
-        Question::Traces(_) | Question::Names => what == Spans,
+        Question::Traces(_) | Question::Spans(_) | Question::Quantiles(_) | Question::Names => what == Spans,
         Question::Trace(_) => matches!(what, Spans | Logs | Breakers),
         Question::Breakers { .. } => matches!(what, Breakers | Changes | Spans),
         Question::Policies { .. } => matches!(what, Spans | Changes | Fleet),

@@ -3,7 +3,8 @@
 use fuseboard_api::ask::{Ask, Question};
 use fuseboard_api::log::LogQuery;
 use fuseboard_api::metric::MetricQuery;
-use fuseboard_api::trace::TraceQuery;
+use fuseboard_api::quantile::QuantileQuery;
+use fuseboard_api::trace::{SpanQuery, TraceQuery};
 use fuseboard_api::{TimeRange, UnixNanos};
 
 use super::{Model, SlotId, View};
@@ -60,6 +61,8 @@ pub(crate) fn rebase(question: &Question, to: UnixNanos) -> Question {
         | Question::Changes { range }
         | Question::Fleet { range } => Some(range),
         Question::Traces(TraceQuery { range, .. })
+        | Question::Spans(SpanQuery { range, .. })
+        | Question::Quantiles(QuantileQuery { range, .. })
         | Question::Logs(LogQuery { range, .. })
         | Question::Metrics(MetricQuery { range, .. }) => Some(range),
         Question::Totals

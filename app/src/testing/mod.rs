@@ -68,6 +68,8 @@ pub fn answer(scene: Scene, question: &Question) -> Answer {
         Question::Strip { range, .. } => Answer::Strip(shop::strip(*range, full)),
         Question::Board { range } => Answer::Board(if full { shop::board(*range) } else { Default::default() }),
         Question::Traces(query) => Answer::Traces(if full { traces::list(query) } else { Default::default() }),
+        Question::Spans(_) => Answer::Spans(Default::default()),
+        Question::Quantiles(_) => Answer::Quantiles(Default::default()),
         Question::Trace(id) => Answer::Trace(full.then(|| traces::one(*id))),
         Question::Breakers { .. } => Answer::Breakers(if full { shop::breakers() } else { Default::default() }),
         Question::Policies { .. } => Answer::Policies(if full { shop::policies() } else { Default::default() }),

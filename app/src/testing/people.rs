@@ -56,6 +56,7 @@ pub(super) fn names(full: bool) -> Names {
     }
     Names {
         services: SERVICES.map(|s| (s.to_owned(), vec![format!("{s} work"), "POST /checkout".to_owned()])).to_vec(),
+        attribute_values: vec![("rpc.method".to_owned(), vec!["Charge".to_owned(), "Place".to_owned()])],
         attribute_keys: ["http.request.method", "rpc.method", "resilience.outcome"].map(str::to_owned).to_vec(),
     }
 }

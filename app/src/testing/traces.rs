@@ -55,7 +55,7 @@ pub(super) fn list(query: &TraceQuery) -> TraceList {
         .filter(|r| !query.errors_only || r.failed)
         .filter(|r| query.service.as_ref().is_none_or(|s| r.services.contains(s) || r.service == *s))
         .collect();
-    TraceList { rows, more: true }
+    TraceList { rows, more: true, ..TraceList::default() }
 }
 
 fn origin(service: &str) -> Arc<Origin> {

@@ -1,9 +1,9 @@
 //! The list of traces: what is wanted, where they lie in time and duration, and one line each.
 
-mod complete;
 mod filter;
 mod list;
 mod scatter;
+mod search;
 
 use egui::Ui;
 use fuseboard_api::TraceId;
@@ -17,6 +17,7 @@ use crate::widgets::{banner, button, format, text, view_head};
 #[derive(Debug, Default)]
 pub(crate) struct State {
     filter: filter::State,
+    search: search::State,
     /// What a brush on the scatter holds.
     brush: Option<scatter::Brush>,
     chosen: Option<TraceId>,
@@ -38,8 +39,12 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
         filter::show(ui, model, &mut state.filter, commands);
         let slot = &model.slots.traces;
         let Some(answer) = slot.get() else { return absent(ui, model) };
-        if slot.stale || slot.error.is_some() {
+        let searching = search::show(ui, model, answer, &mut state.search, commands);
+        if slot.stale && !searching || slot.error.is_some() {
             banner::stale(ui, slot.error.as_deref());
+        }
+        if answer.rows.is_empty() && searching {
+            return;
         }
         if answer.rows.is_empty() {
             return none(ui, model, state, commands);
@@ -57,13 +62,14 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
                 }
             });
         }
-        let foot = if answer.more { 34.0 } else { 0.0 };
+        let full = answer.more && !search::is_short(answer);
+        let foot = if full { 34.0 } else { 0.0 };
         let area = ui.available_rect_before_wrap();
         let body = area.with_max_y(area.bottom() - foot);
         ui.scope_builder(egui::UiBuilder::new().max_rect(body), |ui| {
             list::show(ui, model, &mut rows, &mut state.chosen, &mut state.sort, commands);
         });
-        if answer.more {
+        if full {
             let rect = area.with_min_y(body.bottom() + 6.0);
             ui.scope_builder(egui::UiBuilder::new().max_rect(rect), |ui| more(ui, model, answer.rows.len(), commands));
         }
@@ -89,6 +95,7 @@ fn more(ui: &mut Ui, model: &Model, shown: usize, commands: &mut Commands) {
             if button::Button::new("Show more").small().show(ui).clicked() {
                 let mut query = model.filters.traces.clone();
                 query.limit = shown as u32 + PAGE;
+                query.reach = 0;
                 commands.push(Command::FilterTraces(query));
             }
         },

@@ -11,8 +11,9 @@ use crate::incident::Incidents;
 use crate::log::{LogList, LogQuery};
 use crate::metric::{MetricQuery, Metrics};
 use crate::policy::Policies;
+use crate::quantile::{QuantileQuery, Quantiles};
 use crate::strip::Strip;
-use crate::trace::{Trace, TraceList, TraceQuery};
+use crate::trace::{SpanList, SpanQuery, Trace, TraceList, TraceQuery};
 use crate::{TimeRange, TraceId, UnixNanos};
 
 /// What the console wants to know.
@@ -35,8 +36,12 @@ pub enum Question {
     },
     /// A list of traces.
     Traces(TraceQuery),
+    /// A list of spans.
+    Spans(SpanQuery),
     /// One trace.
     Trace(TraceId),
+    /// How long calls took, in groups.
+    Quantiles(QuantileQuery),
     /// Breakers, and transitions of a range.
     Breakers {
         /// The range of the transitions.
@@ -128,6 +133,8 @@ pub struct Names {
     pub services: Vec<(String, Vec<String>)>,
     /// Span attribute keys; at most 500.
     pub attribute_keys: Vec<String>,
+    /// (attribute key, some of the values that were seen), by key; keys with very many values have none.
+    pub attribute_values: Vec<(String, Vec<String>)>,
 }
 
 /// What a question gives.
@@ -142,6 +149,10 @@ pub enum Answer {
     Board(Board),
     /// To [`Question::Traces`].
     Traces(TraceList),
+    /// To [`Question::Spans`].
+    Spans(SpanList),
+    /// To [`Question::Quantiles`].
+    Quantiles(Quantiles),
     /// To [`Question::Trace`]; `None` when nothing of it is stored.
     Trace(Option<Trace>),
     /// To [`Question::Breakers`].
@@ -181,7 +192,7 @@ pub struct Answered {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// A stable word for programs: `bad_request`, `not_found`, `conflict`, `read_only`, `unavailable`, `internal`.
+    /// A stable word for programs: `bad_request`, `bad_query`, `not_found`, `conflict`, `read_only`, `unavailable`, `internal`.
     pub code: String,
     /// What is wrong and what to do, for people.
     pub message: String,

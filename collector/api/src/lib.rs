@@ -24,6 +24,7 @@ pub mod live;
 pub mod log;
 pub mod metric;
 pub mod policy;
+pub mod quantile;
 pub mod span;
 pub mod stats;
 pub mod strip;

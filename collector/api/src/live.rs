@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::span::Span;
 use crate::{TimeRange, UnixNanos};
 
 /// What kind of data changed.
@@ -40,4 +41,17 @@ pub struct LiveEvent {
     pub range: TimeRange,
     /// What changed.
     pub touched: Vec<Touched>,
+}
+
+/// Spans that fit a filter, as they were stored: a line of `GET /v1/tail?q=FILTER`. The first line comes at once and is empty;
+/// so is one every few seconds without a fitting span.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TailEvent {
+    /// Everything that fits and was stored up to this instant has been told.
+    pub as_of: UnixNanos,
+    /// Those stored since the line before, by start, oldest first.
+    pub spans: Vec<Span>,
+    /// More than a line holds came since then: the oldest are left out.
+    pub skipped: bool,
 }

@@ -92,6 +92,8 @@ fn within_reason(mut ask: Ask, reach: TimeRange) -> Ask {
         | Question::Changes { range }
         | Question::Fleet { range } => range,
         Question::Traces(query) => &mut query.range,
+        Question::Spans(query) => &mut query.range,
+        Question::Quantiles(query) => &mut query.range,
         Question::Logs(query) => &mut query.range,
         Question::Metrics(query) => &mut query.range,
         _ => return ask,

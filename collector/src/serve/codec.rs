@@ -94,7 +94,7 @@ pub(super) fn outcome<T: Serialize>(codec: Codec, outcome: Result<T, Refusal>) -
 /// The HTTP status of a refusal.
 pub(super) fn status_of(refusal: &Refusal) -> StatusCode {
     match refusal.code.as_str() {
-        "bad_request" => StatusCode::BAD_REQUEST,
+        "bad_request" | "bad_query" => StatusCode::BAD_REQUEST,
         "not_found" => StatusCode::NOT_FOUND,
         "conflict" => StatusCode::CONFLICT,
         "read_only" => StatusCode::FORBIDDEN,

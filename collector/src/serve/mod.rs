@@ -10,6 +10,7 @@ mod plain;
 pub(crate) mod ports;
 mod prometheus;
 mod reception;
+mod tail;
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -92,6 +93,7 @@ pub(crate) fn control(door: &Door) -> Router {
         .route("/v1/stats", get(plain::stats))
         .route("/v1/export", get(export::export))
         .route("/v1/edges", get(plain::edges))
+        .route("/v1/tail", get(tail::tail))
         .fallback(nowhere)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(door.clone());
@@ -218,7 +220,10 @@ async fn nowhere_here(method: Method, uri: Uri, headers: HeaderMap) -> Response 
 }
 
 async fn nowhere(method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    let said = format!("there is no {method} {}; see /v1/ask, /v1/command, /v1/live, /v1/stats, /v1/edges", uri.path());
+    let said = format!(
+        "there is no {method} {}; see /v1/ask, /v1/command, /v1/live, /v1/tail, /v1/stats, /v1/edges",
+        uri.path()
+    );
     let mut reply = outcome::<()>(Codecs::of(&headers).wanted, Err(not_found(said)));
     *reply.status_mut() = StatusCode::NOT_FOUND;
     reply

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use fuseboard_api::filter::Mistake;
+
 use super::segment::SegmentError;
 
 /// Why the store could not be opened, written or read.
@@ -83,6 +85,9 @@ pub enum StoreError {
     /// A segment that cannot be read.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// A filter with a mistake in it.
+    #[error(transparent)]
+    BadQuery(#[from] Mistake),
     /// A stored value that makes no sense.
     #[error("a stored record cannot be read: {0}")]
     Corrupt(String),
@@ -115,6 +120,11 @@ impl StoreError {
             ),
             _ => false,
         }
+    }
+
+    /// Whether a part of the file cannot be read, so that others may be.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Segment(_) | Self::Corrupt(_))
     }
 
     /// Gives an error met while opening `path` its proper name.

@@ -131,7 +131,8 @@ impl<'a> Snapshot<'a> {
         Ok(out)
     }
 
-    fn trace_filter(&self, segment: i64) -> Result<Arc<[u8]>, StoreError> {
+    /// A segment's filter over the traces in it, see [`TraceFilter`].
+    pub(crate) fn trace_filter(&self, segment: i64) -> Result<Arc<[u8]>, StoreError> {
         self.cache.filter(segment, || {
             let mut read = self.conn.prepare_cached("SELECT traces FROM segment_filters WHERE segment = ?1")?;
             let filter = read.query_row([segment], |r| Ok(r.get_ref(0)?.as_blob().unwrap_or_default().into()));

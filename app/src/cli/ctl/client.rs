@@ -19,6 +19,8 @@ const ASK: &str = "/v1/ask";
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a collector may say nothing in the middle of an answer.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long a line that comes by itself may be.
+const LONGEST_LINE: usize = 64 << 20;
 
 /// The control address that `text` means: `http://HOST:PORT`, or shorter `HOST:PORT` or a port of this machine.
 pub(in crate::cli) fn address(text: &str) -> Result<String, String> {
@@ -94,6 +96,32 @@ impl Client {
                 size += chunk.len() as u64;
             }
             Ok(size)
+        })
+    }
+
+    /// Gets lines as they come, until the stream or `each` ends it.
+    pub(in crate::cli) fn lines(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        mut each: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut url = reqwest::Url::parse(&self.at(path))?;
+        url.query_pairs_mut().extend_pairs(query);
+        self.runtime.block_on(async {
+            let mut response = self.send(self.http.get(url)).await?;
+            let mut buffer: Vec<u8> = Vec::new();
+            while let Some(chunk) = response.chunk().await.context("the collector broke off")? {
+                buffer.extend_from_slice(&chunk);
+                while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
+                    let line: Vec<u8> = buffer.drain(..=end).collect();
+                    each(&line)?;
+                }
+                if buffer.len() > LONGEST_LINE {
+                    bail!("the collector sent a line longer than {LONGEST_LINE} bytes");
+                }
+            }
+            Ok(())
         })
     }
 

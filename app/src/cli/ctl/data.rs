@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::Args;
 use fuseboard_api::ask::{Answer, Question, Totals};
 use fuseboard_api::graph::Edge;
-use fuseboard_api::trace::TraceQuery;
 use fuseboard_api::{TimeRange, TraceId};
 
-use super::super::{exit::Failure, span};
+use super::super::exit::Failure;
 use super::Session;
 use super::client::Client;
 use super::print::{instant, json, line, ms, percent, table};
@@ -121,84 +119,6 @@ pub(super) fn edges(session: &Session, last: Duration) -> Result<()> {
 /// A word of the wire as it is written there: `half_open`.
 pub(super) fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-/// Conditions of `ctl traces`.
-#[derive(Args)]
-pub(super) struct TracesArgs {
-    /// With a span of this service.
-    #[arg(long)]
-    service: Option<String>,
-    /// With a span of this name.
-    #[arg(long)]
-    operation: Option<String>,
-    /// With a failed span.
-    #[arg(long)]
-    errors: bool,
-    /// Lasting at least.
-    #[arg(long, value_name = "TIME", value_parser = span::any)]
-    min: Option<Duration>,
-    /// Lasting at most.
-    #[arg(long, value_name = "TIME", value_parser = span::any)]
-    max: Option<Duration>,
-    /// Text in a name, status message or attribute.
-    #[arg(long)]
-    text: Option<String>,
-    /// A span attribute, KEY=VALUE; may be given several times.
-    #[arg(long = "attr", value_name = "KEY=VALUE", value_parser = attribute)]
-    attributes: Vec<(String, String)>,
-    /// Of the last …
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span::lasting)]
-    last: Duration,
-    /// At most so many, 1 to 10000.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    limit: u32,
-}
-
-fn attribute(pair: &str) -> Result<(String, String), String> {
-    match pair.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write KEY=VALUE".to_owned()),
-    }
-}
-
-pub(super) fn traces(session: &Session, args: &TracesArgs) -> Result<()> {
-    let query = TraceQuery {
-        range: TimeRange::ending(Client::now(), args.last),
-        service: args.service.clone(),
-        operation: args.operation.clone(),
-        min_ms: args.min.map(|d| d.as_secs_f64() * 1e3),
-        max_ms: args.max.map(|d| d.as_secs_f64() * 1e3),
-        errors_only: args.errors,
-        attributes: args.attributes.clone(),
-        text: args.text.clone(),
-        limit: args.limit,
-        ..TraceQuery::default()
-    };
-    let Answer::Traces(list) = session.client.ask(Question::Traces(query))? else { return Err(mismatch()) };
-    if session.json {
-        return json(&list.rows);
-    }
-    let rows: Vec<_> = list
-        .rows
-        .iter()
-        .map(|r| {
-            [
-                r.trace_id.to_string(),
-                instant(r.start),
-                format!("{} {}", r.service, r.operation),
-                ms(Some(Duration::from_nanos(r.duration_nanos))),
-                r.spans.to_string(),
-                r.errors.to_string(),
-                r.refused.to_string(),
-            ]
-        })
-        .collect();
-    table(
-        ["TRACE", "START", "ROOT", "DURATION", "SPANS", "ERRORS", "REFUSED"],
-        &rows,
-        "No trace matches; a longer --last looks further back.",
-    )
 }
 
 pub(super) fn trace(session: &Session, id: TraceId) -> Result<()> {

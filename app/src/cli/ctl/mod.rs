@@ -5,6 +5,8 @@ mod data;
 mod incident;
 mod policy;
 mod print;
+mod quantiles;
+mod spans;
 mod steer;
 
 use std::time::Duration;
@@ -69,9 +71,24 @@ enum Verb {
     },
     /// Traces, newest first.
     #[command(
-        after_help = "Example: the slow checkouts of the last ten minutes that failed\n  fuseboard ctl traces --service gateway --text checkout --errors --min 500ms --last 10m"
+        before_help = "Example: the slow checkouts of the last ten minutes in which payments failed\n  fuseboard ctl traces 'root.name=\"POST /checkout\" trace.duration>500ms {service=payments status=error}' --last 10m"
     )]
-    Traces(data::TracesArgs),
+    Traces(spans::TracesArgs),
+    /// Spans, newest first.
+    #[command(
+        before_help = "Example: what the database was asked in orders that took long\n  fuseboard ctl spans 'service=orders has:db.system duration>100ms'"
+    )]
+    Spans(spans::SpansArgs),
+    /// Spans as they come.
+    #[command(
+        before_help = "Example: failures of payments as they happen\n  fuseboard ctl tail service=payments status=error"
+    )]
+    Tail(spans::TailArgs),
+    /// How long calls took: quantiles by service, operation, instance, version, edge or attribute.
+    #[command(
+        before_help = "Example: how long queries take, by table\n  fuseboard ctl quantiles kind=client has:db.system --by db.collection.name --last 6h"
+    )]
+    Quantiles(quantiles::QuantilesArgs),
     /// One trace; with --json as OTLP/JSON, which any OpenTelemetry tool reads.
     Trace {
         /// Its id, 32 hexadecimal digits.
@@ -160,7 +177,10 @@ pub(super) fn run(args: &CtlArgs) -> Result<()> {
     match &args.verb {
         Verb::Stats => data::stats(&session),
         Verb::Edges { last } => data::edges(&session, *last),
-        Verb::Traces(query) => data::traces(&session, query),
+        Verb::Traces(query) => spans::traces(&session, query),
+        Verb::Spans(query) => spans::spans(&session, query),
+        Verb::Tail(query) => spans::tail(&session, query),
+        Verb::Quantiles(query) => quantiles::quantiles(&session, query),
         Verb::Trace { id } => data::trace(&session, *id),
         Verb::Breaker(breaker) => steer::breaker(&session, breaker),
         Verb::Policy(verb) => policy::run(&session, verb),

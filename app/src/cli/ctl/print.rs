@@ -11,6 +11,11 @@ pub(in crate::cli) fn json(value: &impl Serialize) -> Result<()> {
     line(&serde_json::to_string_pretty(value)?)
 }
 
+/// Prints one JSON value in a line.
+pub(super) fn json_line(value: &impl Serialize) -> Result<()> {
+    line(&serde_json::to_string(value)?)
+}
+
 /// Prints a line.
 pub(in crate::cli) fn line(text: &str) -> Result<()> {
     writeln!(std::io::stdout().lock(), "{text}")?;

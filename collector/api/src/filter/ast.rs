@@ -1,7 +1,7 @@
 //! What a filter is made of.
 
 use super::field::Field;
-use super::value::Value;
+use super::value::{Needle, Value};
 
 /// A condition on a span.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -24,8 +24,8 @@ pub enum Expr {
 /// One condition.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Term {
-    /// This text stands in the span, in lower case.
-    Text(String),
+    /// This text stands in the span.
+    Text(Needle),
     /// The field is there.
     Has(Field),
     /// The field compares so.

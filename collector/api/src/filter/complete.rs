@@ -109,3 +109,9 @@ pub fn written_value(text: &str) -> String {
     let _ = print::quote(&mut out, text);
     out
 }
+
+/// An attribute's key as it must be written as a field.
+#[must_use]
+pub fn written_key(key: &str) -> String {
+    Field::attribute(key).to_string()
+}

@@ -30,8 +30,9 @@
 //! begin with `exception.` are looked for in the span's events before the resource. `span.KEY`, `resource.KEY` and
 //! `event.KEY` look in one place only. A name in quotes is always an attribute: `"version"=2`.
 //!
-//! A field with several values (events, links) fits when one of them does. Lists and maps are compared as they are
-//! shown: `[a, b]`, `{k: v}`. A number equals a number of the same value, however it is written.
+//! A field with several values (events, links) fits when one of them does. Attributes are compared as they are shown:
+//! lists as `[a, b]`, maps as `{k: v}`, bytes in hexadecimal. A number that is no text also equals one of the same value,
+//! however that is written: `=1.50` finds 1.5.
 //!
 //! # Values
 //!
@@ -54,11 +55,11 @@ mod value;
 mod tests;
 
 pub use self::ast::{Compare, Expr, Op, Term};
-pub use self::complete::{Expected, expected, written_value};
+pub use self::complete::{Expected, expected, written_key, written_value};
 pub use self::field::{Field, Kind, Known, Place};
 pub use self::mistake::{Hint, Mistake};
 pub use self::parse::{Parsed, parse};
-pub use self::value::{Glob, Number, Pattern, Value};
+pub use self::value::{Glob, Needle, Number, Pattern, Value};
 
 /// A filter has at most so many bytes.
 pub const MAX_LENGTH: usize = 8192;

@@ -6,7 +6,7 @@ use super::ast::{Expr, Op, Term};
 use super::field::{Field, Kind, Known, Place};
 use super::mistake::{Hint, Mistake, near};
 use super::scan::Scanner;
-use super::value::{self, Glob, Number, Pattern, Value};
+use super::value::{self, Glob, Needle, Number, Pattern, Value};
 use super::{MAX_DEPTH, MAX_LENGTH, MAX_TERMS};
 
 /// What a text means.
@@ -151,7 +151,7 @@ impl Parser<'_> {
             let named = from..self.scan.at();
             return match self.scan.operator() {
                 Some(op) => self.compare(Field::attribute(text), &named, op),
-                None => Ok(Expr::Term(Term::Text(text.to_lowercase()))),
+                None => self.text(&named, text),
             };
         }
         let word = self.scan.word();
@@ -168,7 +168,8 @@ impl Parser<'_> {
         if word.starts_with(|c: char| c.is_ascii_digit()) {
             // Addresses and times are no fields, whatever stands in them.
             self.scan.set(from);
-            return Ok(Expr::Term(Term::Text(self.scan.value().to_lowercase())));
+            let text = self.scan.value().to_owned();
+            return self.text(&(from..self.scan.at()), text);
         }
         let presence = word == "has" || word == "missing";
         if presence && self.scan.operator_ahead().is_some_and(|(op, _)| op == Op::Equal) {
@@ -184,8 +185,13 @@ impl Parser<'_> {
                 self.hint(&field, &named);
                 self.compare(field, &(from..self.scan.at() - op.sign().len()), op)
             }
-            None => Ok(Expr::Term(Term::Text(word.to_lowercase()))),
+            None => self.text(&named, word.to_owned()),
         }
+    }
+
+    fn text(&self, at: &Range<usize>, text: String) -> Result<Expr, Mistake> {
+        let too_long = || self.scan.mistake(at.clone(), "the text is too long to look for", "; shorten it");
+        Needle::new(text).map(|needle| Expr::Term(Term::Text(needle))).ok_or_else(too_long)
     }
 
     /// The field that a word names, or that a word like `span.` and a quoted key name together.

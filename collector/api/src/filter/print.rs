@@ -41,8 +41,8 @@ fn inside(f: &mut fmt::Formatter<'_>, expr: &Expr) -> fmt::Result {
 impl fmt::Display for Term {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text(text) if is_word(text) => f.write_str(text),
-            Self::Text(text) => quote(f, text),
+            Self::Text(needle) if is_word(needle.as_str()) => f.write_str(needle.as_str()),
+            Self::Text(needle) => quote(f, needle.as_str()),
             Self::Has(field) => write!(f, "has:{field}"),
             Self::Compare(compare) => compare.fmt(f),
         }

@@ -25,7 +25,7 @@ fn filters_mean_what_they_say() {
         ("db.system !=mysql", "db.system!=mysql"),
         ("has:exception.type missing:order.id", "has:exception.type -has:order.id"),
         ("-service=web not timeout !error", "-service=web -timeout -error"),
-        ("\"Free Text\"", "\"free text\""),
+        ("\"Free Text\"", "\"Free Text\""),
         ("10.0.0.1:8080", "\"10.0.0.1:8080\""),
         ("root.service=web trace.duration>1s trace.errors=0", "root.service=web trace.duration>1s trace.errors=0"),
         ("edge=orders>payments", "edge=orders>payments"),
@@ -192,7 +192,7 @@ fn compare() -> impl Strategy<Value = Expr> {
             Expr::compare(Field::Known(Known::Edge), Op::Equal, edge)
         }),
         attribute.prop_map(|f| Expr::Term(Term::Has(f))),
-        ".{0,8}".prop_map(|t| Expr::Term(Term::Text(t.to_lowercase()))),
+        ".{0,8}".prop_map(|t| Expr::Term(Term::Text(Needle::new(t).expect("short")))),
     ]
 }
 

@@ -173,6 +173,41 @@ impl Pattern {
     }
 }
 
+/// A text that is looked for inside others, in upper or lower case.
+#[derive(Debug, Clone)]
+pub struct Needle {
+    text: String,
+    pattern: Pattern,
+}
+
+impl PartialEq for Needle {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Needle {
+    /// A text to look for; `None` when it is too long.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Option<Self> {
+        let text = text.into();
+        let pattern = Pattern::new(&format!("(?i){}", regex::escape(&text))).ok()?;
+        Some(Self { text, pattern })
+    }
+
+    /// As it was typed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether a text holds it.
+    #[must_use]
+    pub fn is_in(&self, text: &str) -> bool {
+        self.pattern.is_match(text)
+    }
+}
+
 /// Units of durations, the longest first, and their nanoseconds.
 const UNITS: [(&str, u64); 7] = [
     ("h", 3_600_000_000_000),
@@ -207,7 +242,8 @@ pub(super) fn duration(text: &str) -> Option<u64> {
 
 /// Writes a duration with the longest unit that says it exactly.
 pub(super) fn write_duration(f: &mut fmt::Formatter<'_>, nanos: u64) -> fmt::Result {
-    let (unit, scale) = UNITS.into_iter().find(|(_, scale)| nanos % scale == 0 && nanos > 0).unwrap_or(("ns", 1));
+    let (unit, scale) =
+        UNITS.into_iter().find(|(_, scale)| nanos.is_multiple_of(*scale) && nanos > 0).unwrap_or(("ns", 1));
     write!(f, "{}{unit}", nanos / scale)
 }
 
@@ -269,6 +305,14 @@ mod tests {
         assert!(large.order_int(9_007_199_254_740_992).is_lt(), "exact beyond what doubles tell apart");
         assert_eq!(Number::parse("2.5").unwrap().order_text(" 2.50 "), Some(Ordering::Equal));
         assert_eq!(Number::parse("2.5").unwrap().order_text("two"), None);
+    }
+
+    #[test]
+    fn texts_are_found_in_any_case() {
+        let needle = Needle::new("Ärger (1.5)").unwrap();
+        assert!(needle.is_in("kein ÄRGER (1.5) mehr") && !needle.is_in("ärger 1x5"));
+        assert!(Needle::new("").unwrap().is_in(""));
+        assert!(Needle::new("x".repeat(super::super::MAX_LENGTH)).is_some(), "all that a filter can hold");
     }
 
     #[test]

@@ -93,17 +93,13 @@ pub(super) fn traces(
         return visit(one);
     }
     let mut query = TraceQuery { range: selection.range, limit: PAGE, ..TraceQuery::default() };
-    let mut last = Vec::new();
     loop {
         let Answer::Traces(list) = query::answer(snapshot, &Question::Traces(query.clone()), as_of)? else {
             return Ok(());
         };
-        let fresh: Vec<_> = list.rows.iter().filter(|row| !last.contains(&row.trace_id)).collect();
-        fresh.iter().try_for_each(|row| visit(row.trace_id))?;
-        let Some(end) = list.rows.last().filter(|_| list.more && !fresh.is_empty()) else { return Ok(()) };
-        // Traces that began at the same instant may lie on both sides of the page's end.
-        query.before = Some(UnixNanos(end.start.0.saturating_add(1)));
-        last = list.rows.iter().filter(|row| row.start == end.start).map(|row| row.trace_id).collect();
+        list.rows.iter().try_for_each(|row| visit(row.trace_id))?;
+        let Some(next) = list.next else { return Ok(()) };
+        query.before = Some(next);
     }
 }
 
