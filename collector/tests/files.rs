@@ -214,6 +214,12 @@ async fn jaegers_json_and_parquet_hold_every_span_and_a_selection_only_its_own()
     let trace = TraceId::from_slice(&id).expect("an id");
     let one = exported(&all, Selection { trace: Some(trace), ..Selection::default() }, ExportFormat::OtlpJsonl).await;
     assert!(spans(&one) > 0 && flat(&parsed(&one)).iter().all(|line| line.contains(&trace.to_string())));
+    let picked = Selection { filter: "service=pay-ledger".into(), ..Selection::default() };
+    let some = exported(&all, picked, ExportFormat::OtlpJsonl).await;
+    assert!(spans(&some) > 0 && spans(&some) < spans(&everything));
+    assert!(
+        export::export(&all, Selection { filter: "(".into(), ..Selection::default() }, ExportFormat::Jaeger).is_err()
+    );
     let none = TimeRange { from: UnixNanos(1), to: UnixNanos(2) };
     for format in [ExportFormat::OtlpJsonl, ExportFormat::Jaeger, ExportFormat::Parquet] {
         let bytes = exported(&all, Selection { range: none, ..Selection::default() }, format).await;
@@ -232,7 +238,12 @@ async fn a_running_collector_gives_its_export_over_its_control_address() {
     assert_eq!(flat(&parsed(&all.bytes().await.expect("a body"))).len(), 2);
     let one = get(&format!("format=jaeger&trace={}", "01".repeat(16))).await.bytes().await.expect("a body");
     assert_eq!(flat(&parsed(&one)).len(), 1);
-    for (query, word) in [("format=xml", "otlp-jsonl"), ("format=jaeger&trace=zz", "trace id"), ("", "format")] {
+    for (query, word) in [
+        ("format=xml", "otlp-jsonl"),
+        ("format=jaeger&trace=zz", "trace id"),
+        ("format=jaeger&filter=(", "filter"),
+        ("", "format"),
+    ] {
         let refused = get(query).await;
         assert_eq!(refused.status(), 400, "{query}");
         assert!(refused.text().await.expect("a body").contains(word), "{query}");

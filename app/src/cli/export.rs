@@ -48,6 +48,9 @@ pub(super) struct ExportArgs {
     /// Only this trace, with its logs.
     #[arg(long, value_name = "ID")]
     trace: Option<TraceId>,
+    /// Only traces with a span like this, whole and with their logs: service=orders duration>250ms, as the console's query bar.
+    #[arg(long, value_name = "FILTER", default_value = "", conflicts_with = "trace")]
+    filter: String,
     /// The file to write, which must not exist; - writes to standard output.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -56,12 +59,13 @@ pub(super) struct ExportArgs {
 /// Writes the export.
 pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let format = args.format.map_or_else(|| named(&args.output), Ok)?;
-    let bytes = match &args.data {
+    match &args.data {
         Some(data) => from_file(args, format, data)?,
         None => from_collector(args, format)?,
-    };
+    }
     if args.output.as_os_str() != "-" {
-        eprintln!("{} ({:.1} MiB)", args.output.display(), bytes as f64 / f64::from(1 << 20));
+        let bytes = std::fs::metadata(&args.output)?.len();
+        eprintln!("{} ({:.2} MiB)", args.output.display(), bytes as f64 / f64::from(1 << 20));
     }
     Ok(())
 }
@@ -87,39 +91,38 @@ fn selection(args: &ExportArgs, totals: &Totals) -> Result<Selection> {
     if range.from >= range.to {
         bail!("--from lies at or after --to: nothing can be in between");
     }
-    Ok(Selection { range, trace: args.trace, ..all })
+    Ok(Selection { range, filter: args.filter.clone(), trace: args.trace })
 }
 
-fn from_file(args: &ExportArgs, format: ExportFormat, data: &Path) -> Result<u64> {
+fn from_file(args: &ExportArgs, format: ExportFormat, data: &Path) -> Result<()> {
     source::runtime()?.block_on(async {
         let store = Store::open(data, OpenMode::ReadOnly)?;
         let answered = query::ask(&store, Ask { question: Question::Totals, as_of: None }).await?;
         let Answer::Totals(totals) = answered.answer else { return Err(ctl::mismatch()) };
         let mut pieces = export::export(&store, selection(args, &totals)?, format)?;
         let mut target = Target::create(&args.output, format)?;
-        let mut bytes = 0;
         while let Some(piece) = pieces.recv().await {
-            let piece = piece?;
-            bytes += piece.len() as u64;
-            target.write(&piece)?;
+            target.write(&piece?)?;
         }
-        target.finish()?;
-        Ok(bytes)
+        target.finish()
     })
 }
 
-fn from_collector(args: &ExportArgs, format: ExportFormat) -> Result<u64> {
+fn from_collector(args: &ExportArgs, format: ExportFormat) -> Result<()> {
     let client = Client::new(&args.url)?;
     let Answer::Totals(totals) = client.ask(Question::Totals)? else { return Err(ctl::mismatch()) };
-    let Selection { range, trace, .. } = selection(args, &totals)?;
-    let mut path = format!("/v1/export?format={format}&from={}&to={}", range.from, range.to);
-    if let Some(trace) = trace {
-        path += &format!("&trace={trace}");
-    }
+    let Selection { range, filter, trace } = selection(args, &totals)?;
+    let mut url = reqwest::Url::parse(client.url())?.join("/v1/export")?;
+    url.query_pairs_mut()
+        .append_pair("format", &format.to_string())
+        .append_pair("from", &range.from.to_string())
+        .append_pair("to", &range.to.to_string())
+        .append_pair("filter", &filter)
+        .extend_pairs(trace.map(|trace| ("trace", trace.to_string())));
+    let path = format!("{}?{}", url.path(), url.query().unwrap_or_default());
     let mut target = Target::create(&args.output, format)?;
-    let bytes = client.stream(&path, |piece| target.write(piece))?;
-    target.finish()?;
-    Ok(bytes)
+    client.stream(&path, |piece| target.write(piece))?;
+    target.finish()
 }
 
 /// Where the bytes go. A file that is not finished is removed: half of one is of no use.

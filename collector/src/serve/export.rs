@@ -54,7 +54,8 @@ async fn begin(door: &Door, wanted: Result<Query<Wanted>, QueryRejection>) -> Re
     };
     let selection = Selection { range, filter: wanted.filter.unwrap_or_default(), trace: wanted.trace };
     let turn = door.turn().await?;
-    let pieces = export::export(door.desk.store(), selection, format).map_err(|e| bad_request(e.to_string()))?;
+    let pieces =
+        export::export(door.desk.store(), selection, format).map_err(|e| bad_request(format!("the filter: {e}")))?;
     let body = ReceiverStream::new(pieces).map(move |piece| {
         // Held until the last piece is gone.
         let _turn = &turn;

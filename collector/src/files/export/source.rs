@@ -92,7 +92,8 @@ pub(super) fn traces(
     if let Some(one) = selection.trace {
         return visit(one);
     }
-    let mut query = TraceQuery { range: selection.range, limit: PAGE, ..TraceQuery::default() };
+    let mut query =
+        TraceQuery { range: selection.range, filter: selection.filter.clone(), limit: PAGE, ..TraceQuery::default() };
     loop {
         let Answer::Traces(list) = query::answer(snapshot, &Question::Traces(query.clone()), as_of)? else {
             return Ok(());
