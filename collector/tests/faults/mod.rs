@@ -12,6 +12,7 @@ mod locked;
 mod program;
 mod raw;
 mod scale;
+mod segments;
 mod slow;
 
 use std::io::Write as _;
