@@ -43,7 +43,12 @@ fn a_link_opens_its_breaker_timeout_and_forecast() {
     board.get_by_label("Calls refused 995").click();
     board.run_steps(3);
     assert_eq!(board.state().view(), View::Traces);
-    assert!(board.query_by_label_contains("over orders → payments").is_some(), "the list is narrowed to the edge");
+    let filter = board.get_by_label("Filter").value();
+    assert_eq!(
+        filter.as_deref(),
+        Some("edge=orders>payments {span.resilience.outcome=refused}"),
+        "the list is narrowed to the edge"
+    );
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn cell(json: Json) -> Value {
 fn iso(ctx: &Context<'_>) -> Result<Option<String>> {
     let nanos: Option<i64> = ctx.get(0)?;
     let since = nanos.and_then(|n| u64::try_from(n).ok()).map(Duration::from_nanos);
-    Ok(since.map(|since| words_of(since)))
+    Ok(since.map(words_of))
 }
 
 fn words_of(since: Duration) -> String {

@@ -128,7 +128,7 @@ impl Database {
         mut row: impl FnMut(&[Cell<'_>]) -> bool,
     ) -> Result<(), SqlError> {
         let mut statement = self.conn.prepare(sql)?;
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         if names.is_empty() {
             let message = "the statement gives no rows".to_owned();
             return Err(SqlError::Statement { message, hint: "\nthis only reads: write a SELECT".to_owned() });
