@@ -15,7 +15,7 @@ pub struct QuantileQuery {
     pub range: TimeRange,
     /// In what groups.
     pub group_by: GroupBy,
-    /// Which spans are counted, in the language of [`filter`](crate::filter). Without one, calls are counted as services
+    /// Which spans are counted, in the language of [`crate::filter`]. Without one, calls are counted as services
     /// answered them (for [`GroupBy::Edge`]: as callers saw them), from sums that are kept anyhow. With one, each span that
     /// fits is a call, and spans are searched for: see [`Searched`].
     pub filter: String,

@@ -17,7 +17,7 @@ use crate::{SpanId, TimeRange, TraceId, UnixNanos};
 pub struct TraceQuery {
     /// A fitting span started in this range.
     pub range: TimeRange,
-    /// What the fitting span must be like, in the language of [`filter`](crate::filter); empty for any.
+    /// What the fitting span must be like, in the language of [`crate::filter`]; empty for any.
     pub filter: String,
     /// With a span of this service.
     pub service: Option<String>,
@@ -173,7 +173,7 @@ pub struct TraceList {
 pub struct SpanQuery {
     /// Started in this range.
     pub range: TimeRange,
-    /// What they must be like, in the language of [`filter`](crate::filter); empty for any.
+    /// What they must be like, in the language of [`crate::filter`]; empty for any.
     pub filter: String,
     /// At most so many, newest first; 0 means 200.
     pub limit: u32,

@@ -76,7 +76,7 @@ impl FromStr for ExportFormat {
 pub struct Selection {
     /// Spans that started, logs and points dated inside.
     pub range: TimeRange,
-    /// Only traces with a span like this, in the language of [`filter`](fuseboard_api::filter), whole; empty for any.
+    /// Only traces with a span like this, in the language of [`fuseboard_api::filter`], whole; empty for any.
     pub filter: String,
     /// Only this trace.
     pub trace: Option<TraceId>,

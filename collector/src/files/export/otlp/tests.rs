@@ -35,10 +35,10 @@ fn there_and_back(all: &[Telemetry]) -> Vec<Telemetry> {
 #[test]
 fn every_captured_request_comes_back_equal() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/otlp");
-    for client in ["py-http-plain", "py-grpc-gzip", "node-proto"] {
+    for client in ["py-http-plain", "py-grpc-gzip", "py-metrics-http", "node-proto"] {
         for entry in std::fs::read_dir(data.join(client)).expect("fixtures") {
             let path = entry.expect("an entry").path();
-            let name = path.display().to_string();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if !name.ends_with(".pb") {
                 continue;
             }
@@ -50,7 +50,7 @@ fn every_captured_request_comes_back_equal() {
             } else {
                 Telemetry::Traces(ExportTraceServiceRequest::decode(body).expect("protobuf"))
             };
-            assert!(there_and_back(std::slice::from_ref(&telemetry)) == [telemetry], "{name}");
+            assert!(there_and_back(std::slice::from_ref(&telemetry)) == [telemetry], "{client}/{name}");
         }
     }
 }
