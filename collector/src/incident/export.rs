@@ -145,6 +145,8 @@ const ROWS: &[(&str, &str)] = &[
     ("rollup", "arrival <= :arrival AND second >= :long / 60000000000 * 60 AND second < :to / 1000000000 + 60"),
     ("calls_under_way", "arrival <= :arrival AND last >= :long / 60000000000 * 60 AND last < :to / 1000000000 + 660"),
     ("folds", "second >= :long / 60000000000 * 60 AND second < :to / 1000000000 + 60"),
+    ("late_folds", "arrival <= :arrival AND second >= :long / 60000000000 * 60 AND second < :to / 1000000000 + 60"),
+    ("late_folded", "arrival <= :arrival"),
     ("folded", "arrival <= :arrival"),
     ("revisions", "arrival <= :arrival"),
     ("overrides", "arrival <= :arrival"),

@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 
 use crate::store::LONGEST;
 use crate::store::kind_of;
-use crate::store::rollup::{Delta, Folded, add_row};
+use crate::store::rollup::{self, Delta, Folded, add_row};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -116,21 +116,28 @@ fn scan(
             5 => "AND late IN (1, 3)",
             _ => "",
         };
+        // Of what came late only that which is not summed yet.
+        let summed = if piece.width > 1 { rollup::late_until(conn, piece.width, as_of.0)? } else { None };
         let fresh = format!(
-            "SELECT series, second, {columns} FROM rollup WHERE second >= ?1 AND second < ?2 AND arrival <= ?3 {late} {}",
+            "SELECT series, second, {columns} FROM rollup {}
+             WHERE second >= ?1 AND second < ?2 AND arrival <= ?3 AND arrival > ?4 {late} {}",
+            if summed.is_some() { "INDEXED BY rollup_late_by_arrival" } else { "" },
             if late.is_empty() { "" } else { "AND late > 0" }
         );
         let mut read = conn.prepare_cached(&fresh)?;
-        let mut rows = read.query(params![piece.from, piece.to, as_of.0])?;
+        let mut rows = read.query(params![piece.from, piece.to, as_of.0, summed.unwrap_or(i64::MIN)])?;
         while let Some(row) = rows.next()? {
             visit(row.get(0)?, row.get(1)?, row)?;
         }
         if piece.width > 1 {
             let folds = format!(
-                "SELECT series, second, {columns} FROM folds WHERE width = ?1 AND second >= ?2 AND second < ?3"
+                "SELECT series, second, {columns} FROM folds WHERE width = ?1 AND second >= ?2 AND second < ?3
+                 UNION ALL
+                 SELECT series, second, {columns} FROM late_folds
+                 WHERE width = ?1 AND second >= ?2 AND second < ?3 AND arrival <= ?4"
             );
             let mut read = conn.prepare_cached(&folds)?;
-            let mut rows = read.query(params![piece.width, piece.from, piece.to])?;
+            let mut rows = read.query(params![piece.width, piece.from, piece.to, as_of.0])?;
             while let Some(row) = rows.next()? {
                 visit(row.get(0)?, row.get(1)?, row)?;
             }

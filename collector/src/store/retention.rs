@@ -103,9 +103,11 @@ fn remove(tx: &Connection, limit: i64) -> rusqlite::Result<usize> {
     lower_totals(tx, "all_points", points as i64)?;
     removed += points;
     let scale = 1_000_000_000;
-    for (table, key, widths) in
-        [("rollup", "second, series, arrival", ""), ("folds", "width, second, series", "width IN (5, 60) AND")]
-    {
+    for (table, key, widths) in [
+        ("rollup", "second, series, arrival", ""),
+        ("folds", "width, second, series", "width IN (5, 60) AND"),
+        ("late_folds", "width, second, series, arrival", "width IN (5, 60) AND"),
+    ] {
         let sql = format!(
             "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {widths} second < ?1 AND {} LIMIT ?2)",
             unpinned("second", scale)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fuseboard_api::histogram::LatencyHistogram;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// Counters of one second of one series.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -187,6 +187,69 @@ pub(super) fn fold(conn: &Connection, width: i64, from: i64, until: i64, stamp: 
     Ok(())
 }
 
+/// Rows that one sum of what came late takes at most, so that telemetry waits half a second at most.
+const LATE: i64 = 100_000;
+
+/// Up to which arrival what came late is summed for a width, as it was at the instant `as_of`; `None` before the first sum.
+pub(crate) fn late_until(conn: &Connection, width: i64, as_of: i64) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached("SELECT max(upto) FROM late_folded WHERE width = ?1 AND arrival <= ?2")?
+        .query_row(params![width, as_of], |r| r.get(0))
+}
+
+/// Sums what came late for stretches of `width` seconds since the last such sum, so that a graph over imported history need
+/// not read it second by second. Runs in its own transaction. True when more is left.
+pub(super) fn fold_late(conn: &Connection, width: i64, stamp: i64) -> rusqlite::Result<bool> {
+    let last = late_until(conn, width, i64::MAX)?.unwrap_or(i64::MIN);
+    let far = conn
+        .prepare_cached(
+            "SELECT arrival FROM rollup WHERE late > 0 AND arrival > ?1 ORDER BY arrival LIMIT 1 OFFSET ?2",
+        )?
+        .query_row(params![last, LATE], |r| r.get::<_, i64>(0))
+        .optional()?;
+    let upto = far.unwrap_or(stamp);
+    let mut sums: BTreeMap<(i64, i64), Delta> = BTreeMap::new();
+    {
+        let mut read = conn.prepare_cached(
+            "SELECT second, series, calls, errors, refused, attempts, cut, latency, attempt_latency, deadline
+             FROM rollup INDEXED BY rollup_late_by_arrival
+             WHERE late > 0 AND arrival > ?1 AND arrival <= ?2 AND late & ?3 > 0",
+        )?;
+        let bit = if width == 5 { 1 } else { 2 };
+        let mut rows = read.query(params![last, upto, bit])?;
+        while let Some(row) = rows.next()? {
+            let second: i64 = row.get(0)?;
+            let sum = sums.entry((second.div_euclid(width) * width, row.get(1)?)).or_default();
+            add_row(sum, row, 2)?;
+        }
+    }
+    if sums.is_empty() && far.is_none() {
+        return Ok(false);
+    }
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO late_folds (width, second, series, arrival, calls, errors, refused, attempts, cut, latency, attempt_latency, deadline)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )?;
+    for ((second, series), d) in &sums {
+        insert.execute(params![
+            width,
+            second,
+            series,
+            stamp,
+            d.calls as i64,
+            d.errors as i64,
+            d.refused as i64,
+            d.attempts as i64,
+            d.cut as i64,
+            pack(&d.latency),
+            pack(&d.attempt_latency),
+            pack(&d.deadline),
+        ])?;
+    }
+    conn.prepare_cached("INSERT INTO late_folded (width, upto, arrival) VALUES (?1, ?2, ?3)")?
+        .execute(params![width, upto, stamp])?;
+    Ok(far.is_some())
+}
+
 /// Adds the counters and histograms of a row whose `calls` is column `at`.
 pub(crate) fn add_row(sum: &mut Delta, row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<()> {
     let number = |i: usize| -> rusqlite::Result<u64> { Ok(row.get::<_, i64>(at + i)?.max(0) as u64) };
@@ -244,13 +307,15 @@ mod tests {
     enum Step {
         Add { series: i64, second: i64, nanos: u64, failed: bool },
         Fold { until: i64 },
+        Late { width: i64 },
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let add = (1..4i64, 0..300i64, 1..5_000_000_000u64, any::<bool>())
             .prop_map(|(series, second, nanos, failed)| Step::Add { series, second, nanos, failed });
         let fold = (0..310i64).prop_map(|until| Step::Fold { until });
-        prop::collection::vec(prop_oneof![8 => add, 1 => fold], 1..80)
+        let late = prop_oneof![Just(5), Just(60)].prop_map(|width| Step::Late { width });
+        prop::collection::vec(prop_oneof![8 => add, 1 => fold, 1 => late], 1..80)
     }
 
     /// Plays a history; the position of a step is its stamp.
@@ -268,6 +333,9 @@ mod tests {
                     let packed = packed.each_ref().map(Option::as_deref);
                     let line = Line { second: *second, series: *series, stamp, counts: &counts, packed };
                     insert(&conn, &line, folded).expect("written");
+                }
+                Step::Late { width } => {
+                    assert!(!fold_late(&conn, *width, stamp).expect("folded"), "so few are summed at once");
                 }
                 Step::Fold { until } => {
                     for (width, from) in [(5, &mut folded.fives), (60, &mut folded.minutes)] {

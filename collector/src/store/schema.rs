@@ -58,7 +58,8 @@ CREATE TABLE IF NOT EXISTS pins (id INTEGER PRIMARY KEY, oldest INTEGER NOT NULL
 
 /// Rollups: a `series` is an edge or an instance's answers to one operation; `rollup` has what each commit added to each
 /// second of it, `folds` has sums of whole stretches of 5 or 60 s, made once when they are over. A second that is added
-/// to after its stretch was folded is marked `late` (1: for the 5 s, 2: for the 60 s) and added on top when read.
+/// to after its stretch was folded is marked `late` (1: for the 5 s, 2: for the 60 s) and added on top when read, until
+/// `late_folds` has it: sums of what came late, of rows that arrived up to `late_folded.upto`.
 /// `calls_under_way` has the calls that began in one second (`first`) and ended in a later one (`last`), ten minutes at
 /// most. Quantiles of the histograms are within 1/64 of the true value, see [`fuseboard_api::histogram`].
 const ROLLUPS: &str = "
@@ -90,6 +91,18 @@ CREATE TABLE IF NOT EXISTS folds (
     attempts INTEGER NOT NULL, cut INTEGER NOT NULL,
     latency BLOB, attempt_latency BLOB, deadline BLOB,
     PRIMARY KEY (width, second, series)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS rollup_late_by_arrival ON rollup (arrival) WHERE late > 0;
+CREATE TABLE IF NOT EXISTS late_folds (
+    width INTEGER NOT NULL, second INTEGER NOT NULL, series INTEGER NOT NULL, arrival INTEGER NOT NULL,
+    calls INTEGER NOT NULL, errors INTEGER NOT NULL, refused INTEGER NOT NULL,
+    attempts INTEGER NOT NULL, cut INTEGER NOT NULL,
+    latency BLOB, attempt_latency BLOB, deadline BLOB,
+    PRIMARY KEY (width, second, series, arrival)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS late_folded (
+    width INTEGER NOT NULL, upto INTEGER NOT NULL, arrival INTEGER NOT NULL,
+    PRIMARY KEY (width, arrival)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS folded (
     width INTEGER NOT NULL, until INTEGER NOT NULL, arrival INTEGER NOT NULL,

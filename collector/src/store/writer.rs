@@ -293,8 +293,28 @@ impl Writer {
         self.clock.end();
         folded?;
         match width {
-            5 => self.folded.fives = until,
-            _ => self.folded.minutes = until,
+            5 => {
+                self.folded.fives = until;
+                self.fold_late()
+            }
+            _ => {
+                self.folded.minutes = until;
+                Ok(())
+            }
+        }
+    }
+
+    /// Sums what came late, every time that stretches of 5 s are folded.
+    fn fold_late(&mut self) -> rusqlite::Result<()> {
+        for width in [5, 60] {
+            let stamp = self.clock.begin();
+            let folded = (|| {
+                let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
+                rollup::fold_late(&tx, width, stamp.0)?;
+                tx.commit()
+            })();
+            self.clock.end();
+            folded?;
         }
         Ok(())
     }
