@@ -249,6 +249,9 @@ impl Writer {
                 self.vitals.set_trouble(&StoreError::from(e).to_string());
             }
         }
+        if let Err(e) = self.fold_late() {
+            self.vitals.set_trouble(&StoreError::from(e).to_string());
+        }
         if let Err(e) = retention::give_back(&self.conn) {
             tracing::warn!("room in the file is not given back: {e}");
         }
@@ -293,18 +296,13 @@ impl Writer {
         self.clock.end();
         folded?;
         match width {
-            5 => {
-                self.folded.fives = until;
-                self.fold_late()
-            }
-            _ => {
-                self.folded.minutes = until;
-                Ok(())
-            }
+            5 => self.folded.fives = until,
+            _ => self.folded.minutes = until,
         }
+        Ok(())
     }
 
-    /// Sums what came late, every time that stretches of 5 s are folded.
+    /// Sums what came late, a bounded part of it every second.
     fn fold_late(&mut self) -> rusqlite::Result<()> {
         for width in [5, 60] {
             let stamp = self.clock.begin();
