@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -30,7 +31,7 @@ pub(crate) enum Outgoing<B> {
     /// Everything is here.
     Whole { data: VecDeque<Bytes>, trailers: Option<HeaderMap> },
     /// Can be sent once.
-    Once(Option<ReplayBody<B>>),
+    Once(Mutex<Option<ReplayBody<B>>>),
 }
 
 impl<B> Outgoing<B>
@@ -60,7 +61,7 @@ where
     }
 
     fn once(prefix: VecDeque<Bytes>, rest: B) -> Self {
-        Self::Once(Some(ReplayBody { prefix, trailers: None, rest: Some(rest) }))
+        Self::Once(Mutex::new(Some(ReplayBody { prefix, trailers: None, rest: Some(rest) })))
     }
 
     /// Whether it can be sent more than once.
@@ -69,13 +70,14 @@ where
     }
 
     /// The body for the next attempt; empty if it was sent and cannot be sent again.
-    pub(crate) fn next(&mut self) -> ReplayBody<B> {
+    pub(crate) fn next(&self) -> ReplayBody<B> {
         match self {
             Self::Whole { data, trailers } => {
                 ReplayBody { prefix: data.clone(), trailers: trailers.clone(), rest: None }
             }
             Self::Once(body) => {
-                body.take().unwrap_or(ReplayBody { prefix: VecDeque::new(), trailers: None, rest: None })
+                let body = body.lock().unwrap_or_else(PoisonError::into_inner).take();
+                body.unwrap_or(ReplayBody { prefix: VecDeque::new(), trailers: None, rest: None })
             }
         }
     }
@@ -122,7 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_whole_body_is_sent_twice() {
-        let mut body = Outgoing::take(Full::new(Bytes::from_static(b"order"))).unwrap();
+        let body = Outgoing::take(Full::new(Bytes::from_static(b"order"))).unwrap();
         assert!(body.is_whole());
         for _ in 0..2 {
             assert_eq!(body.next().collect().await.unwrap().to_bytes(), "order");
@@ -133,7 +135,7 @@ mod tests {
     async fn a_stream_passes_once_and_whole() {
         let (tx, rx) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, std::convert::Infallible>>(4);
         tx.send(Ok(Frame::data(Bytes::from_static(b"one ")))).await.unwrap();
-        let mut body = Outgoing::take(StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(rx))).unwrap();
+        let body = Outgoing::take(StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(rx))).unwrap();
         assert!(!body.is_whole());
         tx.send(Ok(Frame::data(Bytes::from_static(b"two")))).await.unwrap();
         drop(tx);

@@ -3,6 +3,7 @@
 //! The protocols' layers only know how to send one attempt and how to read its outcome; everything else is here.
 
 mod attempt;
+mod drive;
 mod live;
 mod spans;
 
@@ -15,6 +16,7 @@ use fuseboard_policy::pool::Pool;
 use opentelemetry::KeyValue;
 
 pub(crate) use self::attempt::LiveAttempt;
+pub(crate) use self::drive::{Read, Transport, drive};
 pub(crate) use self::live::LiveCall;
 pub(crate) use self::spans::millis;
 

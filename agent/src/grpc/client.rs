@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
 use opentelemetry::KeyValue;
 use tonic::body::Body;
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt as _};
 
@@ -15,7 +16,7 @@ use super::peers::Peers;
 use super::response::ReplyBody;
 use crate::agent::Inner;
 use crate::body::Outgoing;
-use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Refusal, Sent, Target};
+use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Read, Refusal, Target, Transport, drive};
 use crate::error::AgentError;
 use crate::propagation::inject;
 use crate::timeout::{self, GRPC_ATTEMPTS, GRPC_TIMEOUT};
@@ -58,43 +59,10 @@ impl GrpcClient {
 
     async fn run(self, request: Request<Body>) -> Result<Response<ReplyBody>, Status> {
         let (parts, body) = request.into_parts();
-        let mut body = Outgoing::take(body)?;
-        let target = self.target(&parts, body.is_whole());
-        let mut call = LiveCall::begin(&self.agent, target);
+        let body = Outgoing::take(body)?;
+        let call = LiveCall::begin(&self.agent, self.target(&parts, body.is_whole()));
         let key = call.balance_key(&parts.headers);
-        loop {
-            let mut attempt = match call.attempt(&key).await {
-                Ok(attempt) => attempt,
-                Err(refusal) => {
-                    call.refused(&refusal);
-                    return Err(refused(refusal));
-                }
-            };
-            let peer = self.peers.get(attempt.endpoint().as_deref());
-            attempt.peer(&peer.host, peer.port);
-            let mut request = Request::from_parts(parts.clone(), Body::new(body.next()));
-            write_headers(&attempt, &mut request);
-            let (ended, result) = match attempt.run(peer.channel.clone().oneshot(request)).await {
-                Sent::Cut => (Ended::timed_out(), Err(too_late())),
-                Sent::Aborted(fault) => (Ended::with(fault.code.clone()), Err(refused(fault))),
-                Sent::Got(Err(error)) if chain(&error).any(|e| e.is::<tonic::TimeoutExpired>()) => {
-                    (Ended::timed_out(), Err(too_late()))
-                }
-                Sent::Got(Ok(response)) if timer_went_off(&response, &attempt) => (Ended::timed_out(), Err(too_late())),
-                Sent::Got(Err(error)) => {
-                    let (ended, status) = broken(error);
-                    (ended, Err(status))
-                }
-                Sent::Got(Ok(response)) => match early_status(&response) {
-                    Some(code) => (super::ended(response.headers(), code), Ok(response.map(ReplyBody::settled))),
-                    None => return Ok(response.map(|body| ReplyBody::open(body, call, attempt))),
-                },
-            };
-            if !call.settle(attempt, &ended) {
-                call.finish(&ended);
-                return result;
-            }
-        }
+        drive(&Sending { peers: &self.peers, parts, body }, call, &key).await
     }
 
     fn target(&self, parts: &http::request::Parts, replayable: bool) -> Target {
@@ -125,6 +93,56 @@ impl Service<Request<Body>> for GrpcClient {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         Box::pin(self.clone().run(request))
+    }
+}
+
+/// One call on the callee's instances.
+struct Sending<'a> {
+    peers: &'a Peers,
+    parts: http::request::Parts,
+    body: Outgoing<Body>,
+}
+
+impl Transport for Sending<'_> {
+    type Request = (Channel, Request<Body>);
+    type Got = Result<Response<Body>, tonic::transport::Error>;
+    type Answer = Response<ReplyBody>;
+    type Error = Status;
+
+    fn request(&self, attempt: &mut LiveAttempt) -> Self::Request {
+        let peer = self.peers.get(attempt.endpoint().as_deref());
+        attempt.peer(&peer.host, peer.port);
+        let mut request = Request::from_parts(self.parts.clone(), Body::new(self.body.next()));
+        write_headers(attempt, &mut request);
+        (peer.channel.clone(), request)
+    }
+
+    async fn send(&self, (channel, request): Self::Request) -> Self::Got {
+        channel.oneshot(request).await
+    }
+
+    fn read(&self, attempt: &LiveAttempt, got: Self::Got) -> Read<Self::Answer, Status> {
+        let response = match got {
+            Err(error) if chain(&error).any(|e| e.is::<tonic::TimeoutExpired>()) => {
+                return Read::Ended(Ended::timed_out(), Err(too_late()));
+            }
+            Err(error) => {
+                let (ended, status) = broken(error);
+                return Read::Ended(ended, Err(status));
+            }
+            Ok(response) if timer_went_off(&response, attempt) => {
+                return Read::Ended(Ended::timed_out(), Err(too_late()));
+            }
+            Ok(response) => response,
+        };
+        match early_status(&response) {
+            Some(code) => Read::Ended(super::ended(response.headers(), code), Ok(response.map(ReplyBody::settled))),
+            None => Read::Begun(Box::new(|call, attempt| response.map(|body| ReplyBody::open(body, call, attempt)))),
+        }
+    }
+
+    fn late(&self) -> Status {
+        too_late()
     }
 }
 
@@ -189,8 +207,11 @@ pub(super) fn too_late() -> Status {
     Status::deadline_exceeded("the attempt was cut: its timeout or the call's deadline had come")
 }
 
-fn refused(refusal: Refusal) -> Status {
-    let mut status = Status::new(super::code(&refusal.code), refusal.to_string());
-    status.set_source(Arc::new(refusal));
-    status
+/// The status of a refused call; its source is the refusal.
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let mut status = Self::new(super::code(&refusal.code), refusal.to_string());
+        status.set_source(Arc::new(refusal));
+        status
+    }
 }

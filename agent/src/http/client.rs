@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::{answered, is_idempotent, method_attribute, write_headers};
 use crate::address::shown;
 use crate::agent::Inner;
-use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Refusal, Sent, Target};
+use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Read, Refusal, Target, Transport, drive};
 use crate::error::AgentError;
 
 /// Largest answer that is read, in bytes.
@@ -187,27 +187,8 @@ impl HttpRequest {
     pub async fn send(mut self) -> Result<HttpResponse, HttpError> {
         let body = std::mem::replace(&mut self.body, Ok(Bytes::new()))?;
         let url = format!("{}{}", self.client.base, self.path);
-        let mut call = LiveCall::begin(&self.client.agent, self.target(&url));
-        loop {
-            let mut attempt = match call.attempt(b"").await {
-                Ok(attempt) => attempt,
-                Err(refusal) => {
-                    call.refused(&refusal);
-                    return Err(refusal.into());
-                }
-            };
-            attempt.peer(&self.client.host, self.client.port);
-            let (ended, result) = match attempt.run(self.once(&attempt, &url, body.clone())).await {
-                Sent::Cut => (Ended::timed_out(), Err(self.timed_out())),
-                Sent::Aborted(fault) => (Ended::with(fault.code.clone()), Err(fault.into())),
-                Sent::Got(Ok(answer)) => (answered(answer.status, &answer.headers), Ok(answer)),
-                Sent::Got(Err(error)) => (broken(&error), Err(error)),
-            };
-            if !call.settle(attempt, &ended) {
-                call.finish(&ended);
-                return result;
-            }
-        }
+        let call = LiveCall::begin(&self.client.agent, self.target(&url));
+        drive(&Sending { request: &self, url, body }, call, b"").await
     }
 
     fn target(&self, url: &str) -> Target {
@@ -223,11 +204,30 @@ impl HttpRequest {
             details: vec![KeyValue::new("url.full", shown(url).into_owned())],
         }
     }
+}
 
-    async fn once(&self, attempt: &LiveAttempt, url: &str, body: Bytes) -> Result<HttpResponse, HttpError> {
-        let mut headers = self.headers.clone();
+/// One call on the service.
+struct Sending<'a> {
+    request: &'a HttpRequest,
+    url: String,
+    body: Bytes,
+}
+
+impl Transport for Sending<'_> {
+    type Request = reqwest::RequestBuilder;
+    type Got = Result<HttpResponse, HttpError>;
+    type Answer = HttpResponse;
+    type Error = HttpError;
+
+    fn request(&self, attempt: &mut LiveAttempt) -> Self::Request {
+        let client = &self.request.client;
+        attempt.peer(&client.host, client.port);
+        let mut headers = self.request.headers.clone();
         write_headers(attempt, &mut headers);
-        let request = self.client.wire.request(self.method.clone(), url).headers(headers).body(body);
+        client.wire.request(self.request.method.clone(), &self.url).headers(headers).body(self.body.clone())
+    }
+
+    async fn send(&self, request: Self::Request) -> Self::Got {
         let mut answer = request.send().await.map_err(HttpError::Broken)?;
         let mut data = BytesMut::new();
         while let Some(chunk) = answer.chunk().await.map_err(HttpError::Broken)? {
@@ -239,8 +239,17 @@ impl HttpRequest {
         Ok(HttpResponse { status: answer.status(), headers: answer.headers().clone(), body: data.freeze() })
     }
 
-    fn timed_out(&self) -> HttpError {
-        HttpError::TimedOut { service: self.client.service.clone(), operation: self.operation.clone() }
+    fn read(&self, _: &LiveAttempt, got: Self::Got) -> Read<HttpResponse, HttpError> {
+        let ended = match &got {
+            Ok(answer) => answered(answer.status, &answer.headers),
+            Err(error) => broken(error),
+        };
+        Read::Ended(ended, got)
+    }
+
+    fn late(&self) -> HttpError {
+        let request = self.request;
+        HttpError::TimedOut { service: request.client.service.clone(), operation: request.operation.clone() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The layer for clients that are tower services over `http::Request`, such as hyper's legacy client.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use super::{answered, is_idempotent, method_attribute, write_headers};
 use crate::address::shown;
 use crate::agent::Inner;
 use crate::body::{Outgoing, ReplayBody};
-use crate::call::{Ended, LiveCall, Protocol, Refusal, Sent, Target};
+use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Read, Refusal, Target, Transport, drive};
 
 /// Names the route of a request for policies and pictures (`/orders/{id}`): put it into the request's extensions. Without it
 /// the operation is the method alone.
@@ -107,35 +107,13 @@ impl<S> HttpClientService<S> {
         S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        R: Send + 'static,
     {
         let (parts, body) = request.into_parts();
-        let mut body = Outgoing::take(body).map_err(|e| LayerError::Broken(e.into()))?;
-        let mut call = LiveCall::begin(&self.agent, self.target(&parts, body.is_whole()));
-        loop {
-            let mut attempt = match call.attempt(b"").await {
-                Ok(attempt) => attempt,
-                Err(refusal) => {
-                    call.refused(&refusal);
-                    return Err(refusal.into());
-                }
-            };
-            attempt.peer(parts.uri.host().unwrap_or_default(), parts.uri.port_u16());
-            let mut request = Request::from_parts(parts.clone(), body.next());
-            write_headers(&attempt, request.headers_mut());
-            let (ended, result) = match attempt.run(self.inner.clone().oneshot(request)).await {
-                Sent::Cut => (Ended::timed_out(), Err(LayerError::TimedOut(self.service.clone()))),
-                Sent::Aborted(fault) => (Ended::with(fault.code.clone()), Err(fault.into())),
-                Sent::Got(Ok(answer)) => (answered(answer.status(), answer.headers()), Ok(answer)),
-                Sent::Got(Err(error)) => {
-                    let error = error.into();
-                    (broken(&*error), Err(LayerError::Broken(error)))
-                }
-            };
-            if !call.settle(attempt, &ended) {
-                call.finish(&ended);
-                return result;
-            }
-        }
+        let body = Outgoing::take(body).map_err(|e| LayerError::Broken(e.into()))?;
+        let call = LiveCall::begin(&self.agent, self.target(&parts, body.is_whole()));
+        let sending = Sending { inner: Mutex::new(self.inner), service: self.service, parts, body };
+        drive(&sending, call, b"").await
     }
 
     fn target(&self, parts: &http::request::Parts, replayable: bool) -> Target {
@@ -158,6 +136,51 @@ impl<S> HttpClientService<S> {
             attributes,
             details: vec![KeyValue::new("url.full", shown(&parts.uri.to_string()).into_owned())],
         }
+    }
+}
+
+/// One call through the inner client.
+struct Sending<S, B> {
+    /// Locked to be cloned only: a client need not be shared between threads otherwise.
+    inner: Mutex<S>,
+    service: Arc<str>,
+    parts: http::request::Parts,
+    body: Outgoing<B>,
+}
+
+impl<S, B, R> Transport for Sending<S, B>
+where
+    S: Service<Request<ReplayBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    R: Send + 'static,
+{
+    type Request = (S, Request<ReplayBody<B>>);
+    type Got = Result<Response<R>, Box<dyn std::error::Error + Send + Sync>>;
+    type Answer = Response<R>;
+    type Error = LayerError;
+
+    fn request(&self, attempt: &mut LiveAttempt) -> Self::Request {
+        attempt.peer(self.parts.uri.host().unwrap_or_default(), self.parts.uri.port_u16());
+        let mut request = Request::from_parts(self.parts.clone(), self.body.next());
+        write_headers(attempt, request.headers_mut());
+        (self.inner.lock().unwrap_or_else(PoisonError::into_inner).clone(), request)
+    }
+
+    async fn send(&self, (inner, request): Self::Request) -> Self::Got {
+        inner.oneshot(request).await.map_err(Into::into)
+    }
+
+    fn read(&self, _: &LiveAttempt, got: Self::Got) -> Read<Response<R>, LayerError> {
+        match got {
+            Ok(answer) => Read::Ended(answered(answer.status(), answer.headers()), Ok(answer)),
+            Err(error) => Read::Ended(broken(&*error), Err(LayerError::Broken(error))),
+        }
+    }
+
+    fn late(&self) -> LayerError {
+        LayerError::TimedOut(self.service.clone())
     }
 }
 

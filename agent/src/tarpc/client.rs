@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::carry::{Carried, ClientCarry};
 use super::{Socket, operation};
 use crate::agent::Inner;
-use crate::call::{Ended, LiveCall, Members, Protocol, Refusal, Sent, Target};
+use crate::call::{Ended, LiveAttempt, LiveCall, Members, Protocol, Read, Refusal, Target, Transport, drive};
 
 const CONNECT: Duration = Duration::from_secs(1);
 
@@ -123,38 +123,54 @@ where
         let request = Arc::new(request);
         let operation = operation(request.name());
         let left = Instant::from_std(ctx.deadline).saturating_duration_since(Instant::now());
-        let mut call = LiveCall::begin(&shared.agent, shared.target(operation, left));
-        loop {
-            let mut attempt = match call.attempt(b"").await {
-                Ok(attempt) => attempt,
-                Err(refusal) => {
-                    call.refused(&refusal);
-                    return Err(refused(refusal));
-                }
-            };
-            let Some(peer) = shared.peer(attempt.endpoint().as_deref()) else {
-                let ended = Ended::with("connect");
-                call.settle(attempt, &ended);
-                call.finish(&ended);
-                return Err(RpcError::Shutdown);
-            };
+        let call = LiveCall::begin(&shared.agent, shared.target(operation, left));
+        drive(&Sending { shared, ctx, request }, call, b"").await
+    }
+}
+
+/// One call on the callee's instances.
+struct Sending<'a, Req, Resp> {
+    shared: &'a Shared<Req, Resp>,
+    ctx: tarpc::context::Context,
+    request: Arc<Req>,
+}
+
+impl<'a, Req, Resp> Transport for Sending<'a, Req, Resp>
+where
+    Req: RequestName + Serialize + Send + Sync + 'static,
+    Resp: DeserializeOwned + Send + 'static,
+{
+    /// No instance where none is known.
+    type Request = (Option<&'a Peer<Req, Resp>>, tarpc::context::Context, Carried<Arc<Req>>);
+    type Got = Result<Resp, RpcError>;
+    type Answer = Resp;
+    type Error = RpcError;
+
+    fn request(&self, attempt: &mut LiveAttempt) -> Self::Request {
+        let peer = self.shared.peer(attempt.endpoint().as_deref());
+        if let Some(peer) = peer {
             attempt.peer(&peer.address.ip().to_string(), Some(peer.address.port()));
-            let mut ctx = ctx;
-            if let Some(at) = attempt.until() {
-                ctx.deadline = at.into_std();
-            }
-            let carried = Carried { trace: ids(&attempt.span_context()), message: request.clone() };
-            let answer = attempt.run(async { peer.connect().await?.call(ctx, carried).await }).await;
-            let (ended, answer) = match answer {
-                Sent::Cut => (Ended::timed_out(), Err(RpcError::DeadlineExceeded)),
-                Sent::Aborted(fault) => (Ended::with(fault.code.clone()), Err(refused(fault))),
-                Sent::Got(answer) => (shared.judge(&answer), answer),
-            };
-            if !call.settle(attempt, &ended) {
-                call.finish(&ended);
-                return answer;
-            }
         }
+        let mut ctx = self.ctx;
+        if let Some(at) = attempt.until() {
+            ctx.deadline = at.into_std();
+        }
+        (peer, ctx, Carried { trace: ids(&attempt.span_context()), message: self.request.clone() })
+    }
+
+    async fn send(&self, (peer, ctx, carried): Self::Request) -> Self::Got {
+        match peer {
+            Some(peer) => peer.connect().await?.call(ctx, carried).await,
+            None => Err(RpcError::Send(Box::new(NoInstance))),
+        }
+    }
+
+    fn read(&self, _: &LiveAttempt, got: Self::Got) -> Read<Resp, RpcError> {
+        Read::Ended(self.shared.judge(&got), got)
+    }
+
+    fn late(&self) -> RpcError {
+        RpcError::DeadlineExceeded
     }
 }
 
@@ -183,12 +199,19 @@ impl<Req, Resp> Shared<Req, Resp> {
         match answer {
             Err(RpcError::DeadlineExceeded) => Ended::timed_out(),
             Ok(answer) => Ended::with(self.judge.and_then(|judge| judge(answer)).unwrap_or("ok")),
-            Err(RpcError::Send(error)) if error.is::<Unreachable>() => Ended::no_connection(),
+            Err(RpcError::Send(error)) if error.is::<Unreachable>() || error.is::<NoInstance>() => {
+                Ended::no_connection()
+            }
             Err(RpcError::Server(_)) => Ended::with("internal"),
             Err(_) => Ended::with("reset"),
         }
     }
 }
+
+/// No instance of the callee is known.
+#[derive(Debug, thiserror::Error)]
+#[error("no instance of the service is known")]
+struct NoInstance;
 
 /// No connection to an instance could be made.
 #[derive(Debug, thiserror::Error)]
@@ -239,6 +262,9 @@ fn ids(span: &SpanContext) -> trace::Context {
     }
 }
 
-fn refused(refusal: Refusal) -> RpcError {
-    if refusal.rule == "deadline" { RpcError::DeadlineExceeded } else { RpcError::Send(Box::new(refusal)) }
+/// The error of a refused call: [`RpcError::DeadlineExceeded`] if it was its deadline, else its source is the refusal.
+impl From<Refusal> for RpcError {
+    fn from(refusal: Refusal) -> Self {
+        if refusal.rule == "deadline" { Self::DeadlineExceeded } else { Self::Send(Box::new(refusal)) }
+    }
 }
