@@ -1,10 +1,10 @@
 //! The room of engines: one for each callee and operation, found without a lock, kept over every change of policy.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use fuseboard_policy::pipeline::{Call, EdgeEngine, Inbound, Refused};
+use fuseboard_policy::pipeline::{Call, EdgeEngine, Inbound, Plan, Refused};
 use fuseboard_policy::settings::EdgeSettings;
 use fuseboard_policy::settings::Fault;
 
@@ -39,25 +39,32 @@ pub(crate) struct Edge {
     /// Its operation, or [`OTHER`].
     pub(crate) operation: Arc<str>,
     engine: Arc<EdgeEngine>,
-    /// Changes together with the engine's settings.
-    in_force: RwLock<Arc<InForce>>,
+    now: ArcSwap<Now>,
+}
+
+/// What is in force and the engine's plan for it: one change for both.
+#[derive(Debug)]
+struct Now {
+    in_force: Arc<InForce>,
+    plan: Arc<Plan>,
 }
 
 impl Edge {
     fn new(service: &Arc<str>, operation: Arc<str>, in_force: InForce, now: u64) -> Self {
         let engine = EdgeEngine::new(&in_force.settings, now);
-        Self { service: service.clone(), operation, engine, in_force: RwLock::new(Arc::new(in_force)) }
+        let now = ArcSwap::from_pointee(Now { in_force: Arc::new(in_force), plan: engine.plan() });
+        Self { service: service.clone(), operation, engine, now }
     }
 
     /// A call begins: it keeps what is in force now to its end.
     pub(crate) fn begin(&self, now: u64, inbound: Inbound) -> (Arc<InForce>, Result<Call, Refused>) {
-        let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
-        (in_force.clone(), self.engine.begin(now, inbound, rand::random::<f64>()))
+        let at_once = self.now.load();
+        (at_once.in_force.clone(), at_once.plan.begin(now, inbound, rand::random::<f64>()))
     }
 
     /// What is in force.
     pub(crate) fn in_force(&self) -> Arc<InForce> {
-        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.now.load().in_force.clone()
     }
 
     /// The engine.
@@ -65,12 +72,12 @@ impl Edge {
         &self.engine
     }
 
+    /// Only while [`Edges`] holds its rules: changes follow one another.
     fn change(&self, new: InForce, now: u64) {
-        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
-        if in_force.settings != new.settings {
+        if self.now.load().in_force.settings != new.settings {
             self.engine.reconfigure(&new.settings, now);
         }
-        *in_force = Arc::new(new);
+        self.now.store(Arc::new(Now { in_force: Arc::new(new), plan: self.engine.plan() }));
     }
 }
 

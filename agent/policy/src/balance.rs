@@ -17,6 +17,13 @@ pub struct Busy {
     started: u64,
 }
 
+impl Busy {
+    /// The instance's number: no other of the balancer, past or to come, has it.
+    pub(crate) fn endpoint(&self) -> u64 {
+        self.endpoint
+    }
+}
+
 /// The balancer of one edge.
 #[derive(Debug)]
 pub struct Balancer {

@@ -49,9 +49,40 @@ struct Inner {
 /// An attempt on its way to an instance; tell its end with [`Pool::done`].
 #[derive(Debug)]
 pub struct Pick {
-    /// The instance.
-    pub id: Arc<str>,
+    id: Arc<str>,
     busy: Busy,
+}
+
+impl Pick {
+    /// The instance.
+    #[must_use]
+    pub fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+}
+
+/// The instances that a call has tried, at most the last [`Tried::MOST`] of them. Kept in place: most calls try one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tried {
+    /// Numbers of members; 0 is none.
+    numbers: [u64; Self::MOST],
+    next: usize,
+}
+
+impl Tried {
+    /// Older ones are forgotten.
+    pub const MOST: usize = 6;
+
+    fn contains(&self, number: u64) -> bool {
+        self.numbers.contains(&number)
+    }
+
+    fn push(&mut self, number: u64) {
+        if let Some(place) = self.numbers.get_mut(self.next) {
+            *place = number;
+        }
+        self.next = (self.next + 1) % Self::MOST;
+    }
 }
 
 impl Pool {
@@ -109,18 +140,21 @@ impl Pool {
         self.generation.store(generation, Ordering::Release);
     }
 
-    /// Picks an instance, one that is not among `tried` where that is possible; `None` if nobody joined.
-    pub fn pick(&self, now: u64, key: &[u8], tried: &[Arc<str>], mut draw: impl FnMut() -> f64) -> Option<Pick> {
+    /// Picks an instance, one that is not among `tried` where that is possible, and puts it there; `None` if nobody joined.
+    pub fn pick(&self, now: u64, key: &[u8], tried: &mut Tried, mut draw: impl FnMut() -> f64) -> Option<Pick> {
         let mut id = self.balancer.pick(now, key, &mut draw)?;
+        let mut busy = self.balancer.start(&id, now)?;
         for n in 1..PICKS {
-            if !tried.contains(&id) {
+            if !tried.contains(busy.endpoint()) {
                 break;
             }
+            self.balancer.cancel(busy);
             // The same key would meet the same instance again.
             let other: Vec<u8> = [key, &[n as u8]].concat();
             id = self.balancer.pick(now, &other, &mut draw)?;
+            busy = self.balancer.start(&id, now)?;
         }
-        let busy = self.balancer.start(&id, now)?;
+        tried.push(busy.endpoint());
         Some(Pick { id, busy })
     }
 
@@ -205,7 +239,7 @@ mod tests {
     fn picks(pool: &Pool, now: u64, n: usize) -> Vec<String> {
         (0..n)
             .filter_map(|_| {
-                let pick = pool.pick(now, b"", &[], || 0.5)?;
+                let pick = pool.pick(now, b"", &mut Tried::default(), || 0.5)?;
                 let id = pick.id.to_string();
                 pool.done(pick, now, Showed::Nothing);
                 Some(id)
@@ -219,7 +253,7 @@ mod tests {
         pool.join(1, &members(&["a", "b", "c"]), 0);
         let mut bad = 0;
         while bad < 2 {
-            let pick = pool.pick(0, b"", &[], || 0.5).expect("somebody");
+            let pick = pool.pick(0, b"", &mut Tried::default(), || 0.5).expect("somebody");
             let well = &*pick.id != "b";
             bad += u64::from(!well);
             pool.done(pick, 0, if well { Showed::Well } else { Showed::Failed });
@@ -234,16 +268,17 @@ mod tests {
     fn a_call_tries_another_instance_while_there_is_one() {
         let balance = Balance { algorithm: crate::settings::Algorithm::ConsistentHash, ..Balance::default() };
         let pool = Pool::new(Some(&balance), None, 0);
-        assert!(pool.pick(0, b"k", &[], || 0.5).is_none(), "nobody joined yet");
+        assert!(pool.pick(0, b"k", &mut Tried::default(), || 0.5).is_none(), "nobody joined yet");
         pool.join(1, &members(&["a", "b", "c", "d"]), 0);
-        let first = pool.pick(0, b"k", &[], || 0.5).expect("somebody");
-        let again = pool.pick(0, b"k", &[], || 0.5).expect("somebody");
+        let first = pool.pick(0, b"k", &mut Tried::default(), || 0.5).expect("somebody");
+        let again = pool.pick(0, b"k", &mut Tried::default(), || 0.5).expect("somebody");
         assert_eq!(first.id, again.id, "the same key");
-        let tried = [first.id.clone()];
-        let mut others = (0..20).filter_map(|i| pool.pick(i, b"k", &tried, || 0.5));
-        assert!(others.all(|pick| pick.id != first.id));
+        let mut tried = Tried::default();
+        let mut seen = (0..2).filter_map(|i| pool.pick(i, b"k", &mut tried, || 0.5));
+        assert_eq!(seen.next().map(|pick| pick.id), Some(first.id.clone()));
+        assert!(seen.next().is_some_and(|pick| pick.id != first.id));
         pool.join(2, &members(&["a"]), 0);
-        let only = pool.pick(0, b"k", &[Arc::from("a")], || 0.5).expect("somebody");
+        let only = pool.pick(0, b"k", &mut tried, || 0.5).expect("somebody");
         assert_eq!(&*only.id, "a", "better the same than none");
     }
 
@@ -251,7 +286,7 @@ mod tests {
     fn one_that_cannot_be_reached_is_passed_over_for_a_while() {
         let pool = Pool::new(None, None, 0);
         pool.join(1, &members(&["a", "b", "c"]), 0);
-        let gone = pool.pick(0, b"", &[], || 0.5).expect("somebody");
+        let gone = pool.pick(0, b"", &mut Tried::default(), || 0.5).expect("somebody");
         let id = gone.id.to_string();
         pool.done(gone, 0, Showed::Unreachable);
         assert!(!picks(&pool, 0, 10).contains(&id));
@@ -266,7 +301,7 @@ mod tests {
         let pool = Pool::new(None, Some(&outlier()), 0);
         pool.join(1, &members(&["a", "b"]), 0);
         for _ in 0..4 {
-            let pick = pool.pick(0, b"", &[], || 0.5).expect("somebody");
+            let pick = pool.pick(0, b"", &mut Tried::default(), || 0.5).expect("somebody");
             let well = &*pick.id != "a";
             pool.done(pick, 0, if well { Showed::Well } else { Showed::Failed });
         }

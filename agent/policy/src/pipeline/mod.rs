@@ -17,15 +17,17 @@
 
 mod words;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
 
 use crate::backoff::{Attempts, Pushback};
 use crate::breaker::{Admission, Breaker, Outcome, Permit};
 use crate::codes;
 use crate::concurrency::{ConcurrencyLimiter, Ended, Ticket};
 use crate::deadline::Deadline;
-use crate::pool::{Pick, Pool, Showed};
+use crate::pool::{Pick, Pool, Showed, Tried};
 use crate::rate::RateLimiter;
 use crate::retry_budget::{RetryBudget, TokenOutcome};
 use crate::settings::{EdgeSettings, Retry, Timeout};
@@ -36,24 +38,46 @@ pub use self::words::{AttemptKind, AttemptOutcome, GiveUp, Inbound, Next, Refuse
 /// What retries look at where `on` is absent.
 pub const DEFAULT_RETRY_ON: [&str; 2] = ["unavailable", "reset"];
 
-/// What does not change while a call runs.
-#[derive(Debug, Default)]
-struct Plan {
+/// The settings in force and the engines that obey them. A call keeps the plan it begins with to its end.
+///
+/// Who keeps something of its own beside an edge's settings keeps it together with their plan: both change at once.
+#[derive(Debug)]
+pub struct Plan {
     timeout: Timeout,
     retry: Option<Retry>,
+    /// Of a call that begins.
+    attempts: Attempts,
+    limits: Limits,
+    balance_key: Option<String>,
+    lasting: Arc<Lasting>,
+}
+
+/// What may refuse a call before its first attempt.
+#[derive(Debug, Default)]
+struct Limits {
     rate: Option<Arc<RateLimiter>>,
     throttle: Option<Arc<Throttle>>,
     concurrency: Option<Arc<ConcurrencyLimiter>>,
-    balance_key: Option<String>,
+}
+
+/// The engines that outlive every change.
+#[derive(Debug)]
+struct Lasting {
+    /// Without settings for one it never trips.
+    breaker: Breaker,
+    budget: RetryBudget,
+    pool: Pool,
 }
 
 impl Plan {
-    /// The plan after `before`, whose limits go on where they are still wanted.
-    fn new(settings: &EdgeSettings, before: &Self, now: u64) -> Self {
+    /// The plan after one with the limits `before`, which go on where they are still wanted.
+    fn new(settings: &EdgeSettings, before: &Limits, lasting: Arc<Lasting>, now: u64) -> Self {
         let mut retry = settings.retry.clone();
         if let Some(retry) = &mut retry {
             retry.on.get_or_insert_with(|| DEFAULT_RETRY_ON.map(str::to_owned).to_vec());
         }
+        let most = retry.as_ref().and_then(|retry| retry.max_attempts).unwrap_or(1);
+        let backoff = retry.as_ref().and_then(|retry| retry.backoff.clone()).unwrap_or_default();
         let rate = |new: &_| going_on(&before.rate, |old| old.reconfigure(new, now), || RateLimiter::new(new, now));
         let throttle =
             |new: &_| going_on(&before.throttle, |old| old.reconfigure(new, now), || Throttle::new(new, now));
@@ -64,11 +88,36 @@ impl Plan {
         Self {
             timeout: settings.timeout.clone().unwrap_or_default(),
             retry,
-            rate: settings.rate.as_ref().map(rate),
-            throttle: settings.throttle.as_ref().map(throttle),
-            concurrency: settings.concurrency.as_ref().map(concurrency),
+            attempts: Attempts::new(Some(u64::from(most)), &backoff),
+            limits: Limits {
+                rate: settings.rate.as_ref().map(rate),
+                throttle: settings.throttle.as_ref().map(throttle),
+                concurrency: settings.concurrency.as_ref().map(concurrency),
+            },
             balance_key: settings.balance.as_ref().and_then(|balance| balance.key.clone()),
+            lasting,
         }
+    }
+
+    /// A call begins. `draw` is a uniform number in [0, 1) for the throttle.
+    ///
+    /// # Errors
+    /// The deadline has already passed, or a limit refuses.
+    pub fn begin(self: &Arc<Self>, now: u64, inbound: Inbound, draw: f64) -> Result<Call, Refused> {
+        let mut call = Call {
+            plan: Arc::clone(self),
+            deadline: Deadline::begin(now, &self.timeout, inbound.left),
+            inbound,
+            attempts: self.attempts.clone(),
+            asked: 0,
+            in_flight: None,
+            accepted: false,
+            tried: Tried::default(),
+        };
+        call.check_deadline(now)?;
+        call.check_limits(now, draw)?;
+        self.lasting.budget.deposit(now, 1);
+        Ok(call)
     }
 }
 
@@ -86,97 +135,78 @@ fn going_on<T>(before: &Option<Arc<T>>, tell: impl FnOnce(&T), make: impl FnOnce
 /// The engines of one edge.
 #[derive(Debug)]
 pub struct EdgeEngine {
-    plan: RwLock<Arc<Plan>>,
-    /// `None` where no breaker is set; kept across changes so that its counts survive.
-    breaker: Breaker,
-    budget: RetryBudget,
-    pool: Pool,
+    plan: ArcSwap<Plan>,
+    lasting: Arc<Lasting>,
 }
 
 impl EdgeEngine {
     /// Fresh engines.
     #[must_use]
     pub fn new(settings: &EdgeSettings, now: u64) -> Arc<Self> {
-        Arc::new(Self {
-            plan: RwLock::new(Arc::new(Plan::new(settings, &Plan::default(), now))),
+        let lasting = Arc::new(Lasting {
             breaker: Breaker::new(&settings.breaker.clone().unwrap_or_default(), now),
             budget: RetryBudget::new(settings.retry.as_ref().and_then(|retry| retry.budget.as_ref())),
             pool: Pool::new(settings.balance.as_ref(), settings.outlier.as_ref(), now),
-        })
+        });
+        let plan = Plan::new(settings, &Limits::default(), Arc::clone(&lasting), now);
+        Arc::new(Self { plan: ArcSwap::from_pointee(plan), lasting })
     }
 
     /// Other settings from the next call on. Counts, open state, timers and spent budgets are kept; a change of the
-    /// breaker's mode starts it clean. Calls that run keep the timeouts and retries they began with.
+    /// breaker's mode starts it clean. Calls that run keep the timeouts and retries they began with. Changes follow one
+    /// another: who changes an edge from several threads keeps them in order.
     pub fn reconfigure(&self, settings: &EdgeSettings, now: u64) {
-        {
-            let mut plan = self.plan.write().unwrap_or_else(PoisonError::into_inner);
-            *plan = Arc::new(Plan::new(settings, &plan, now));
-        }
-        self.breaker.reconfigure(&settings.breaker.clone().unwrap_or_default(), now);
-        self.budget.reconfigure(settings.retry.as_ref().and_then(|retry| retry.budget.as_ref()));
-        self.pool.reconfigure(settings.balance.as_ref(), settings.outlier.as_ref(), now);
+        let plan = Plan::new(settings, &self.plan.load().limits, Arc::clone(&self.lasting), now);
+        self.plan.store(Arc::new(plan));
+        let Lasting { breaker, budget, pool } = &*self.lasting;
+        breaker.reconfigure(&settings.breaker.clone().unwrap_or_default(), now);
+        budget.reconfigure(settings.retry.as_ref().and_then(|retry| retry.budget.as_ref()));
+        pool.reconfigure(settings.balance.as_ref(), settings.outlier.as_ref(), now);
+    }
+
+    /// The plan in force.
+    #[must_use]
+    pub fn plan(&self) -> Arc<Plan> {
+        self.plan.load_full()
     }
 
     /// Looks at leases, at calls in flight and at instances; call it about every 100 ms. `draw` gives uniform numbers in
     /// [0, 1).
     pub fn tick(&self, now: u64, draw: impl FnMut() -> f64) {
-        self.breaker.tick(now);
-        self.pool.tick(now, draw);
+        self.lasting.breaker.tick(now);
+        self.lasting.pool.tick(now, draw);
     }
 
     /// The callee's instances. Where none have joined, attempts go wherever the client sends them.
     #[must_use]
     pub fn pool(&self) -> &Pool {
-        &self.pool
+        &self.lasting.pool
     }
 
     /// The breaker. Without settings for one it never trips.
     #[must_use]
     pub fn breaker(&self) -> &Breaker {
-        &self.breaker
+        &self.lasting.breaker
     }
 
     /// The concurrency limit in force and the calls in flight; `None` without one.
     #[must_use]
     pub fn concurrency(&self) -> Option<(u64, u64)> {
-        let plan = self.plan.read().unwrap_or_else(PoisonError::into_inner);
-        plan.concurrency.as_ref().map(|limiter| (limiter.limit(), limiter.in_flight()))
+        self.plan.load().limits.concurrency.as_ref().map(|limiter| (limiter.limit(), limiter.in_flight()))
     }
 
-    /// A call begins. `draw` is a uniform number in [0, 1) for the throttle.
+    /// A call begins by the plan in force (see [`Plan::begin`]).
     ///
     /// # Errors
     /// The deadline has already passed, or a limit refuses.
-    pub fn begin(self: &Arc<Self>, now: u64, inbound: Inbound, draw: f64) -> Result<Call, Refused> {
-        let plan = Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner));
-        let deadline = Deadline::begin(now, &plan.timeout, inbound.left);
-        let retry = plan.retry.as_ref();
-        let most = retry.and_then(|retry| retry.max_attempts).unwrap_or(1);
-        let backoff = retry.and_then(|retry| retry.backoff.clone()).unwrap_or_default();
-        let attempts = Attempts::new(Some(u64::from(most)), &backoff);
-        let engine = Arc::clone(self);
-        let mut call = Call {
-            engine,
-            plan,
-            deadline,
-            inbound,
-            attempts,
-            asked: 0,
-            in_flight: None,
-            accepted: false,
-            tried: Vec::new(),
-        };
-        call.check_deadline(now)?;
-        call.check_limits(now, draw)?;
-        self.budget.deposit(now, 1);
-        Ok(call)
+    pub fn begin(&self, now: u64, inbound: Inbound, draw: f64) -> Result<Call, Refused> {
+        self.plan().begin(now, inbound, draw)
     }
 }
 
 /// One call of the application, with its attempts.
 #[derive(Debug)]
 pub struct Call {
-    engine: Arc<EdgeEngine>,
     plan: Arc<Plan>,
     deadline: Deadline,
     inbound: Inbound,
@@ -188,12 +218,12 @@ pub struct Call {
     /// Whether the callee took an attempt.
     accepted: bool,
     /// Instances that attempts went to.
-    tried: Vec<Arc<str>>,
+    tried: Tried,
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if let (Some((ticket, _)), Some(limiter)) = (self.in_flight.take(), &self.plan.concurrency) {
+        if let (Some((ticket, _)), Some(limiter)) = (self.in_flight.take(), &self.plan.limits.concurrency) {
             limiter.release(ticket, 0, Ended::Ignored, || 0.0);
         }
     }
@@ -217,24 +247,24 @@ pub struct Attempt {
     started: u64,
     permit: Option<Permit>,
     pick: Option<Pick>,
-    engine: Arc<EdgeEngine>,
+    plan: Arc<Plan>,
 }
 
 impl Attempt {
     /// The instance to send it to; `None` where none have joined.
     #[must_use]
     pub fn endpoint(&self) -> Option<&Arc<str>> {
-        self.pick.as_ref().map(|pick| &pick.id)
+        self.pick.as_ref().map(Pick::id)
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
         if let Some(pick) = self.pick.take() {
-            self.engine.pool.done(pick, 0, Showed::Nothing);
+            self.plan.lasting.pool.done(pick, 0, Showed::Nothing);
         }
         if let Some(permit) = self.permit.take() {
-            self.engine.breaker.give_back(permit);
+            self.plan.lasting.breaker.give_back(permit);
         }
     }
 }
@@ -277,7 +307,7 @@ impl Call {
     /// A local rule refuses; that ends the call and is not to be retried.
     pub fn attempt(&mut self, now: u64, key: &[u8], draw: impl FnMut() -> f64) -> Result<Attempt, Refused> {
         self.check_deadline(now)?;
-        match self.engine.breaker.admit(now) {
+        match self.plan.lasting.breaker.admit(now) {
             Admission::Refused(refusal) => Err(Refused {
                 by: RefusedBy::Breaker,
                 breaker_state: refusal.state,
@@ -286,8 +316,7 @@ impl Call {
             }),
             Admission::Admitted(permit) => {
                 self.asked = self.asked.saturating_add(1);
-                let pick = self.engine.pool.pick(now, key, &self.tried, draw);
-                self.tried.extend(pick.as_ref().map(|pick| pick.id.clone()));
+                let pick = self.plan.lasting.pool.pick(now, key, &mut self.tried, draw);
                 Ok(Attempt {
                     number: self.asked,
                     timeout: self.deadline.attempt_limit(now, &self.plan.timeout),
@@ -298,7 +327,7 @@ impl Call {
                     started: now,
                     permit: Some(permit),
                     pick,
-                    engine: Arc::clone(&self.engine),
+                    plan: Arc::clone(&self.plan),
                 })
             }
         }
@@ -315,7 +344,7 @@ impl Call {
             AttemptKind::Failure { code } => codes::breaker_outcome(code),
         };
         if let Some(permit) = attempt.permit.take() {
-            self.engine.breaker.finish_traced(permit, now, counts_as, outcome.trace_id);
+            self.plan.lasting.breaker.finish_traced(permit, now, counts_as, outcome.trace_id);
         }
         if let Some(pick) = attempt.pick.take() {
             let showed = match (counts_as, outcome.kind) {
@@ -324,12 +353,12 @@ impl Call {
                 (Outcome::Failure, _) => Showed::Failed,
                 (Outcome::Cancelled, _) => Showed::Nothing,
             };
-            self.engine.pool.done(pick, now, showed);
+            self.plan.lasting.pool.done(pick, now, showed);
         }
         self.learn(&attempt, now, counts_as, draw);
         let code = match outcome.kind {
             AttemptKind::Success => {
-                self.engine.budget.outcome(TokenOutcome::Success, 1);
+                self.plan.lasting.budget.outcome(TokenOutcome::Success, 1);
                 return Next::Done;
             }
             AttemptKind::Cancelled => return Next::GiveUp { why: GiveUp::Cancelled },
@@ -344,7 +373,7 @@ impl Call {
 
     fn retry(&mut self, now: u64, code: &str, outcome: &AttemptOutcome<'_>, draw: f64) -> Result<Duration, GiveUp> {
         let Some(retry) = &self.plan.retry else { return Err(GiveUp::NoRetry) };
-        let budget = &self.engine.budget;
+        let budget = &self.plan.lasting.budget;
         let listed = retry.on.as_deref().is_some_and(|on| codes::is_listed(on, code));
         let pushback = outcome.pushback.map(Pushback::parse);
         let costs = listed || pushback == Some(Pushback::Stop);
@@ -381,14 +410,14 @@ impl Call {
         if counts_as == Outcome::Cancelled {
             return;
         }
-        if let (Some((_, in_flight)), Some(limiter)) = (&self.in_flight, &self.plan.concurrency) {
+        if let (Some((_, in_flight)), Some(limiter)) = (&self.in_flight, &self.plan.limits.concurrency) {
             let rtt = now.saturating_sub(attempt.started);
             // The lower digits of a draw are as good as another.
             limiter.sample(rtt, *in_flight, dropped, || (draw * 8191.0).fract());
         }
         if !dropped
             && !std::mem::replace(&mut self.accepted, true)
-            && let Some(throttle) = &self.plan.throttle
+            && let Some(throttle) = &self.plan.limits.throttle
         {
             throttle.accepted(now);
         }
@@ -396,18 +425,18 @@ impl Call {
 
     /// Rate, throttle, concurrency, in this order.
     fn check_limits(&mut self, now: u64, draw: f64) -> Result<(), Refused> {
-        if let Some(rate) = &self.plan.rate
+        if let Some(rate) = &self.plan.limits.rate
             && !rate.acquire(now, 1)
         {
             return Err(self.refused(RefusedBy::Rate, "more calls than the edge's rate allows".into()));
         }
-        if let Some(throttle) = &self.plan.throttle
+        if let Some(throttle) = &self.plan.limits.throttle
             && let Err(chance) = throttle.admit(now, draw)
         {
             let cause = format!("the callee takes so few calls that {:.0} % are not sent", chance * 100.0);
             return Err(self.refused(RefusedBy::Throttle, cause.into()));
         }
-        if let Some(limiter) = &self.plan.concurrency {
+        if let Some(limiter) = &self.plan.limits.concurrency {
             let Some(ticket) = limiter.acquire(now) else {
                 let cause = format!("{} calls are in flight and the limit is {}", limiter.in_flight(), limiter.limit());
                 return Err(self.refused(RefusedBy::Concurrency, cause.into()));
@@ -419,7 +448,7 @@ impl Call {
     }
 
     fn refused(&self, by: RefusedBy, cause: Arc<str>) -> Refused {
-        Refused { by, breaker_state: self.engine.breaker.state_name(), probe_at: None, cause }
+        Refused { by, breaker_state: self.plan.lasting.breaker.state_name(), probe_at: None, cause }
     }
 
     fn check_deadline(&self, now: u64) -> Result<(), Refused> {
