@@ -34,15 +34,66 @@ pub const GRPC_STATUSES: [&str; 17] = [
     "unauthenticated",
 ];
 
-/// Whether a code is one that this crate knows.
+/// The HTTP statuses 500…599 in one word, for `retry.on`.
+const HTTP_5XX: &str = "5xx";
+
+/// Whether a code is a failure that this crate knows: a gRPC status but `ok`, a word for a broken connection, an HTTP
+/// status from 400.
 #[must_use]
-pub fn is_known(code: &str) -> bool {
-    GRPC_STATUSES.contains(&code) || CONNECTION_FAILURES.contains(&code) || http_status(code).is_some()
+pub fn is_failure(code: &str) -> bool {
+    let grpc = GRPC_STATUSES.contains(&code) && code != "ok";
+    grpc || CONNECTION_FAILURES.contains(&code) || http_status(code).is_some_and(|status| status >= 400)
 }
 
-/// All words that may stand in `retry.on`, besides HTTP statuses.
+/// Whether a word stands for many codes in `retry.on`: `5xx`.
+#[must_use]
+pub fn is_class(word: &str) -> bool {
+    word == HTTP_5XX
+}
+
+/// All words for outcomes, besides HTTP statuses.
 pub fn words() -> impl Iterator<Item = &'static str> {
     GRPC_STATUSES.into_iter().chain(CONNECTION_FAILURES)
+}
+
+/// The HTTP status that says what a gRPC status or a word for a broken connection says (`google.rpc.Code`'s mapping, but
+/// 499 for `cancelled` and 503 for what broke on the way); an HTTP status is itself.
+#[must_use]
+pub fn to_http(code: &str) -> u16 {
+    match code {
+        "ok" => 200,
+        "invalid_argument" | "failed_precondition" | "out_of_range" => 400,
+        "unauthenticated" => 401,
+        "permission_denied" => 403,
+        "not_found" => 404,
+        "already_exists" | "aborted" => 409,
+        "resource_exhausted" => 429,
+        "cancelled" => 499,
+        "unimplemented" => 501,
+        "unavailable" | "reset" | "connect" | "refused_stream" => 503,
+        "deadline_exceeded" => 504,
+        code => http_status(code).unwrap_or(500),
+    }
+}
+
+/// The gRPC status, in lower case, that says what an HTTP status says (gRPC's "HTTP to gRPC Status Code Mapping", but
+/// 499 is `cancelled` and 504 `deadline_exceeded`); a gRPC status is itself.
+#[must_use]
+pub fn to_grpc(code: &str) -> &'static str {
+    if let Some(own) = GRPC_STATUSES.into_iter().find(|status| *status == code) {
+        return own;
+    }
+    match http_status(code) {
+        Some(200..300) => "ok",
+        Some(400) => "internal",
+        Some(401) => "unauthenticated",
+        Some(403) => "permission_denied",
+        Some(404) => "unimplemented",
+        Some(499) => "cancelled",
+        Some(504) => "deadline_exceeded",
+        Some(429 | 502 | 503) | None => "unavailable",
+        Some(_) => "unknown",
+    }
 }
 
 /// How an answer with this code counts for the breaker.
@@ -64,13 +115,14 @@ pub fn breaker_outcome(code: &str) -> Outcome {
 }
 
 /// Whether a code is listed. `unavailable` in the list also stands for HTTP 429, 502, 503 and 504, `reset` also for
-/// connections that could not be made.
+/// connections that could not be made, `5xx` for HTTP 500…599.
 #[must_use]
 pub fn is_listed(on: &[String], code: &str) -> bool {
     on.iter().any(|word| {
         word == code
             || (word == "unavailable" && HTTP_UNAVAILABLE.contains(&code))
             || (word == "reset" && CONNECTION_FAILURES.contains(&code))
+            || (word == HTTP_5XX && code.starts_with('5') && http_status(code).is_some())
     })
 }
 
@@ -99,6 +151,24 @@ mod tests {
         let on = vec!["unavailable".to_owned(), "reset".to_owned()];
         assert!(is_listed(&on, "503") && is_listed(&on, "connect") && is_listed(&on, "unavailable"));
         assert!(!is_listed(&on, "500") && !is_listed(&on, "internal"));
-        assert!(is_known("503") && !is_known("5xx") && !is_known("999") && !is_known("+50"));
+        let on = vec!["5xx".to_owned()];
+        assert!(["500", "503", "599"].iter().all(|code| is_listed(&on, code)));
+        assert!(!["429", "404", "unavailable", "reset"].iter().any(|code| is_listed(&on, code)));
+        assert!(is_failure("503") && is_failure("reset") && is_failure("unavailable"));
+        assert!(!["5xx", "999", "+50", "200", "302", "ok", "OK"].iter().any(|code| is_failure(code)));
+    }
+
+    #[test]
+    fn statuses_are_told_in_the_words_of_the_other_protocol() {
+        for (grpc, http) in [("unavailable", 503), ("deadline_exceeded", 504), ("not_found", 404), ("internal", 500)] {
+            assert_eq!(to_http(grpc), http);
+        }
+        assert_eq!((to_http("418"), to_http("reset")), (418, 503));
+        for (http, grpc) in
+            [("503", "unavailable"), ("504", "deadline_exceeded"), ("418", "unknown"), ("401", "unauthenticated")]
+        {
+            assert_eq!(to_grpc(http), grpc);
+        }
+        assert_eq!((to_grpc("aborted"), to_grpc("reset")), ("aborted", "unavailable"));
     }
 }

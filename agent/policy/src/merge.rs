@@ -120,6 +120,11 @@ impl Merged {
     }
 }
 
+/// Lays one table of settings over another, key by key; a table of another kind replaces the one below it whole.
+pub(crate) fn lay(over: &Table, into: &mut Table) {
+    merge(into, over, "", Source { rule: 0, order: 0, preset: None }, &mut BTreeMap::new());
+}
+
 fn merge(into: &mut Table, from: &Table, above: &str, source: Source, sources: &mut BTreeMap<String, Source>) {
     for (name, value) in from {
         let path = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
@@ -142,9 +147,13 @@ fn merge(into: &mut Table, from: &Table, above: &str, source: Source, sources: &
     }
 }
 
-/// Whether two tables are of one kind. A budget has no key that names it: its keys do.
+/// Whether two tables are of one kind. A budget and a hedge have no key that names it: their keys do.
 fn same_kind(path: &str, old: &Table, new: &Table) -> bool {
     let kind = |table: &Table| match path {
+        "hedge" => ["after_ms", "after_quantile"]
+            .into_iter()
+            .find(|name| table.contains_key(*name))
+            .map(|name| Value::String(name.to_owned())),
         "retry.budget" if table.contains_key("max_tokens") || table.contains_key("token_ratio") => {
             Some(Value::String("tokens".to_owned()))
         }

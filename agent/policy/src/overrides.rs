@@ -103,7 +103,7 @@ impl Fault {
                 return Err(format!("fault.{name}: {ratio} is not a share; give a number from 0 to 1"));
             }
         }
-        if self.abort_ratio > 0.0 && (self.abort_code == "ok" || !crate::codes::is_known(&self.abort_code)) {
+        if self.abort_ratio > 0.0 && !crate::codes::is_failure(&self.abort_code) {
             return Err(format!(
                 "fault.abort_code: `{}` is no failure; give a gRPC status name such as `unavailable`",
                 self.abort_code

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use crate::document::{PolicyDocument, Rule};
+use crate::document::{PolicyDocument, Rule, ServiceRule, merged_service};
 use crate::merge::{Index, Merged};
 use crate::overrides::{Override, OverrideAction};
-use crate::settings::{EdgeSettings, Fault};
+use crate::settings::{EdgeSettings, Fault, ServiceSettings};
 
 /// One revision of the policy, ready to be asked.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +15,7 @@ pub struct PolicySet {
     revision: u64,
     rules: Vec<Rule>,
     index: Index,
+    services: Vec<ServiceRule>,
 }
 
 impl PolicySet {
@@ -23,13 +24,20 @@ impl PolicySet {
     pub fn new(revision: u64, document: &PolicyDocument) -> Self {
         let rules = document.rules().to_vec();
         let (index, _) = Index::new(&rules);
-        Self { revision, rules, index }
+        Self { revision, rules, index, services: document.services().to_vec() }
     }
 
     /// Its number.
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// The settings of a service's own side. Allocates: keep the answer for as long as the set is in force.
+    #[must_use]
+    pub fn service(&self, name: &str) -> ServiceSettings {
+        // A checked document fits the types.
+        Value::Table(merged_service(&self.services, name)).try_into().unwrap_or_default()
     }
 
     /// The settings in force on an edge, before overrides. Allocates: keep the answer for as long as the set is in force.

@@ -3,6 +3,7 @@
 mod overrides;
 mod report;
 mod rules;
+mod table;
 
 pub use report::{Stamp, breaker_state, status, transition};
 pub use rules::policy;

@@ -5,9 +5,12 @@ use std::collections::{BTreeSet, HashSet};
 use toml::{Table, Value};
 
 use super::kinds::KINDS;
-use super::{Problem, Rule, schema};
+use super::schema::Place;
+use super::{Problem, Rule};
 use crate::merge::{Index, Merged};
-use crate::settings::{Breaker, BreakerMode, Concurrency, EdgeSettings, Jitter, Retry, RetryBudget, Timeout, Window};
+use crate::settings::{
+    Breaker, BreakerMode, Concurrency, EdgeSettings, Hedge, Jitter, Retry, RetryBudget, Timeout, Window,
+};
 
 /// Something that does not make sense.
 struct Finding {
@@ -28,7 +31,7 @@ pub(super) fn merged(rules: &[Rule], problems: &mut Vec<Problem>) {
     for (first, again) in twice {
         if let Some(rule) = rules.get(again) {
             let message = format!("matches the same edges as edge[{}]; join the two", first + 1);
-            problems.push(schema::at_rule(again, &rule.to_string(), "", message));
+            problems.push(Place::edge(again, &rule.to_string()).problem("", message));
         }
     }
     let mut seen = HashSet::new();
@@ -65,7 +68,7 @@ fn blame(rules: &[Rule], matching: &[usize], merged: &Merged, finding: Finding) 
     let guilty = part.max_by_key(|(_, source)| source.order).map(|(_, source)| source.rule);
     let index = guilty.or(matching.last().copied()).unwrap_or(0);
     let label = rules.get(index).map(Rule::to_string).unwrap_or_default();
-    schema::at_rule(index, &label, finding.path, finding.message)
+    Place::edge(index, &label).problem(finding.path, finding.message)
 }
 
 fn check(merged: &Merged) -> Vec<Finding> {
@@ -89,6 +92,9 @@ fn check(merged: &Merged) -> Vec<Finding> {
             &["timeout"],
             format!("{attempt} is more than overall_ms, {overall}, and would never act"),
         ));
+    }
+    if let Some(hedge) = &settings.hedge {
+        check_hedge(hedge, &timeout, &mut found);
     }
     if let Some(concurrency) = &settings.concurrency {
         check_concurrency(concurrency, &mut found);
@@ -120,6 +126,17 @@ fn incomplete(table: &mut Table, found: &mut Vec<Finding>) {
         {
             found.push(Finding { path: kinds.path, with: std::slice::from_ref(&kinds.path), message });
             table.remove(kinds.path);
+        }
+    }
+    if let Some(Value::Table(hedge)) = table.get("hedge") {
+        let wrong = match (hedge.contains_key("after_ms"), hedge.contains_key("after_quantile")) {
+            (true, true) => Some("after_ms and after_quantile exclude each other; give one"),
+            (false, false) => Some("says not when; give after_ms or after_quantile, here or in what is inherited"),
+            _ => None,
+        };
+        if let Some(message) = wrong {
+            found.push(finding("hedge", &["hedge"], message));
+            table.remove("hedge");
         }
     }
     if let Some(Value::Table(retry)) = table.get_mut("retry")
@@ -196,6 +213,22 @@ pub(super) fn missing(table: &Table, names: &[&str]) -> Option<String> {
     let absent: Vec<String> =
         names.iter().filter(|name| !table.contains_key(**name)).map(|name| format!("`{name}`")).collect();
     (!absent.is_empty()).then(|| format!("{} missing, here and in what is inherited", absent.join(" and ")))
+}
+
+fn check_hedge(hedge: &Hedge, timeout: &Timeout, found: &mut Vec<Finding>) {
+    let limits: [(Option<u64>, &str, &'static [&'static str]); 2] = [
+        (timeout.attempt_ms, "attempt_ms", &["hedge", "timeout.attempt_ms"]),
+        (timeout.overall_ms, "overall_ms", &["hedge", "timeout.overall_ms"]),
+    ];
+    for (limit, name, with) in limits {
+        if let (Some(after), Some(limit)) = (hedge.after_ms, limit)
+            && after >= limit
+        {
+            let message = format!("{after} is not less than timeout.{name}, {limit}: no hedge would ever begin");
+            found.push(finding("hedge.after_ms", with, message));
+            return;
+        }
+    }
 }
 
 fn check_concurrency(concurrency: &Concurrency, found: &mut Vec<Finding>) {

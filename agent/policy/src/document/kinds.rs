@@ -11,15 +11,23 @@ struct Variant {
 
 /// A table that comes in kinds.
 pub(super) struct Kinds {
-    /// Its path in an edge.
+    /// Its path in a rule.
     pub(super) path: &'static str,
     /// The key that names the kind.
     tag: &'static str,
     variants: &'static [Variant],
 }
 
-/// All of them, but for those inside `breaker` and `retry`.
-pub(super) const KINDS: [Kinds; 4] = [
+/// Those of an edge, but for those inside `breaker` and `retry`.
+pub(super) const KINDS: [Kinds; 5] = [
+    Kinds {
+        path: "fallback",
+        tag: "kind",
+        variants: &[
+            Variant { word: "status", needs: &["code"], may_have: &[] },
+            Variant { word: "value", needs: &["name"], may_have: &[] },
+        ],
+    },
     Kinds {
         path: "rate",
         tag: "algorithm",
@@ -60,6 +68,10 @@ pub(super) const KINDS: [Kinds; 4] = [
         ],
     },
 ];
+
+/// How a service sheds.
+pub(super) const SHED: Kinds =
+    Kinds { path: "shed", tag: "kind", variants: &[Variant { word: "bbr", needs: &["cpu_percent"], may_have: &[] }] };
 
 impl Kinds {
     /// What is wrong with a merged table: no kind, a key of another kind, a key missing.

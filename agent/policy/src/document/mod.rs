@@ -1,29 +1,35 @@
 //! Policy documents: what a team writes, in TOML, and what is refused in them.
 //!
-//! A document is a list of `[[edge]]` rules. A [`PolicyDocument`] is valid by construction: the rules each hold known names
-//! and possible values, and every merged result that some edge could get makes sense.
+//! A document is a list of `[[edge]]` rules and one of `[[service]]` rules. A [`PolicyDocument`] is valid by construction:
+//! the rules each hold known names and possible values, and every merged result that some edge or service could get makes
+//! sense.
 
 mod check;
+mod fields;
 mod kinds;
 mod rule;
 mod schema;
+mod services;
+mod spelling;
 
 use std::fmt;
 
 pub use rule::Rule;
+pub use services::ServiceRule;
+pub(crate) use services::merged as merged_service;
 use toml::{Table, Value};
 
-/// Most rules in a document.
+/// Most rules in a document, those about services included.
 pub const MOST_RULES: usize = 2_000;
 
 /// Something wrong in a document.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Problem {
-    /// Where, for people: `edge[2] payments/Charge: breaker.min_calls`. Rules are counted from 1.
+    /// Where, for people: `edge[2] payments/Charge: breaker.min_calls`, `service[1] orders: slo`. Rules are counted from 1.
     pub path: String,
     /// What is wrong and what to do.
     pub message: String,
-    /// Which rule, counted from 0, where it is about one.
+    /// Which `[[edge]]`, counted from 0, where it is about one.
     pub rule: Option<usize>,
 }
 
@@ -37,6 +43,7 @@ impl fmt::Display for Problem {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PolicyDocument {
     rules: Vec<Rule>,
+    services: Vec<ServiceRule>,
 }
 
 impl PolicyDocument {
@@ -49,7 +56,7 @@ impl PolicyDocument {
             vec![Problem { path: "document".to_owned(), message: error.to_string().trim_end().to_owned(), rule: None }]
         })?;
         let mut problems = Vec::new();
-        let mut rules = Vec::new();
+        let (mut rules, mut services) = (Vec::new(), Vec::new());
         for (name, value) in top {
             match (name.as_str(), value) {
                 ("edge", Value::Array(edges)) => {
@@ -57,39 +64,61 @@ impl PolicyDocument {
                         rules.push(schema::read_rule(rules.len(), edge, &mut problems));
                     }
                 }
-                ("edge", _) => problems.push(about_document("edge", "rules are written `[[edge]]`, with two brackets")),
-                (other, _) => problems.push(about_document(other, &schema::unknown(other, &["edge"]))),
+                ("service", Value::Array(values)) => {
+                    for value in values {
+                        services.push(services::read_rule(services.len(), value, &mut problems));
+                    }
+                }
+                (name @ ("edge" | "service"), _) => {
+                    problems.push(about_document(name, &format!("rules are written `[[{name}]]`, with two brackets")));
+                }
+                (other, _) => {
+                    problems.push(about_document(other, &spelling::unknown(other, &["edge", "service"])));
+                }
             }
         }
-        Self::checked(rules, problems)
+        Self::checked(rules, services, problems)
     }
 
     /// A document of rules that come from elsewhere, checked like one that is parsed.
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub fn from_rules(rules: impl IntoIterator<Item = Rule>) -> Result<Self, Vec<Problem>> {
+    pub fn from_rules(
+        rules: impl IntoIterator<Item = Rule>,
+        services: impl IntoIterator<Item = ServiceRule>,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let rules = rules.into_iter().enumerate();
         let rules = rules.map(|(index, rule)| schema::clean_rule(index, rule, &mut problems)).collect();
-        Self::checked(rules, problems)
+        let services = services.into_iter().enumerate();
+        let services = services.map(|(index, rule)| services::clean_rule(index, rule, &mut problems)).collect();
+        Self::checked(rules, services, problems)
     }
 
-    fn checked(rules: Vec<Rule>, mut problems: Vec<Problem>) -> Result<Self, Vec<Problem>> {
-        if rules.len() > MOST_RULES {
-            let message = format!("{} rules are too many; at most {MOST_RULES} are allowed", rules.len());
-            problems.push(about_document("edge", &message));
+    fn checked(rules: Vec<Rule>, services: Vec<ServiceRule>, mut problems: Vec<Problem>) -> Result<Self, Vec<Problem>> {
+        let count = rules.len() + services.len();
+        if count > MOST_RULES {
+            let message = format!("{count} rules are too many; at most {MOST_RULES} are allowed");
+            problems.push(about_document("document", &message));
         } else {
             check::merged(&rules, &mut problems);
+            services::check(&services, &mut problems);
         }
         if problems.is_empty() {
-            return Ok(Self { rules });
+            return Ok(Self { rules, services });
         }
-        // By rule, in the order found; what is about the document comes first.
+        // By rule, in the order found; what is about the document or its services comes first.
         problems.sort_by_key(|problem| problem.rule);
         let mut seen = std::collections::HashSet::new();
         problems.retain(|problem| seen.insert(problem.clone()));
         Err(problems)
+    }
+
+    /// The rules about services, in the order of the document.
+    #[must_use]
+    pub fn services(&self) -> &[ServiceRule] {
+        &self.services
     }
 
     /// The rules, in the order of the document.
@@ -101,9 +130,11 @@ impl PolicyDocument {
     /// The document as TOML, without comments.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let edges = self.rules.iter().map(|rule| Value::Table(rule.to_table())).collect();
-        let top = Table::from_iter([("edge".to_owned(), Value::Array(edges))]);
-        if self.rules.is_empty() { String::new() } else { toml::to_string(&top).unwrap_or_default() }
+        let edges: Vec<_> = self.rules.iter().map(|rule| Value::Table(rule.to_table())).collect();
+        let services: Vec<_> = self.services.iter().map(|rule| Value::Table(rule.to_table())).collect();
+        let lists = [("edge", edges), ("service", services)].into_iter().filter(|(_, list)| !list.is_empty());
+        let top: Table = lists.map(|(name, list)| (name.to_owned(), Value::Array(list))).collect();
+        toml::to_string(&top).unwrap_or_default()
     }
 }
 

@@ -97,6 +97,8 @@ pub struct Policy {
     pub revision: u64,
     #[prost(message, repeated, tag = "2")]
     pub rules: ::prost::alloc::vec::Vec<EdgeRule>,
+    #[prost(message, repeated, tag = "3")]
+    pub services: ::prost::alloc::vec::Vec<ServiceRule>,
 }
 /// All overrides meant for this instance; replaces what was sent before.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -193,6 +195,54 @@ pub struct EdgeSettings {
     pub balance: ::core::option::Option<Balance>,
     #[prost(message, optional, tag = "10")]
     pub outlier: ::core::option::Option<Outlier>,
+    #[prost(message, optional, tag = "11")]
+    pub hedge: ::core::option::Option<Hedge>,
+    #[prost(message, optional, tag = "12")]
+    pub fallback: ::core::option::Option<Fallback>,
+}
+/// Settings of a callee's own side.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ServiceRule {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub shed: ::core::option::Option<Shed>,
+    #[prost(message, optional, tag = "3")]
+    pub slo: ::core::option::Option<Slo>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Shed {
+    #[prost(string, optional, tag = "1")]
+    pub kind: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint64, optional, tag = "2")]
+    pub cpu_percent: ::core::option::Option<u64>,
+}
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Slo {
+    #[prost(double, optional, tag = "1")]
+    pub success: ::core::option::Option<f64>,
+    #[prost(uint64, optional, tag = "2")]
+    pub p99_ms: ::core::option::Option<u64>,
+    #[prost(uint32, optional, tag = "3")]
+    pub window_days: ::core::option::Option<u32>,
+}
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Hedge {
+    #[prost(uint64, optional, tag = "1")]
+    pub after_ms: ::core::option::Option<u64>,
+    #[prost(double, optional, tag = "2")]
+    pub after_quantile: ::core::option::Option<f64>,
+    #[prost(uint32, optional, tag = "3")]
+    pub max_extra: ::core::option::Option<u32>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Fallback {
+    #[prost(string, optional, tag = "1")]
+    pub kind: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "2")]
+    pub code: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "3")]
+    pub name: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Balance {

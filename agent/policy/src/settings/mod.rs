@@ -1,9 +1,13 @@
 //! The settings of an edge, as written in a document and as merged. Every setting is optional in a rule; after merging,
 //! what is still absent is not in force.
 
+mod callee;
 mod limits;
+mod rescue;
 
+pub use callee::{ServiceSettings, Shed, Slo};
 pub use limits::{Algorithm, Balance, Concurrency, FailurePercentage, Outlier, Rate, SuccessRate, Throttle};
+pub use rescue::{DEFAULT_MAX_EXTRA, Fallback, Hedge};
 use serde::{Deserialize, Serialize};
 
 /// What a breaker is told to do.
@@ -195,7 +199,7 @@ pub struct Retry {
     /// Attempts a call, the first included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
-    /// Outcomes worth another attempt: gRPC status names in lower case, `reset`, or HTTP codes as text (`503`);
+    /// Outcomes worth another attempt: gRPC status names in lower case, `reset`, HTTP codes as text (`503`) or `5xx`;
     /// [`crate::pipeline::DEFAULT_RETRY_ON`] when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on: Option<Vec<String>>,
@@ -237,6 +241,12 @@ pub struct EdgeSettings {
     /// Timeouts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Timeout>,
+    /// Further attempts beside one that takes long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<Hedge>,
+    /// What the application is given when a call fails or is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
     /// How many calls a second may be made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,

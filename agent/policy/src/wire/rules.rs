@@ -2,13 +2,18 @@
 
 use toml::{Table, Value};
 
+use super::table::{Reader, Writer};
 use super::v1;
-use crate::document::{PolicyDocument, Problem, Rule};
+use crate::document::{PolicyDocument, Problem, Rule, ServiceRule};
 
 /// A document as a message.
 #[must_use]
 pub fn policy(revision: u64, document: &PolicyDocument) -> v1::Policy {
-    v1::Policy { revision, rules: document.rules().iter().map(v1::EdgeRule::from).collect() }
+    v1::Policy {
+        revision,
+        rules: document.rules().iter().map(v1::EdgeRule::from).collect(),
+        services: document.services().iter().map(v1::ServiceRule::from).collect(),
+    }
 }
 
 /// Checks what came as a document is checked.
@@ -16,47 +21,7 @@ impl TryFrom<v1::Policy> for PolicyDocument {
     type Error = Vec<Problem>;
 
     fn try_from(policy: v1::Policy) -> Result<Self, Vec<Problem>> {
-        Self::from_rules(policy.rules.into_iter().map(Rule::from))
-    }
-}
-
-/// Reads the values of a table.
-struct Reader<'a>(Option<&'a Table>);
-
-impl<'a> Reader<'a> {
-    fn get(&self, name: &str) -> Option<&'a Value> {
-        self.0.and_then(|table| table.get(name))
-    }
-
-    fn whole(&self, name: &str) -> Option<u64> {
-        self.get(name).and_then(Value::as_integer).and_then(|n| u64::try_from(n).ok())
-    }
-
-    fn number(&self, name: &str) -> Option<f64> {
-        self.get(name).and_then(|value| value.as_float().or_else(|| value.as_integer().map(|n| n as f64)))
-    }
-
-    fn text(&self, name: &str) -> Option<String> {
-        self.get(name).and_then(Value::as_str).map(str::to_owned)
-    }
-
-    fn switch(&self, name: &str) -> Option<bool> {
-        self.get(name).and_then(Value::as_bool)
-    }
-
-    fn table(&self, name: &str) -> Self {
-        Self(self.get(name).and_then(Value::as_table))
-    }
-
-    /// An enumeration by its generated name, e.g. `MODE_` and `auto`.
-    fn word(&self, name: &str, prefix: &str, number: impl Fn(&str) -> Option<i32>) -> i32 {
-        let word = self.text(name).map(|word| format!("{prefix}{}", word.to_ascii_uppercase()));
-        word.as_deref().and_then(number).unwrap_or(0)
-    }
-
-    /// The message made of a table that is there.
-    fn map<T>(self, make: impl FnOnce(Self) -> T) -> Option<T> {
-        self.0.is_some().then(|| make(self))
+        Self::from_rules(policy.rules.into_iter().map(Rule::from), policy.services.into_iter().map(ServiceRule::from))
     }
 }
 
@@ -98,6 +63,16 @@ impl From<&Rule> for v1::EdgeRule {
                     max_load: balance.number("max_load"),
                 }),
                 outlier: edge.table("outlier").map(|outlier| outlier_message(&outlier)),
+                hedge: edge.table("hedge").map(|hedge| v1::Hedge {
+                    after_ms: hedge.whole("after_ms"),
+                    after_quantile: hedge.number("after_quantile"),
+                    max_extra: hedge.whole("max_extra").and_then(|n| u32::try_from(n).ok()),
+                }),
+                fallback: edge.table("fallback").map(|fallback| v1::Fallback {
+                    kind: fallback.text("kind"),
+                    code: fallback.text("code"),
+                    name: fallback.text("name"),
+                }),
             }),
         }
     }
@@ -201,29 +176,6 @@ fn breaker_message(breaker: &Reader<'_>) -> v1::Breaker {
     }
 }
 
-/// Writes the values of a table; what is absent is left out.
-#[derive(Default)]
-struct Writer(Table);
-
-impl Writer {
-    fn put(&mut self, name: &str, value: Option<impl Into<Value>>) {
-        if let Some(value) = value {
-            self.0.insert(name.to_owned(), value.into());
-        }
-    }
-
-    /// Too large a number becomes the largest, which the document's check refuses by name.
-    fn whole(&mut self, name: &str, value: Option<u64>) {
-        self.put(name, value.map(|n| i64::try_from(n).unwrap_or(i64::MAX)));
-    }
-
-    /// An enumeration; 0 is absent, and an unknown number stays visible so that the check refuses it by name.
-    fn word(&mut self, name: &str, prefix: &str, number: i32, known: Option<&'static str>) {
-        let word = known.and_then(|known| known.strip_prefix(prefix)).map(str::to_ascii_lowercase);
-        self.put(name, (number != 0).then(|| word.unwrap_or_else(|| format!("number {number}"))));
-    }
-}
-
 impl From<v1::EdgeRule> for Rule {
     fn from(rule: v1::EdgeRule) -> Self {
         let settings = rule.settings.unwrap_or_default();
@@ -247,8 +199,69 @@ impl From<v1::EdgeRule> for Rule {
         edge.put("balance", settings.balance.map(balance_table));
         edge.put("outlier", settings.outlier.map(outlier_table));
         edge.put("breaker", settings.breaker.map(breaker_table));
+        edge.put("hedge", settings.hedge.map(hedge_table));
+        edge.put("fallback", settings.fallback.map(fallback_table));
         Self { caller: rule.caller, service: rule.service, operation: rule.operation, table: edge.0 }
     }
+}
+
+impl From<&ServiceRule> for v1::ServiceRule {
+    fn from(rule: &ServiceRule) -> Self {
+        let service = Reader(Some(&rule.table));
+        Self {
+            name: rule.name.clone(),
+            shed: service
+                .table("shed")
+                .map(|shed| v1::Shed { kind: shed.text("kind"), cpu_percent: shed.whole("cpu_percent") }),
+            slo: service.table("slo").map(|slo| v1::Slo {
+                success: slo.number("success"),
+                p99_ms: slo.whole("p99_ms"),
+                window_days: slo.whole("window_days").and_then(|n| u32::try_from(n).ok()),
+            }),
+        }
+    }
+}
+
+impl From<v1::ServiceRule> for ServiceRule {
+    fn from(rule: v1::ServiceRule) -> Self {
+        let mut service = Writer::default();
+        service.put(
+            "shed",
+            rule.shed.map(|shed| {
+                let mut table = Writer::default();
+                table.put("kind", shed.kind);
+                table.whole("cpu_percent", shed.cpu_percent);
+                table.0
+            }),
+        );
+        service.put(
+            "slo",
+            rule.slo.map(|slo| {
+                let mut table = Writer::default();
+                table.put("success", slo.success);
+                table.whole("p99_ms", slo.p99_ms);
+                table.whole("window_days", slo.window_days.map(u64::from));
+                table.0
+            }),
+        );
+        Self { name: rule.name, table: service.0 }
+    }
+}
+
+fn hedge_table(hedge: v1::Hedge) -> Table {
+    let mut table = Writer::default();
+    table.whole("after_ms", hedge.after_ms);
+    table.put("after_quantile", hedge.after_quantile);
+    table.whole("max_extra", hedge.max_extra.map(u64::from));
+    table.0
+}
+
+fn fallback_table(fallback: v1::Fallback) -> Table {
+    let mut table = Writer::default();
+    table.put("kind", fallback.kind);
+    table.put("code", fallback.code);
+    table.put("name", fallback.name);
+    table.0
 }
 
 fn rate_table(rate: v1::Rate) -> Table {
