@@ -1,6 +1,4 @@
-//! The generator against a server of its own.
-
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+//! HTTP/1.1 and HTTP/2 in both loops.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{any, get};
-use fuseboard_load::{Goals, LoadPlan, Report, Verdict, run};
+use fuseboard_load::{LoadPlan, Pace, Report, Thresholds, Verdict, run};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -21,10 +19,16 @@ async fn serve(router: Router) -> String {
     format!("http://{address}")
 }
 
-/// 40 requests in 0.2 s, with goals that such a run can meet.
+/// 40 requests in 0.2 s, with thresholds that such a run can meet.
 fn small(url: String) -> LoadPlan {
-    let goals = Goals { min_rate: 1.0, p99_ms: 10_000.0, p99_alarm_ms: 20_000.0, ..Goals::default() };
-    LoadPlan { rate: 200.0, duration: Duration::from_millis(200), connections: 8, goals, ..LoadPlan::new(url) }
+    let thresholds: Thresholds = "rps>=1,p99<10s!20s,errors<=0%!1%".parse().unwrap();
+    LoadPlan {
+        pace: Pace::steady(200.0),
+        duration: Duration::from_millis(200),
+        connections: 8,
+        thresholds: Some(thresholds),
+        ..LoadPlan::new(url)
+    }
 }
 
 async fn go(plan: &LoadPlan) -> Report {
@@ -74,7 +78,7 @@ async fn failures_are_counted_by_kind_and_raise_the_alarm() {
     let report = go(&small(serve(router).await)).await;
     assert_eq!((report.ok, report.errors["http_503"], report.errors["http_404"]), (20, 10, 10));
     assert!((report.error_ratio - 0.5).abs() < 1e-9);
-    assert_eq!(verdict(&report, "error_ratio"), Verdict::Alarm);
+    assert_eq!(verdict(&report, "errors"), Verdict::Alarm);
     assert!(!report.passed);
 }
 
@@ -111,7 +115,7 @@ async fn silence_times_out_and_the_rest_is_given_up() {
     assert_eq!(report.errors["timeout"], report.sent);
     assert!(report.sent >= 2 && report.sent + report.unsent == 40, "{report}");
     assert!((report.error_ratio - 1.0).abs() < 1e-9);
-    assert_eq!(verdict(&report, "p99_ms"), Verdict::Alarm);
+    assert_eq!(verdict(&report, "p99"), Verdict::Alarm);
 }
 
 #[tokio::test]
@@ -147,20 +151,94 @@ async fn plans_that_make_no_sense_are_refused_with_a_hint() {
     let refused = async |plan: LoadPlan| run(&plan, CancellationToken::new()).await.unwrap_err().to_string();
     let url = "http://127.0.0.1:9/";
     assert!(refused(LoadPlan::new("localhost")).await.contains("http://HOST:PORT/PATH"));
-    assert!(refused(LoadPlan::new("https://127.0.0.1:9/")).await.contains("http://"));
-    assert!(refused(LoadPlan { rate: 0.0, ..LoadPlan::new(url) }).await.contains("rate"));
-    assert!(refused(LoadPlan { rate: f64::NAN, ..LoadPlan::new(url) }).await.contains("rate"));
+    assert!(refused(LoadPlan::new("ftp://127.0.0.1:9/")).await.contains("grpcs"));
+    assert!(refused(LoadPlan::new("http://me:secret@127.0.0.1:9/")).await.contains("header"));
+    assert!(refused(LoadPlan { pace: Pace::steady(0.0), ..LoadPlan::new(url) }).await.contains("rate"));
+    assert!(refused(LoadPlan { pace: Pace::steady(f64::NAN), ..LoadPlan::new(url) }).await.contains("rate"));
+    let ramp = Pace::Open { rate: 5.0, ramp: Duration::from_secs(11) };
+    assert!(refused(LoadPlan { pace: ramp, ..LoadPlan::new(url) }).await.contains("ramp"));
     assert!(refused(LoadPlan { connections: 0, ..LoadPlan::new(url) }).await.contains("connections"));
+    assert!(refused(LoadPlan { streams: 2, ..LoadPlan::new(url) }).await.contains("HTTP/2"));
     assert!(refused(LoadPlan { method: "G E T".into(), ..LoadPlan::new(url) }).await.contains("method"));
+    let headers = vec![("a b".to_owned(), "c".to_owned())];
+    assert!(refused(LoadPlan { headers, ..LoadPlan::new(url) }).await.contains("a b: c"));
     assert!(refused(LoadPlan { timeout: Duration::ZERO, ..LoadPlan::new(url) }).await.contains("timeout"));
+    let roots = Some("/nowhere.pem".into());
+    assert!(refused(LoadPlan { roots, ..LoadPlan::new("https://a/") }).await.contains("/nowhere.pem"));
+}
+
+#[tokio::test]
+async fn a_closed_loop_sends_as_fast_as_answers_come() {
+    let most = Arc::new(AtomicU64::new(0));
+    let running = Arc::new(AtomicU64::new(0));
+    let (seen, now) = (Arc::clone(&most), Arc::clone(&running));
+    let router = Router::new().route(
+        "/",
+        get(move || {
+            let (seen, now) = (Arc::clone(&seen), Arc::clone(&now));
+            async move {
+                seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                now.fetch_sub(1, Ordering::SeqCst);
+            }
+        }),
+    );
+    let plan = LoadPlan { pace: Pace::Closed, connections: 3, ..small(serve(router).await) };
+    let report = go(&plan).await;
+    assert!(report.ok > 40 && report.unsent == 0, "{report}");
+    assert_eq!((report.offered_rate, report.error_ratio), (None, 0.0));
+    assert!((1..=3).contains(&most.load(Ordering::SeqCst)));
+    assert!((report.latency.p99_ms - report.service.p99_ms).abs() < f64::EPSILON, "both count from the sending");
+}
+
+#[tokio::test]
+async fn streams_of_http2_share_their_connection() {
+    // Answers only when four requests are there at once: one connection of HTTP/1.1 would wait for ever.
+    let gate = Arc::new(tokio::sync::Barrier::new(4));
+    let router = Router::new().route(
+        "/",
+        get(move |request: axum::extract::Request| {
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.wait().await;
+                if request.version() == axum::http::Version::HTTP_2 { StatusCode::OK } else { StatusCode::BAD_REQUEST }
+            }
+        }),
+    );
+    let plan = LoadPlan { http2: true, connections: 1, streams: 4, ..small(serve(router).await) };
+    let report = go(&plan).await;
+    assert_eq!((report.sent, report.ok), (40, 40), "{report}");
+}
+
+#[tokio::test]
+async fn bodies_and_headers_go_out_as_they_were_given() {
+    let router = Router::new().route(
+        "/",
+        any(|headers: axum::http::HeaderMap, body: String| async move {
+            let is = |name: &str, value: &str| headers.get(name).is_some_and(|v| v == value);
+            match body == "{\"a\":1}" && is("content-type", "application/json") && is("x-tenant", "blue") {
+                true => StatusCode::OK,
+                false => StatusCode::BAD_REQUEST,
+            }
+        }),
+    );
+    let headers = vec![("x-tenant".to_owned(), "blue".to_owned())];
+    let plan = LoadPlan { method: "PUT".into(), headers, body: b"{\"a\":1}".to_vec(), ..small(serve(router).await) };
+    assert!(go(&plan).await.passed);
+}
+
+#[tokio::test]
+async fn a_server_that_closes_after_each_answer_fails_nothing() {
+    let router = Router::new().route("/", get(|| async { [("connection", "close")] }));
+    let report = go(&small(serve(router).await)).await;
+    assert_eq!((report.ok, report.errors.len()), (40, 0), "{report}");
 }
 
 #[test]
-fn a_report_serializes_with_its_goals() {
+fn a_report_says_which_thresholds_were_asked_for() {
     let plan = LoadPlan::new("http://127.0.0.1:9/");
-    assert_eq!(plan.requests(), 50_000);
-    assert_eq!(plan.due(5_000), Duration::from_secs(1));
-    let goals = serde_json::to_value(&plan.goals).unwrap();
-    assert_eq!(goals["min_rate"], 5_000.0);
-    assert_eq!(goals["p99_alarm_ms"], 500.0);
+    assert_eq!(plan.pace.due_by(plan.duration), 50_000);
+    assert_eq!(plan.pace.due(5_000), Duration::from_secs(1));
+    let usual: Vec<_> = Thresholds::usual(plan.pace.rate()).0.iter().map(ToString::to_string).collect();
+    assert_eq!(usual, ["rps>=4950", "p99<=200ms!500ms", "errors<=0%!1%"]);
 }

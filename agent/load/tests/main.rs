@@ -1,0 +1,6 @@
+//! The generator against servers of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+mod grpc;
+mod http;
