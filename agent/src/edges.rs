@@ -10,6 +10,7 @@ use fuseboard_policy::settings::Fault;
 
 use tokio::sync::Notify;
 
+use crate::call::Lanes;
 use crate::clock::Clock;
 use crate::rules::Rules;
 
@@ -39,6 +40,8 @@ pub(crate) struct Edge {
     /// Its operation, or [`OTHER`].
     pub(crate) operation: Arc<str>,
     engine: Arc<EdgeEngine>,
+    /// What its calls have in common for telemetry.
+    pub(crate) lanes: Lanes,
     now: ArcSwap<Now>,
 }
 
@@ -53,7 +56,7 @@ impl Edge {
     fn new(service: &Arc<str>, operation: Arc<str>, in_force: InForce, now: u64) -> Self {
         let engine = EdgeEngine::new(&in_force.settings, now);
         let now = ArcSwap::from_pointee(Now { in_force: Arc::new(in_force), plan: engine.plan() });
-        Self { service: service.clone(), operation, engine, now }
+        Self { service: service.clone(), operation, engine, lanes: Lanes::default(), now }
     }
 
     /// A call begins: it keeps what is in force now to its end.

@@ -60,7 +60,9 @@ impl Served {
             .with_kind(SpanKind::Server)
             .with_attributes(details)
             .start_with_context(tracer, &parent);
-        agent.telemetry.instruments.answering.add(1, &[]);
+        if let Some(instruments) = &agent.telemetry.instruments {
+            instruments.answering.add(1, &[]);
+        }
         let cx = context::with_inbound(&parent.with_span(span), inbound.deadline, inbound.attempt);
         Self { agent: agent.clone(), cx, protocol, labels, started, deadline: inbound.deadline, ended: false }
     }
@@ -94,7 +96,7 @@ impl Served {
             span.set_status(Status::error(error));
         }
         span.end();
-        let instruments = &self.agent.telemetry.instruments;
+        let Some(instruments) = &self.agent.telemetry.instruments else { return };
         instruments.answering.add(-1, &[]);
         let histogram = match self.protocol {
             Protocol::Http => &instruments.http_server,

@@ -8,13 +8,15 @@ use fuseboard_policy::names;
 use fuseboard_policy::pipeline;
 use fuseboard_policy::settings::Fault;
 use opentelemetry::context::FutureExt;
-use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry::trace::SpanContext;
 use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 
-use super::spans::{EDGE, describe};
+use super::lane::Lane;
+use super::spans::End;
 use super::{Ended, Protocol, Refusal, Sent, Target};
 use crate::agent::Inner;
+use crate::telemetry::{At, Span};
 
 /// One attempt on the wire. Dropping it cancels it and gives its permit back.
 pub(crate) struct LiveAttempt {
@@ -22,9 +24,13 @@ pub(crate) struct LiveAttempt {
     /// Taken when it is settled.
     pub(super) permit: Option<pipeline::Attempt>,
     pub(super) number: u32,
-    /// With the attempt's span: what goes into the headers.
+    /// Its span: what goes into the headers.
+    pub(super) span: Span,
+    /// With its span.
     pub(super) cx: Context,
-    pub(super) labels: Vec<KeyValue>,
+    pub(super) lane: Arc<Lane>,
+    /// Where it went.
+    pub(super) peer: Vec<KeyValue>,
     pub(super) protocol: Protocol,
     pub(super) started: Instant,
     pub(super) until: Option<Instant>,
@@ -45,7 +51,7 @@ impl LiveAttempt {
 
     /// The ids to send.
     pub(crate) fn span_context(&self) -> SpanContext {
-        self.cx.span().span_context().clone()
+        self.span.ids().clone()
     }
 
     /// When the attempt is cut.
@@ -60,12 +66,9 @@ impl LiveAttempt {
 
     /// Notes where the attempt went.
     pub(crate) fn peer(&mut self, host: &str, port: Option<u16>) {
-        let mut where_to = vec![KeyValue::new("server.address", host.to_owned())];
-        where_to.extend(port.map(|port| KeyValue::new("server.port", i64::from(port))));
-        self.cx.span().set_attributes(where_to.iter().cloned());
-        if self.protocol == Protocol::Http {
-            self.labels.extend(where_to);
-        }
+        self.peer.push(KeyValue::new("server.address", Arc::<str>::from(host)));
+        self.peer.extend(port.map(|port| KeyValue::new("server.port", i64::from(port))));
+        self.span.write(|record| record.attributes(self.peer.iter().cloned()));
     }
 
     /// Runs the sending in the attempt's context and cuts it at the attempt's limit.
@@ -93,36 +96,34 @@ impl LiveAttempt {
     async fn inject_fault(&self) -> Option<Refusal> {
         let (fault, target) = self.fault.as_ref()?;
         if fault.delay_ms > 0 && rand::random::<f64>() < fault.delay_ratio {
-            self.cx.span().set_attribute(KeyValue::new(names::FAULT, true));
+            self.span.write(|record| record.attribute(KeyValue::new(names::FAULT, true)));
             tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
         }
         if rand::random::<f64>() >= fault.abort_ratio {
             return None;
         }
-        self.cx.span().set_attribute(KeyValue::new(names::FAULT, true));
+        self.span.write(|record| record.attribute(KeyValue::new(names::FAULT, true)));
         let cause = format!("an injected fault aborts {:.0} % of the attempts", fault.abort_ratio * 100.0);
         Some(target.refusal("fault", cause, fault.abort_code.clone()))
     }
 
-    pub(super) fn close(&mut self, outcome: &'static str, ended: Option<&Ended>) {
+    pub(super) fn close(&mut self, at: Instant, outcome: &'static str, ended: Option<&Ended>) {
         self.ended = true;
-        let span = self.cx.span();
-        span.set_attribute(KeyValue::new(names::OUTCOME, outcome));
-        let labels = describe(&span, &self.labels, outcome, ended);
-        span.end();
-        let instruments = &self.agent.telemetry.instruments;
+        let end = End::new(outcome, ended);
+        self.span.end(At::Read(at), |record| end.write(record));
+        let Some(instruments) = &self.agent.telemetry.instruments else { return };
         if self.protocol == Protocol::Http {
-            instruments.http_client.record(self.started.elapsed().as_secs_f64(), &labels);
+            let [answer, error] = end.labels();
+            self.lane.duration(instruments, at - self.started, &[&self.peer, answer, error]);
         }
-        let counted = [&self.labels[..EDGE], &[KeyValue::new(names::OUTCOME, outcome)]].concat();
-        instruments.attempts.add(1, &counted);
+        self.lane.attempt(instruments, outcome);
     }
 }
 
 impl Drop for LiveAttempt {
     fn drop(&mut self) {
         if !self.ended {
-            self.close("cancelled", None);
+            self.close(Instant::now(), "cancelled", None);
         }
     }
 }

@@ -6,17 +6,19 @@ use std::time::{Duration, SystemTime};
 use fuseboard_policy::names;
 use fuseboard_policy::pipeline::{self, AttemptKind, AttemptOutcome, Call, GiveUp, Next, Refused};
 use http::HeaderMap;
-use opentelemetry::trace::{SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::trace::{Status, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 
 use super::attempt::LiveAttempt;
-use super::spans::{EDGE, describe, left_attribute, millis, open_span, outcome_word, span_attributes, whole_millis};
+use super::lane::Lane;
+use super::spans::{End, about_call, left_attribute, millis, outcome_word, whole_millis};
 use super::{Ended, Protocol, Refusal, Target};
 use crate::agent::Inner;
 use crate::context;
 use crate::control::tell_transitions;
 use crate::edges::{Edge, InForce};
+use crate::telemetry::{At, Parent, Record, Span};
 
 /// A logical call. Dropping it cancels what it started.
 pub(crate) struct LiveCall {
@@ -26,9 +28,11 @@ pub(crate) struct LiveCall {
     in_force: Arc<InForce>,
     /// The pipeline's side; the refusal where it did not even let the call begin.
     rules: Result<Call, Refused>,
-    /// With the logical span.
+    /// Where it was begun.
     cx: Context,
-    labels: Vec<KeyValue>,
+    /// The logical span.
+    span: Span,
+    lane: Arc<Lane>,
     started: Instant,
     /// Wait before the next attempt.
     backoff: Option<Duration>,
@@ -39,14 +43,14 @@ pub(crate) struct LiveCall {
 impl LiveCall {
     /// Begins a call and opens its span.
     pub(crate) fn begin(agent: &Arc<Inner>, target: Target) -> Self {
-        let (parent, started) = (Context::current(), Instant::now());
+        let (cx, started) = (Context::current(), Instant::now());
         let edge = agent.edges.get(&target.service, &target.operation);
         let own = target.limit.and_then(|limit| started.checked_add(limit));
-        let deadline = [context::deadline_of(&parent), own].into_iter().flatten().min();
+        let deadline = [context::deadline_of(&cx), own].into_iter().flatten().min();
         let inbound = pipeline::Inbound {
             left: deadline.map(|at| at.saturating_duration_since(started)),
             // What cannot be sent again is treated as a retry: nothing is spent on another.
-            attempt: if target.replayable { context::inbound_attempt_of(&parent) } else { 2 },
+            attempt: if target.replayable { context::inbound_attempt_of(&cx) } else { 2 },
             idempotent: target.idempotent,
         };
         let now = agent.clock.nanos(started);
@@ -54,25 +58,23 @@ impl LiveCall {
             members.join(edge.engine().pool(), now);
         }
         let (in_force, rules) = edge.begin(now, inbound);
-        let mut labels = vec![
-            KeyValue::new(names::PEER_SERVICE, target.service.clone()),
-            KeyValue::new(names::OPERATION, edge.operation.clone()),
-        ];
-        labels.extend(target.attributes.iter().cloned());
-        let mut attributes = span_attributes(&target, &in_force);
-        attributes.push(KeyValue::new(names::CALL, true));
-        if let Ok(call) = &rules {
-            attributes.extend(left_attribute(call.left(now)));
-            let ms = |key, limit: Option<Duration>| limit.map(|l| KeyValue::new(key, whole_millis(l)));
-            attributes.extend(ms(names::ATTEMPT_TIMEOUT_MS, call.attempt_timeout()));
-            attributes.extend(ms(names::OVERALL_TIMEOUT_MS, call.overall_timeout()));
-        } else {
-            attributes.extend(left_attribute(inbound.left));
+        let lane = Lane::of(&edge, &target);
+        let span = lane.begin(agent, Parent::new(cx.span().span_context(), &cx), At::Read(started), |record| {
+            about_call(record, &target, &in_force);
+            record.attribute(KeyValue::new(names::CALL, true));
+            let left = rules.as_ref().map_or(inbound.left, |call| call.left(now));
+            record.attributes(left_attribute(left));
+            if let Ok(call) = &rules {
+                let ms = |key, limit: Option<Duration>| limit.map(|l| KeyValue::new(key, whole_millis(l)));
+                record.attributes(ms(names::ATTEMPT_TIMEOUT_MS, call.attempt_timeout()));
+                record.attributes(ms(names::OVERALL_TIMEOUT_MS, call.overall_timeout()));
+            }
+        });
+        if let Some(instruments) = &agent.telemetry.instruments {
+            lane.in_flight(instruments, 1);
         }
-        let cx = open_span(agent, &parent, &target, attributes);
-        agent.telemetry.instruments.in_flight.add(1, &labels[..EDGE]);
         let (agent, ended) = (agent.clone(), false);
-        Self { agent, target, edge, in_force, rules, cx, labels, started, backoff: None, attempts: 0, ended }
+        Self { agent, target, edge, in_force, rules, cx, span, lane, started, backoff: None, attempts: 0, ended }
     }
 
     /// What of the request's headers the balancer hashes; nothing where it does not, or where there is no such header.
@@ -100,27 +102,32 @@ impl LiveCall {
             Err(refused) => return Err(self.draw_refusal(&refused)),
         };
         self.attempts = permit.number;
-        let mut attributes = span_attributes(&self.target, &self.in_force);
-        attributes.push(KeyValue::new(names::ATTEMPT, i64::from(permit.number)));
-        attributes.push(KeyValue::new(names::BREAKER_STATE, permit.breaker_state));
-        if permit.probe {
-            attributes.push(KeyValue::new(names::BREAKER_PROBE, true));
-        }
-        attributes.extend(left_attribute(permit.deadline_left));
-        if let Some(limit) = permit.timeout {
-            attributes.push(KeyValue::new(names::ATTEMPT_TIMEOUT_MS, whole_millis(limit)));
-        }
-        if permit.number > 1 && self.target.protocol == Protocol::Http {
-            attributes.push(KeyValue::new("http.request.resend_count", i64::from(permit.number - 1)));
-        }
-        if let Some(waited) = self.backoff.take() {
-            attributes.push(KeyValue::new(names::BACKOFF_MS, millis(waited)));
-        }
+        let waited = self.backoff.take();
+        let span = self.lane.begin(&self.agent, self.parent(), At::Read(started), |record| {
+            about_call(record, &self.target, &self.in_force);
+            record.attribute(KeyValue::new(names::ATTEMPT, i64::from(permit.number)));
+            record.attribute(KeyValue::new(names::BREAKER_STATE, permit.breaker_state));
+            if permit.probe {
+                record.attribute(KeyValue::new(names::BREAKER_PROBE, true));
+            }
+            record.attributes(left_attribute(permit.deadline_left));
+            if let Some(limit) = permit.timeout {
+                record.attribute(KeyValue::new(names::ATTEMPT_TIMEOUT_MS, whole_millis(limit)));
+            }
+            if permit.number > 1 && self.target.protocol == Protocol::Http {
+                record.attribute(KeyValue::new("http.request.resend_count", i64::from(permit.number - 1)));
+            }
+            if let Some(waited) = waited {
+                record.attribute(KeyValue::new(names::BACKOFF_MS, millis(waited)));
+            }
+        });
         Ok(LiveAttempt {
             agent: self.agent.clone(),
             number: permit.number,
-            cx: open_span(&self.agent, &self.cx, &self.target, attributes),
-            labels: self.labels.clone(),
+            cx: span.within(&self.cx),
+            span,
+            lane: self.lane.clone(),
+            peer: Vec::new(),
             protocol: self.target.protocol,
             started,
             until: permit.timeout.map(|limit| started + limit),
@@ -128,6 +135,11 @@ impl LiveCall {
             fault: self.in_force.fault.as_ref().map(|fault| (fault.clone(), self.target.clone())),
             ended: false,
         })
+    }
+
+    /// What its attempts' spans hang on.
+    fn parent(&self) -> Parent<'_> {
+        Parent::new(self.span.ids(), &self.cx)
     }
 
     /// An attempt ended. Whether there is to be another.
@@ -160,12 +172,12 @@ impl LiveCall {
 
     /// The call ended with a refusal.
     pub(crate) fn refused(mut self, refusal: &Refusal) {
-        self.cx.span().set_attribute(KeyValue::new(names::REFUSED_BY, refusal.rule));
+        self.span.write(|record| record.attribute(KeyValue::new(names::REFUSED_BY, refusal.rule)));
         self.close("refused", Some(&Ended::with(refusal.code.clone())));
     }
 
     fn report(&mut self, mut attempt: LiveAttempt, ended: &Ended) -> Next {
-        let now = self.agent.clock.now();
+        let at = Instant::now();
         let kind = match &*ended.code {
             _ if ended.timed_out => AttemptKind::TimedOut,
             "ok" => AttemptKind::Success,
@@ -181,11 +193,11 @@ impl LiveCall {
             trace_id: ids.is_sampled().then(|| ids.trace_id().to_bytes()),
         };
         let next = match (&mut self.rules, attempt.permit.take()) {
-            (Ok(call), Some(permit)) => call.finish(permit, now, outcome, rand::random::<f64>()),
+            (Ok(call), Some(permit)) => call.finish(permit, self.agent.clock.nanos(at), outcome, rand::random::<f64>()),
             _ => Next::Done,
         };
         tell_transitions(&self.agent, &self.edge, Some(&attempt.cx));
-        attempt.close(outcome_word(ended), Some(ended));
+        attempt.close(at, outcome_word(ended), Some(ended));
         next
     }
 
@@ -193,36 +205,33 @@ impl LiveCall {
     fn draw_refusal(&self, refused: &Refused) -> Refusal {
         let code = refused.by.code().to_owned();
         let refusal = self.target.refusal(refused.by.as_str(), refused.cause.to_string(), code);
-        let mut attributes = span_attributes(&self.target, &self.in_force);
-        attributes.push(KeyValue::new(names::BREAKER_STATE, refused.breaker_state));
-        if let Some(waited) = self.backoff {
-            attributes.push(KeyValue::new(names::BACKOFF_MS, millis(waited)));
-        }
-        self.draw(&refusal, attributes);
+        self.draw(&refusal, |record| {
+            record.attribute(KeyValue::new(names::BREAKER_STATE, refused.breaker_state));
+            if let Some(waited) = self.backoff {
+                record.attribute(KeyValue::new(names::BACKOFF_MS, millis(waited)));
+            }
+        });
         refusal
     }
 
-    fn draw(&self, refusal: &Refusal, mut attributes: Vec<KeyValue>) {
-        attributes.push(KeyValue::new(names::ATTEMPT, i64::from(self.attempts + 1)));
-        attributes.push(KeyValue::new(names::REFUSED_BY, refusal.rule));
-        attributes.push(KeyValue::new(names::OUTCOME, "refused"));
-        attributes.push(KeyValue::new("error.type", "refused"));
-        let tracer = &self.agent.telemetry.tracer;
-        let at = SystemTime::now();
-        let span = tracer
-            .span_builder(self.target.operation.to_string())
-            .with_kind(SpanKind::Client)
-            .with_start_time(at)
-            .with_attributes(attributes)
-            .start_with_context(tracer, &self.cx);
-        let cx = self.cx.with_span(span);
-        let why = vec![KeyValue::new(names::REFUSED_BY, refusal.rule), KeyValue::new("cause", refusal.cause.clone())];
-        cx.span().add_event_with_timestamp(names::REFUSED_EVENT, at, why);
-        cx.span().set_status(Status::error(refusal.cause.clone()));
-        cx.span().end_with_timestamp(at);
-        let mut labels = self.labels[..EDGE].to_vec();
-        labels.push(KeyValue::new(names::REFUSED_BY, refusal.rule));
-        self.agent.telemetry.instruments.refusals.add(1, &labels);
+    fn draw(&self, refusal: &Refusal, more: impl FnOnce(&mut Record)) {
+        let (at, wall) = (At::Read(Instant::now()), SystemTime::now());
+        let span = self.lane.begin(&self.agent, self.parent(), at, |record| {
+            about_call(record, &self.target, &self.in_force);
+            more(record);
+            record.attribute(KeyValue::new(names::ATTEMPT, i64::from(self.attempts + 1)));
+            record.attribute(KeyValue::new(names::REFUSED_BY, refusal.rule));
+            record.attribute(KeyValue::new(names::OUTCOME, "refused"));
+            record.attribute(KeyValue::new("error.type", "refused"));
+            let cause = KeyValue::new("cause", refusal.cause.clone());
+            let why = vec![KeyValue::new(names::REFUSED_BY, refusal.rule), cause];
+            record.event(names::REFUSED_EVENT.into(), wall, why);
+            record.status(Status::error(refusal.cause.clone()));
+        });
+        span.end(at, |_| {});
+        if let Some(instruments) = &self.agent.telemetry.instruments {
+            self.lane.refusal(instruments, refusal.rule);
+        }
     }
 
     /// Says on the span of a failed call why there is no further attempt. One that the budget refused is drawn like any
@@ -233,25 +242,25 @@ impl LiveCall {
             GiveUp::AlreadyRetry if !self.target.replayable => "not_replayable",
             why => why.as_str(),
         };
-        self.cx.span().set_attribute(KeyValue::new(names::GAVE_UP, word));
+        self.span.write(|record| record.attribute(KeyValue::new(names::GAVE_UP, word)));
         if why == GiveUp::Budget {
             let cause = "the retry budget of the edge is spent".to_owned();
             let refusal = self.target.refusal("retry_budget", cause, "unavailable".to_owned());
-            self.draw(&refusal, span_attributes(&self.target, &self.in_force));
+            self.draw(&refusal, |_| {});
         }
     }
 
     fn close(&mut self, outcome: &'static str, ended: Option<&Ended>) {
         self.ended = true;
-        let span = self.cx.span();
-        span.set_attribute(KeyValue::new(names::OUTCOME, outcome));
-        span.set_attribute(KeyValue::new(names::ATTEMPTS, i64::from(self.attempts)));
-        let labels = describe(&span, &self.labels, outcome, ended);
-        span.end();
-        let instruments = &self.agent.telemetry.instruments;
-        instruments.in_flight.add(-1, &self.labels[..EDGE]);
+        let (at, end) = (Instant::now(), End::new(outcome, ended));
+        self.span.end(At::Read(at), |record| {
+            record.attribute(KeyValue::new(names::ATTEMPTS, i64::from(self.attempts)));
+            end.write(record);
+        });
+        let Some(instruments) = &self.agent.telemetry.instruments else { return };
+        self.lane.in_flight(instruments, -1);
         if self.target.protocol != Protocol::Http {
-            instruments.rpc_client.record(self.started.elapsed().as_secs_f64(), &labels);
+            self.lane.duration(instruments, at - self.started, &end.labels());
         }
     }
 }

@@ -1,41 +1,22 @@
 //! What calls and attempts say on their spans and in their metrics.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use fuseboard_policy::breaker::Outcome;
 use fuseboard_policy::codes::breaker_outcome;
 use fuseboard_policy::names;
-use opentelemetry::trace::{SpanKind, SpanRef, Status, TraceContextExt, Tracer};
-use opentelemetry::{Context, KeyValue};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::Status;
 
 use super::{Ended, Target};
-use crate::agent::Inner;
 use crate::edges::InForce;
+use crate::telemetry::Record;
 
-/// How many of a call's labels say which edge it is on: callee and operation come first.
-pub(super) const EDGE: usize = 2;
-
-/// Opens a client span under a parent.
-pub(super) fn open_span(agent: &Inner, parent: &Context, target: &Target, attributes: Vec<KeyValue>) -> Context {
-    let tracer = &agent.telemetry.tracer;
-    let span = tracer
-        .span_builder(target.operation.to_string())
-        .with_kind(SpanKind::Client)
-        .with_attributes(attributes)
-        .start_with_context(tracer, parent);
-    parent.with_span(span)
-}
-
-/// What call and attempt spans have in common.
-pub(super) fn span_attributes(target: &Target, in_force: &InForce) -> Vec<KeyValue> {
-    let mut attributes = vec![
-        KeyValue::new(names::PEER_SERVICE, target.service.clone()),
-        KeyValue::new(names::PEER_SERVICE_OLD, target.service.clone()),
-        KeyValue::new(names::OPERATION, target.operation.clone()),
-        KeyValue::new(names::REVISION, i64::try_from(in_force.revision).unwrap_or(i64::MAX)),
-    ];
-    attributes.extend(target.attributes.iter().chain(&target.details).cloned());
-    attributes
+/// What a span of a call tells of the call itself, besides what its lane says.
+pub(super) fn about_call(record: &mut Record, target: &Target, in_force: &InForce) {
+    record.attribute(KeyValue::new(names::REVISION, i64::try_from(in_force.revision).unwrap_or(i64::MAX)));
+    record.attributes(target.details.iter().cloned());
 }
 
 /// What the deadline leaves.
@@ -43,25 +24,36 @@ pub(super) fn left_attribute(left: Option<Duration>) -> Option<KeyValue> {
     left.map(|left| KeyValue::new(names::DEADLINE_LEFT_MS, millis(left)))
 }
 
-/// Attributes and status of a span by its end, and the labels for its metrics. Successes leave the status unset, as the
-/// conventions want it.
-pub(super) fn describe(span: &SpanRef<'_>, labels: &[KeyValue], outcome: &str, ended: Option<&Ended>) -> Vec<KeyValue> {
-    let mut labels = labels.to_vec();
-    if let Some(ended) = ended {
-        span.set_attributes(ended.attributes.iter().cloned());
-        labels.extend(ended.attributes.iter().cloned());
+/// How a call or an attempt ended, for its span and its metrics.
+pub(super) struct End<'a> {
+    pub(super) outcome: &'static str,
+    ended: Option<&'a Ended>,
+    /// `error.type`, but for successes.
+    error: Option<KeyValue>,
+}
+
+impl<'a> End<'a> {
+    /// Without `ended` it was dropped before its end.
+    pub(super) fn new(outcome: &'static str, ended: Option<&'a Ended>) -> Self {
+        let kind = || ended.map_or(Cow::Borrowed("cancelled"), |ended| ended.code.clone());
+        let error = (outcome != "success").then(|| KeyValue::new("error.type", kind()));
+        Self { outcome, ended, error }
     }
-    if outcome == "success" {
-        return labels;
+
+    /// What the metrics tell of it: about the answer, and about the error.
+    pub(super) fn labels(&self) -> [&[KeyValue]; 2] {
+        [self.ended.map_or(&[], |ended| &ended.attributes), self.error.as_slice()]
     }
-    let kind = ended.map_or_else(|| "cancelled".to_owned(), |ended| ended.code.to_string());
-    labels.push(KeyValue::new("error.type", kind.clone()));
-    span.set_attribute(KeyValue::new("error.type", kind.clone()));
-    // A caller that hung up is no error of the call.
-    if outcome != "cancelled" {
-        span.set_status(Status::error(kind));
+
+    /// Attributes and status of its span. Successes leave the status unset, as the conventions want it.
+    pub(super) fn write(&self, record: &mut Record) {
+        record.attribute(KeyValue::new(names::OUTCOME, self.outcome));
+        record.attributes(self.labels().concat());
+        // A caller that hung up is no error of the call.
+        if let Some(error) = self.error.as_ref().filter(|_| self.outcome != "cancelled") {
+            record.status(Status::error(error.value.to_string()));
+        }
     }
-    labels
 }
 
 /// The word for an end in [`names::OUTCOME`].

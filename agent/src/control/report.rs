@@ -43,7 +43,9 @@ pub(crate) fn tell_transitions(agent: &Arc<Inner>, edge: &Edge, cx: Option<&Cont
             let _entered = cx.map(|cx| cx.clone().attach());
             log::event(agent, severity, names::BREAKER_TRANSITION, text, &attributes);
         }
-        agent.telemetry.instruments.transitions.add(1, &attributes[..4]);
+        if let Some(instruments) = &agent.telemetry.instruments {
+            instruments.transitions.add(1, &attributes[..4]);
+        }
         if let Some(cx) = cx {
             cx.span().add_event(names::BREAKER_TRANSITION, attributes);
         }

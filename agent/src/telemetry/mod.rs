@@ -3,10 +3,14 @@
 
 mod instruments;
 mod queue;
+mod span;
+mod table;
+mod tracer;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use opentelemetry::InstrumentationScope;
 use opentelemetry::logs::LoggerProvider as _;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry::trace::TracerProvider as _;
@@ -25,7 +29,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 pub(crate) use self::instruments::Instruments;
-use self::queue::{Books, Flush, queue};
+use self::queue::{Books, Flush, SpanIntake, Spans, queue};
+pub(crate) use self::span::{At, Common, Record, Span};
+pub(crate) use self::table::{Digest, Parts, Series, Table};
+use self::tracer::Sampling;
+pub(crate) use self::tracer::{Parent, Tracer};
 use crate::error::AgentError;
 
 /// The instrumentation scope of everything that the agent itself tells.
@@ -50,11 +58,11 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     /// Makes the agent's spans.
-    pub(crate) tracer: SdkTracer,
+    pub(crate) tracer: Tracer,
     /// Makes the agent's log records.
     pub(crate) logger: SdkLogger,
-    /// The agent's metrics.
-    pub(crate) instruments: Instruments,
+    /// The agent's metrics; `None` where nobody wants them.
+    pub(crate) instruments: Option<Instruments>,
     tracers: SdkTracerProvider,
     meters: SdkMeterProvider,
     books: [Arc<Books>; 2],
@@ -96,9 +104,14 @@ impl Telemetry {
         let closing = CancellationToken::new();
         let (span_queue, span_drain, span_books) = queue(limits.spans);
         let (log_queue, log_drain, log_books) = queue(limits.logs);
+        let (span_queue, sampling) = (Arc::new(span_queue), Sampling::from_environment());
         let reader = Reader(Arc::new(ManualReader::default()));
-        let tracers =
-            SdkTracerProvider::builder().with_span_processor(span_queue).with_resource(resource.clone()).build();
+        let tracers = SdkTracerProvider::builder()
+            .with_sampler(sampling.sampler())
+            .with_span_processor(SpanIntake(span_queue.clone()))
+            .with_resource(resource.clone())
+            .build();
+        let spans = Spans { exporter: spans, scope: InstrumentationScope::builder(SCOPE).build() };
         let loggers =
             SdkLoggerProvider::builder().with_log_processor(log_queue).with_resource(resource.clone()).build();
         let meters = SdkMeterProvider::builder().with_reader(reader.clone()).with_resource(resource).build();
@@ -112,9 +125,9 @@ impl Telemetry {
             tokio::spawn(push_metrics(reader, metrics, limits.metrics_every, metric_flushes, closing.clone())),
         ];
         Ok(Self {
-            tracer: tracers.tracer(SCOPE),
+            tracer: Tracer::new(sampling, span_queue),
             logger: loggers.logger(SCOPE),
-            instruments: Instruments::new(&meters.meter(SCOPE)),
+            instruments: Some(Instruments::new(&meters.meter(SCOPE))),
             tracers,
             meters,
             books: [span_books, log_books],

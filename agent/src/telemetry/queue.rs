@@ -13,6 +13,8 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter as _, SpanProcessor};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::span::{Now, Record};
+
 /// Longest wait of a record for company.
 const LINGER: Duration = Duration::from_millis(250);
 /// Longest time that is given to a last batch once the agent is gone.
@@ -68,7 +70,8 @@ impl<T> fmt::Debug for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    fn push(&self, record: T) {
+    /// Takes a record in, or counts it as lost.
+    pub(crate) fn push(&self, record: T) {
         self.books.given();
         if self.tx.try_send(record).is_err() {
             self.books.lost(1);
@@ -106,9 +109,30 @@ pub(crate) trait Send1<T>: Send + Sync + 'static {
     fn send(&self, batch: Vec<T>) -> impl Future<Output = OTelSdkResult> + Send;
 }
 
-impl Send1<SpanData> for opentelemetry_otlp::SpanExporter {
-    fn send(&self, batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
-        self.export(batch)
+/// A span that has ended.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// One of the agent's.
+    Ours(Record),
+    /// One that the application made with a tracer.
+    Sdk(SpanData),
+}
+
+/// The way of spans out.
+pub(crate) struct Spans {
+    pub(crate) exporter: opentelemetry_otlp::SpanExporter,
+    /// The scope of the agent's own.
+    pub(crate) scope: InstrumentationScope,
+}
+
+impl Send1<Told> for Spans {
+    fn send(&self, batch: Vec<Told>) -> impl Future<Output = OTelSdkResult> + Send {
+        let now = Now::read();
+        let as_data = |told| match told {
+            Told::Ours(record) => record.into_data(&self.scope, now),
+            Told::Sdk(span) => span,
+        };
+        self.exporter.export(batch.into_iter().map(as_data).collect())
     }
 }
 
@@ -188,12 +212,16 @@ impl<T: Send + 'static> Drain<T> {
     }
 }
 
-impl SpanProcessor for Queue<SpanData> {
+/// The SDK's way to the queue of spans.
+#[derive(Debug)]
+pub(crate) struct SpanIntake(pub(crate) Arc<Queue<Told>>);
+
+impl SpanProcessor for SpanIntake {
     fn on_start(&self, _: &mut opentelemetry_sdk::trace::Span, _: &opentelemetry::Context) {}
 
     fn on_end(&self, span: SpanData) {
         if span.span_context.is_sampled() {
-            self.push(span);
+            self.0.push(Told::Sdk(span));
         }
     }
 
