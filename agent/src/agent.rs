@@ -11,11 +11,12 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracer;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::builder::Builder;
 use crate::clock::Clock;
-use crate::control::{Line, Reports, StateFile, Steering, run_stream, run_ticker};
+use crate::control::{Dial, Line, Reports, StateFile, Steering, run_stream, run_ticker};
 use crate::edges::Edges;
 use crate::error::AgentError;
 use crate::grpc::{GrpcClient, GrpcServerLayer};
@@ -24,11 +25,15 @@ use crate::log::Severity;
 use crate::messaging::{Consumer, Producer};
 use crate::tarpc::{TarpcClient, TarpcServer};
 use crate::telemetry::{Limits, Telemetry};
+use crate::tls::{Alpn, ClientTls, Connector, Dialer, ServerTls, TlsError, TlsIncoming};
+use crate::token::Token;
 
 /// What a service embeds. Clones are handles of the same agent; it has no process globals.
 #[derive(Clone)]
 pub struct Agent {
     pub(crate) inner: Arc<Inner>,
+    /// What the clients made with this handle dial with.
+    pub(crate) dialer: Dialer,
 }
 
 /// What the builder found out.
@@ -39,11 +44,30 @@ pub(crate) struct Setup {
     pub(crate) resource: Resource,
     pub(crate) otlp: String,
     pub(crate) control: Option<String>,
+    pub(crate) token: Option<Token>,
+    pub(crate) tls: TlsSettings,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) default_policy: PolicyDocument,
     pub(crate) limits: Limits,
     pub(crate) operations_per_edge: usize,
     pub(crate) shutdown_limit: Duration,
+}
+
+/// What dials with what.
+pub(crate) struct TlsSettings {
+    /// Everything that has no settings of its own; `None` trusts the system's roots.
+    pub(crate) all: Option<ClientTls>,
+    pub(crate) otlp: Option<ClientTls>,
+    pub(crate) control: Option<ClientTls>,
+}
+
+impl TlsSettings {
+    /// For clients, export and control.
+    fn dialers(&self) -> Result<(Dialer, Dialer, Dialer), TlsError> {
+        let all = self.all.as_ref().map_or_else(|| Ok(Dialer::default()), Dialer::new)?;
+        let own = |own: &Option<ClientTls>| own.as_ref().map_or_else(|| Ok(all.clone()), Dialer::new);
+        Ok((all.clone(), own(&self.otlp)?, own(&self.control)?))
+    }
 }
 
 /// What all handles share.
@@ -56,7 +80,7 @@ pub(crate) struct Inner {
     pub(crate) reports: Reports,
     pub(crate) telemetry: Telemetry,
     shutdown_limit: Duration,
-    closing: CancellationToken,
+    pub(crate) closing: CancellationToken,
 }
 
 impl Drop for Inner {
@@ -81,7 +105,8 @@ impl Agent {
     }
 
     pub(crate) async fn start(setup: Setup) -> Result<Self, AgentError> {
-        let control = setup.control.as_deref().map(crate::address::endpoint).transpose()?;
+        let control = setup.control.as_deref().map(crate::address::uri).transpose()?;
+        let (dialer, otlp_dialer, control_dialer) = setup.tls.dialers()?;
         let state = match &setup.state_dir {
             None => None,
             Some(directory) => Some(
@@ -89,7 +114,7 @@ impl Agent {
                     .map_err(|source| AgentError::StateDir { path: directory.clone(), source })?,
             ),
         };
-        let telemetry = Telemetry::start(setup.resource, &setup.otlp, setup.limits)?;
+        let telemetry = Telemetry::start(setup.resource, &setup.otlp, &otlp_dialer, setup.limits)?;
         let (service, instance): (Arc<str>, Arc<str>) = (setup.service.into(), setup.instance.into());
         let steering = Steering::new(service.clone(), instance.clone(), &setup.default_policy);
         let kept = state.as_ref().map_or(Ok(None), StateFile::load);
@@ -122,10 +147,14 @@ impl Agent {
             version: setup.version,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let line = Line { endpoint: control, hello, transitions, state, closing: closing.clone() };
+        for dialer in [&dialer, &otlp_dialer, &control_dialer] {
+            dialer.watch(&inner, &closing);
+        }
+        let dial = control.map(|uri| Dial::new(&control_dialer, uri, setup.token));
+        let line = Line { dial, hello, transitions, state, closing: closing.clone() };
         tokio::spawn(run_stream(Arc::downgrade(&inner), line));
         tokio::spawn(run_ticker(Arc::downgrade(&inner), closing));
-        Ok(Self { inner })
+        Ok(Self { inner, dialer })
     }
 
     /// `service.name`.
@@ -140,12 +169,46 @@ impl Agent {
         &self.inner.instance
     }
 
+    /// A handle of this agent whose clients dial `https://` addresses with other settings than those of
+    /// [`Builder::tls`](crate::Builder::tls).
+    ///
+    /// # Errors
+    /// Certificates, keys or names that cannot be used.
+    pub fn with_tls(&self, settings: &ClientTls) -> Result<Self, AgentError> {
+        let dialer = Dialer::new(settings)?;
+        dialer.watch(&self.inner, &self.inner.closing);
+        Ok(Self { inner: self.inner.clone(), dialer })
+    }
+
+    /// A connector for hyper's clients, which dials with this handle's TLS settings and offers HTTP/2 and HTTP/1.1. `limit` is
+    /// the longest time to a connection that can be used.
+    #[must_use]
+    pub fn connector(&self, limit: Duration) -> Connector {
+        self.dialer.connector(Alpn::Http, limit)
+    }
+
+    /// Connections over TLS for a tonic server: `router.serve_with_incoming(agent.grpc_tls_incoming(listener, &tls)?)`.
+    ///
+    /// # Errors
+    /// Certificates or keys that cannot be used.
+    pub fn grpc_tls_incoming(&self, listener: TcpListener, tls: &ServerTls) -> Result<TlsIncoming, AgentError> {
+        Ok(TlsIncoming::start(&self.inner, listener, tls, Alpn::H2)?)
+    }
+
+    /// Connections over TLS for an HTTP server: `axum::serve(agent.http_tls_listener(listener, &tls)?, router)`.
+    ///
+    /// # Errors
+    /// Certificates or keys that cannot be used.
+    pub fn http_tls_listener(&self, listener: TcpListener, tls: &ServerTls) -> Result<TlsIncoming, AgentError> {
+        Ok(TlsIncoming::start(&self.inner, listener, tls, Alpn::Http)?)
+    }
+
     /// A client for a gRPC service: give it to a generated client's `new`. Attempts go round robin over the addresses.
     ///
     /// # Errors
     /// No address, or one that is none.
     pub fn grpc_client<A: AsRef<str>>(&self, service: &str, addresses: &[A]) -> Result<GrpcClient, AgentError> {
-        GrpcClient::new(&self.inner, service, addresses)
+        GrpcClient::new(&self.inner, &self.dialer, service, addresses)
     }
 
     /// The layer for a tonic server: `Server::builder().layer(agent.grpc_server())`.
@@ -178,7 +241,7 @@ impl Agent {
     /// again after a broken connection; attempts go round robin over the addresses.
     #[must_use]
     pub fn tarpc_client<Req, Resp>(&self, service: &str, addresses: &[SocketAddr]) -> TarpcClient<Req, Resp> {
-        TarpcClient::new(&self.inner, service, addresses)
+        TarpcClient::new(&self.inner, &self.dialer, service, addresses)
     }
 
     /// The server side of tarpc.

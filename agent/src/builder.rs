@@ -7,10 +7,13 @@ use fuseboard_policy::document::PolicyDocument;
 use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;
 
-use crate::agent::{Agent, Setup};
+use crate::agent::{Agent, Setup, TlsSettings};
+use crate::environment::{self, env};
 use crate::error::AgentError;
 use crate::rules;
 use crate::telemetry::Limits;
+use crate::tls::ClientTls;
+use crate::token::Token;
 
 /// Sets up an [`Agent`].
 #[derive(Debug, Clone)]
@@ -22,6 +25,10 @@ pub struct Builder {
     attributes: Vec<KeyValue>,
     otlp: Option<String>,
     control: Option<String>,
+    token: Option<Token>,
+    tls: Option<ClientTls>,
+    otlp_tls: Option<ClientTls>,
+    control_tls: Option<ClientTls>,
     state_dir: Option<PathBuf>,
     default_policy: PolicySource,
     limits: Limits,
@@ -62,6 +69,10 @@ impl Builder {
             attributes: Vec::new(),
             otlp: None,
             control: None,
+            token: None,
+            tls: None,
+            otlp_tls: None,
+            control_tls: None,
             state_dir: None,
             default_policy: PolicySource::None,
             limits: Limits { spans: 8192, logs: 2048, metrics_every: Duration::from_secs(5) },
@@ -94,9 +105,37 @@ impl Builder {
         self
     }
 
-    /// The collector's control address. Without one the agent obeys the default policy and the last one known.
+    /// The collector's control address; `FUSEBOARD_CONTROL` when not given. Without one the agent obeys the default policy and
+    /// the last one known.
     pub fn control(mut self, address: impl Into<String>) -> Self {
         self.control = Some(address.into());
+        self
+    }
+
+    /// The bearer token that says to the control plane who this is; that in `FUSEBOARD_TOKEN_FILE`, then `FUSEBOARD_TOKEN`, when
+    /// not given. It is never shown.
+    pub fn token(mut self, token: Token) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// What `https://` addresses are dialled with, unless something else is said for them. When not given:
+    /// `FUSEBOARD_TLS_ROOTS`, `FUSEBOARD_TLS_CERTIFICATE` and `FUSEBOARD_TLS_KEY` (PEM files), then this system's roots.
+    pub fn tls(mut self, settings: ClientTls) -> Self {
+        self.tls = Some(settings);
+        self
+    }
+
+    /// What the collector's OTLP address is dialled with; `OTEL_EXPORTER_OTLP_CERTIFICATE` and its kind, then [`Builder::tls`],
+    /// when not given.
+    pub fn otlp_tls(mut self, settings: ClientTls) -> Self {
+        self.otlp_tls = Some(settings);
+        self
+    }
+
+    /// What the control address is dialled with; [`Builder::tls`] when not given.
+    pub fn control_tls(mut self, settings: ClientTls) -> Self {
+        self.control_tls = Some(settings);
         self
     }
 
@@ -175,14 +214,25 @@ impl Builder {
         }
         let otlp = self.otlp.or_else(|| env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"));
         let otlp = otlp.or_else(|| env("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        let otlp = otlp.unwrap_or_else(|| String::from("http://127.0.0.1:4317"));
+        let tls = TlsSettings {
+            all: self.tls.or_else(environment::tls),
+            otlp: self.otlp_tls.or_else(environment::otlp_tls),
+            control: self.control_tls,
+        };
+        let token = self.token.or_else(environment::token);
+        // Now rather than in the first dial, which tries on for ever.
+        token.as_ref().map(Token::header).transpose()?;
         let default_policy = self.default_policy.read()?;
         let setup = Setup {
             service,
             instance,
             version,
             resource: resource.build(),
-            otlp: otlp.unwrap_or_else(|| String::from("http://127.0.0.1:4317")),
-            control: self.control,
+            otlp: environment::with_scheme(otlp),
+            control: self.control.or_else(|| env("FUSEBOARD_CONTROL")),
+            token,
+            tls,
             state_dir: self.state_dir,
             default_policy,
             limits: self.limits,
@@ -191,8 +241,4 @@ impl Builder {
         };
         Agent::start(setup).await
     }
-}
-
-fn env(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|v| !v.trim().is_empty())
 }

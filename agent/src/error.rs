@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::tls::TlsError;
+
 /// A set-up that cannot work.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AgentError {
     /// An address that is no URI with a scheme and a host.
-    #[error("`{text}` is not an address ({reason}): write it as http://host:port")]
+    #[error("`{text}` is not an address ({reason}): write it as http://host:port or https://host:port")]
     Address {
         /// What was given.
         text: String,
@@ -39,6 +41,17 @@ pub enum AgentError {
     /// The HTTP client could not be made.
     #[error("the HTTP client cannot be made: {0}")]
     Http(String),
+    /// Certificates, keys or names that cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A bearer token that cannot be used.
+    #[error("the token in {from} cannot be used: {reason}")]
+    Token {
+        /// The file, or what stands for a text.
+        from: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// `start` was called outside of a tokio runtime.
     #[error("an agent starts inside a tokio runtime: call start() from async code")]
     NoRuntime,

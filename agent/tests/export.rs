@@ -51,8 +51,8 @@ async fn a_shutdown_sends_what_waits() {
 #[tokio::test]
 async fn what_cannot_work_is_said_at_the_start() {
     let refused = |builder: fuseboard_agent::Builder| async { builder.start().await.unwrap_err().to_string() };
-    let text = refused(Agent::builder("x").otlp("https://collector:4317")).await;
-    assert!(text.contains("TLS"), "{text}");
+    let text = refused(Agent::builder("x").otlp("ftp://collector:4317")).await;
+    assert!(text.contains("http and https"), "{text}");
     let text = refused(Agent::builder("x").default_policy_toml("[[edge]]\nservice = \"*\"\ntimeot = 1\n")).await;
     assert!(text.contains("timeot"), "{text}");
     let text = refused(Agent::builder("x").state_dir("/dev/null/x")).await;

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
+use super::dial::Dial;
 use super::disk::StateFile;
 use super::report::Seen;
 use crate::agent::Inner;
@@ -28,8 +28,8 @@ const WAITING: usize = 64;
 
 /// What the stream needs besides the agent.
 pub(crate) struct Line {
-    /// The collector; `None` keeps state without one.
-    pub(crate) endpoint: Option<Endpoint>,
+    /// How to reach the collector; `None` keeps state without one.
+    pub(crate) dial: Option<Dial>,
     /// What to say hello with.
     pub(crate) hello: v1::Hello,
     /// Transitions to tell.
@@ -43,31 +43,33 @@ pub(crate) struct Line {
 /// Runs until the agent is gone.
 pub(crate) async fn run(agent: Weak<Inner>, mut line: Line) {
     let closing = line.closing.clone();
-    let Some(endpoint) = line.endpoint.take() else {
+    let Some(dial) = line.dial.take() else {
         closing.cancelled().await;
         return;
     };
-    let endpoint = endpoint
-        .connect_timeout(Duration::from_secs(2))
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(5))
-        .keep_alive_timeout(Duration::from_secs(3))
-        .keep_alive_while_idle(true);
-    let (mut wait, mut told) = (FIRST_WAIT, false);
+    if let (true, Some(inner)) = (dial.shows_token(), agent.upgrade()) {
+        let text = format!("the token goes to {} in the clear: write its address as https://…", dial.uri());
+        log::write(&inner, Severity::Warn, text, &[]);
+    }
+    let (mut wait, mut told) = (FIRST_WAIT, None);
     loop {
-        let connected = tokio::select! {
-            connected = session(&agent, &mut line, &endpoint) => connected,
+        let ended = tokio::select! {
+            ended = session(&agent, &mut line, &dial) => ended,
             () = closing.cancelled() => return,
         };
         let (service, instance) = (&line.hello.service, &line.hello.instance);
-        if connected {
-            wait = FIRST_WAIT;
-            tracing::info!(%service, %instance, "lost the control plane; the last good policy stays in force");
-        } else if !told {
-            let address = endpoint.uri();
-            tracing::warn!(%service, %instance, %address, "no control plane; trying on, the last good policy is in force");
+        match ended {
+            Ok(()) => {
+                (wait, told) = (FIRST_WAIT, None);
+                tracing::info!(%service, %instance, "lost the control plane; the last good policy stays in force");
+            }
+            Err(reason) if told.as_ref() != Some(&reason) => {
+                let address = dial.uri();
+                tracing::warn!(%service, %instance, %address, %reason, "no control plane; trying on, the last good policy is in force");
+                told = Some(reason);
+            }
+            Err(_) => {}
         }
-        told = !connected;
         // Half of the wait is drawn, so that a restarted collector is not met by everybody at once.
         let jittered = wait.mul_f64(0.5 + 0.5 * rand::random::<f64>());
         wait = (wait * 2).min(MOST_WAIT);
@@ -92,13 +94,13 @@ pub(crate) async fn run(agent: Weak<Inner>, mut line: Line) {
     }
 }
 
-/// One connection. Whether there was one.
-async fn session(agent: &Weak<Inner>, line: &mut Line, endpoint: &Endpoint) -> bool {
-    let Ok(channel) = endpoint.connect().await else { return false };
+/// One connection, until it ends; an error says why there was none.
+async fn session(agent: &Weak<Inner>, line: &mut Line, dial: &Dial) -> Result<(), String> {
+    let channel = dial.connect().await?;
     let (tx, rx) = mpsc::channel(WAITING);
     let mut seen = Seen::default();
     {
-        let Some(inner) = agent.upgrade() else { return true };
+        let Some(inner) = agent.upgrade() else { return Ok(()) };
         let hello = from_agent::Message::Hello(line.hello.clone());
         for message in [Some(hello), Some(status(&inner)), breakers(&inner, &mut seen)].into_iter().flatten() {
             // The channel is new and has room for them.
@@ -107,43 +109,44 @@ async fn session(agent: &Weak<Inner>, line: &mut Line, endpoint: &Endpoint) -> b
     }
     let mut client = ControlClient::new(channel);
     let answer = tokio::time::timeout(ANSWER, client.connect(ReceiverStream::new(rx))).await;
-    let Ok(Ok(answer)) = answer else { return false };
+    let answer = answer.map_err(|_| String::from("the collector does not answer"))?;
+    let answer = answer.map_err(|status| format!("the collector says {:?}: {}", status.code(), status.message()))?;
     tracing::info!(service = %line.hello.service, instance = %line.hello.instance, "connected to the control plane");
     let mut from_collector = answer.into_inner();
     let mut status_due = interval(STATUS_EVERY);
     let mut breakers_due = interval(BREAKERS_EVERY);
     loop {
-        let Some(steering) = agent.upgrade().map(|inner| inner.steering.clone()) else { return true };
+        let Some(steering) = agent.upgrade().map(|inner| inner.steering.clone()) else { return Ok(()) };
         let told = tokio::select! {
             message = from_collector.message() => match message {
                 Ok(Some(message)) => {
-                    let Some(inner) = agent.upgrade() else { return true };
+                    let Some(inner) = agent.upgrade() else { return Ok(()) };
                     // Told by `changed` in the next turn.
                     apply(&inner, message);
                     None
                 }
-                Ok(None) | Err(_) => return true,
+                Ok(None) | Err(_) => return Ok(()),
             },
             () = steering.changed.notified() => {
-                let Some(inner) = agent.upgrade() else { return true };
+                let Some(inner) = agent.upgrade() else { return Ok(()) };
                 let mut told = vec![status(&inner)];
                 told.extend(breakers(&inner, &mut seen));
                 drop(inner);
                 if !say(&tx, told).await {
-                    return true;
+                    return Ok(());
                 }
                 save(agent, line).await;
                 None
             }
             Some(transition) = line.transitions.recv() => {
-                let Some(inner) = agent.upgrade() else { return true };
+                let Some(inner) = agent.upgrade() else { return Ok(()) };
                 Some(transitions(&inner, &mut seen, transition, &mut line.transitions))
             }
             _ = breakers_due.tick() => agent.upgrade().and_then(|inner| breakers(&inner, &mut seen)),
             _ = status_due.tick() => agent.upgrade().map(|inner| status(&inner)),
         };
         if !say(&tx, told.into_iter().collect()).await {
-            return true;
+            return Ok(());
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Read, Refusal, Target,
 use crate::error::AgentError;
 use crate::propagation::inject;
 use crate::timeout::{self, GRPC_ATTEMPTS, GRPC_TIMEOUT};
+use crate::tls::Dialer;
 
 /// A metadata key by which the application says that a call may be repeated.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -43,8 +44,13 @@ impl std::fmt::Debug for GrpcClient {
 }
 
 impl GrpcClient {
-    pub(crate) fn new<A: AsRef<str>>(agent: &Arc<Inner>, service: &str, addresses: &[A]) -> Result<Self, AgentError> {
-        let peers = Arc::new(Peers::new(service, addresses)?);
+    pub(crate) fn new<A: AsRef<str>>(
+        agent: &Arc<Inner>,
+        dialer: &Dialer,
+        service: &str,
+        addresses: &[A],
+    ) -> Result<Self, AgentError> {
+        let peers = Arc::new(Peers::new(dialer, service, addresses)?);
         Ok(Self { agent: agent.clone(), service: service.into(), peers, idempotent: Arc::default() })
     }
 

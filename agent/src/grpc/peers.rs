@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use crate::address;
 use crate::call::Members;
 use crate::error::AgentError;
+use crate::tls::Dialer;
 
 const CONNECT: Duration = Duration::from_secs(1);
 const PING: Duration = Duration::from_secs(10);
@@ -35,7 +36,7 @@ pub(crate) struct Peers {
 
 impl Peers {
     /// Reads the addresses; connects to none of them yet.
-    pub(crate) fn new<A: AsRef<str>>(service: &str, addresses: &[A]) -> Result<Self, AgentError> {
+    pub(crate) fn new<A: AsRef<str>>(dialer: &Dialer, service: &str, addresses: &[A]) -> Result<Self, AgentError> {
         if addresses.is_empty() {
             return Err(AgentError::NoAddress(service.to_owned()));
         }
@@ -43,10 +44,10 @@ impl Peers {
             let uri = address::uri(text.as_ref())?;
             let (host, port) = (uri.host().unwrap_or_default().to_owned(), uri.port_u16());
             let id = port.map_or_else(|| host.clone(), |port| format!("{host}:{port}")).into();
-            let endpoint = Endpoint::from(uri).connect_timeout(CONNECT).tcp_nodelay(true);
+            let (endpoint, connector) = dialer.grpc(uri, CONNECT);
             // A callee whose machine is gone says nothing; a ping that is not answered does.
             let endpoint = endpoint.http2_keep_alive_interval(PING).keep_alive_timeout(PONG);
-            Ok(Peer { id, channel: endpoint.connect_lazy(), host, port })
+            Ok(Peer { id, channel: endpoint.connect_with_connector_lazy(connector), host, port })
         };
         let all = addresses.iter().map(peer).collect::<Result<Vec<_>, AgentError>>()?;
         let members = Members::new(all.iter().map(|peer| peer.id.clone()));
@@ -71,13 +72,13 @@ mod tests {
 
     #[tokio::test]
     async fn instances_are_found_by_their_address() {
-        let peers = Peers::new("callee", &["127.0.0.1:1", "127.0.0.1:2"]).unwrap();
+        let peers = Peers::new(&Dialer::default(), "callee", &["127.0.0.1:1", "127.0.0.1:2"]).unwrap();
         assert_eq!(peers.get(Some("127.0.0.1:2")).port, Some(2));
         assert_eq!(peers.get(Some("elsewhere:9")).port, Some(1));
     }
 
     #[tokio::test]
     async fn needs_an_address() {
-        assert!(matches!(Peers::new::<&str>("callee", &[]), Err(AgentError::NoAddress(_))));
+        assert!(matches!(Peers::new::<&str>(&Dialer::default(), "callee", &[]), Err(AgentError::NoAddress(_))));
     }
 }

@@ -18,12 +18,15 @@ use tarpc::{ClientMessage, RequestName, Response, serde_transport, trace};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::carry::{Carried, ClientCarry};
 use super::{Socket, operation};
 use crate::agent::Inner;
 use crate::call::{Ended, LiveAttempt, LiveCall, Members, Protocol, Read, Refusal, Target, Transport, drive};
+use crate::tls::{Alpn, Dialer};
 
 const CONNECT: Duration = Duration::from_secs(1);
 
@@ -38,11 +41,20 @@ pub struct TarpcClient<Req, Resp> {
 
 struct Shared<Req, Resp> {
     agent: Arc<Inner>,
+    dialer: Dialer,
     service: Arc<str>,
     peers: Vec<Peer<Req, Resp>>,
     members: Arc<Members>,
     idempotent: HashSet<String>,
     judge: Option<fn(&Resp) -> Option<&'static str>>,
+    secure: Option<Secure>,
+}
+
+/// TLS to the instances, whose certificates hold this name.
+#[derive(Clone)]
+struct Secure {
+    dialer: Dialer,
+    name: Arc<str>,
 }
 
 struct Peer<Req, Resp> {
@@ -71,13 +83,20 @@ impl<Req, Resp> std::fmt::Debug for TarpcClient<Req, Resp> {
 }
 
 impl<Req, Resp> TarpcClient<Req, Resp> {
-    pub(crate) fn new(agent: &Arc<Inner>, service: &str, addresses: &[SocketAddr]) -> Self {
+    pub(crate) fn new(agent: &Arc<Inner>, dialer: &Dialer, service: &str, addresses: &[SocketAddr]) -> Self {
         let peer =
             |address: &SocketAddr| Peer { id: address.to_string().into(), address: *address, wire: Arc::default() };
         let peers: Vec<_> = addresses.iter().map(peer).collect();
         let members = Members::new(peers.iter().map(|peer| peer.id.clone()));
-        let (agent, service) = (agent.clone(), service.into());
-        Self { shared: Arc::new(Shared { agent, service, peers, members, idempotent: HashSet::new(), judge: None }) }
+        let (agent, dialer, service) = (agent.clone(), dialer.clone(), service.into());
+        let (idempotent, judge, secure) = (HashSet::new(), None, None);
+        Self { shared: Arc::new(Shared { agent, dialer, service, peers, members, idempotent, judge, secure }) }
+    }
+
+    /// Speaks TLS, with the settings of the agent's handle; the instances' certificates must hold this name.
+    #[must_use]
+    pub fn tls(self, name: impl Into<Arc<str>>) -> Self {
+        self.change(|shared| shared.secure = Some(Secure { dialer: shared.dialer.clone(), name: name.into() }))
     }
 
     /// Names operations (`Service/method`) that may be done twice.
@@ -99,11 +118,13 @@ impl<Req, Resp> TarpcClient<Req, Resp> {
         let peers = old.peers.iter().map(peer).collect();
         let mut shared = Shared {
             agent: old.agent.clone(),
+            dialer: old.dialer.clone(),
             service: old.service.clone(),
             peers,
             members: old.members.clone(),
             idempotent: old.idempotent.clone(),
             judge: old.judge,
+            secure: old.secure.clone(),
         };
         change(&mut shared);
         Self { shared: Arc::new(shared) }
@@ -160,7 +181,7 @@ where
 
     async fn send(&self, (peer, ctx, carried): Self::Request) -> Self::Got {
         match peer {
-            Some(peer) => peer.connect().await?.call(ctx, carried).await,
+            Some(peer) => peer.connect(self.shared.secure.as_ref()).await?.call(ctx, carried).await,
             None => Err(RpcError::Send(Box::new(NoInstance))),
         }
     }
@@ -227,18 +248,17 @@ where
     Resp: DeserializeOwned + Send + 'static,
 {
     /// The connection, made if there is none or the last one broke.
-    async fn connect(&self) -> Result<Wire<Req, Resp>, RpcError> {
+    async fn connect(&self, secure: Option<&Secure>) -> Result<Wire<Req, Resp>, RpcError> {
         let mut wire = self.wire.lock().await;
         if let Some(made) = wire.as_ref().filter(|made| !made.broken.is_cancelled()) {
             return Ok(made.channel.clone());
         }
         let refused = |source| RpcError::Send(Box::new(Unreachable { address: self.address, source }));
         let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
-        let stream = tokio::time::timeout(CONNECT, TcpStream::connect(self.address)).await.map_err(late);
+        let stream = tokio::time::timeout(CONNECT, self.dial(secure)).await.map_err(late);
         let stream = stream.and_then(|made| made).map_err(refused)?;
-        stream.set_nodelay(true).map_err(refused)?;
         let framed = LengthDelimitedCodec::builder().new_framed(stream);
-        let transport: Socket<Response<Resp>, ClientMessage<Arc<Req>>> =
+        let transport: Socket<_, Response<Resp>, ClientMessage<Arc<Req>>> =
             serde_transport::new(framed, Bincode::default());
         let new = client::new(client::Config::default(), ClientCarry { inner: transport });
         let broken = CancellationToken::new();
@@ -250,6 +270,15 @@ where
         tokio::spawn(dispatch);
         *wire = Some(Connection { channel: new.client.clone(), broken });
         Ok(new.client)
+    }
+
+    async fn dial(&self, secure: Option<&Secure>) -> std::io::Result<Either<TcpStream, TlsStream<TcpStream>>> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        match secure {
+            None => Ok(Either::Left(stream)),
+            Some(Secure { dialer, name }) => dialer.secure(name, Alpn::None, stream).await.map(Either::Right),
+        }
     }
 }
 

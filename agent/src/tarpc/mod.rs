@@ -9,13 +9,12 @@ mod server;
 
 use tarpc::serde_transport;
 use tarpc::tokio_serde::formats::Bincode;
-use tokio::net::TcpStream;
 
 pub use self::client::TarpcClient;
 pub use self::server::TarpcServer;
 
-/// A TCP connection that reads `In` and writes `Out`.
-type Socket<In, Out> = serde_transport::Transport<TcpStream, In, Out, Bincode<In, Out>>;
+/// A connection that reads `In` and writes `Out`.
+type Socket<T, In, Out> = serde_transport::Transport<T, In, Out, Bincode<In, Out>>;
 
 /// `Service.method`, as tarpc names requests, in the form of all operations: `Service/method`.
 fn operation(name: &str) -> String {

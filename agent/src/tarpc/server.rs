@@ -15,14 +15,18 @@ use tarpc::server::{BaseChannel, Channel as _, Serve};
 use tarpc::tokio_serde::formats::Bincode;
 use tarpc::tokio_util::codec::LengthDelimitedCodec;
 use tarpc::{ClientMessage, RequestName, Response, ServerError, serde_transport, trace};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
+use tokio_stream::wrappers::TcpListenerStream;
 
 use super::carry::{Carried, ServerCarry};
 use super::{Socket, operation};
 use crate::agent::Inner;
 use crate::call::Protocol;
+use crate::error::AgentError;
 use crate::serve::{Inbound, Served};
+use crate::tls::{Alpn, ServerTls, TlsIncoming};
 
 /// Most requests of one connection that are answered at once.
 const AT_ONCE: usize = 256;
@@ -69,19 +73,51 @@ impl TarpcServer {
         S::Req: DeserializeOwned,
         S::Resp: Serialize,
     {
+        let plain = TcpListenerStream::new(listener).map(|accepted| {
+            let stream = accepted?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        });
+        self.serve(plain, serve).await
+    }
+
+    /// Like [`TarpcServer::run`], over TLS.
+    ///
+    /// # Errors
+    /// Certificates or keys that cannot be used.
+    pub async fn run_tls<S>(&self, listener: TcpListener, tls: &ServerTls, serve: S) -> Result<(), AgentError>
+    where
+        S: Serve + Clone,
+        S::Req: DeserializeOwned,
+        S::Resp: Serialize,
+    {
+        let incoming = TlsIncoming::start(&self.agent, listener, tls, Alpn::None)?;
+        // Its stream holds no errors.
+        let _ = self.serve(incoming, serve).await;
+        Ok(())
+    }
+
+    async fn serve<I, T, S>(&self, incoming: I, serve: S) -> io::Result<()>
+    where
+        I: Stream<Item = io::Result<T>>,
+        T: AsyncRead + AsyncWrite + Unpin,
+        S: Serve + Clone,
+        S::Req: DeserializeOwned,
+        S::Resp: Serialize,
+    {
+        tokio::pin!(incoming);
         let mut connections = FuturesUnordered::new();
         loop {
             tokio::select! {
-                accepted = listener.accept() => {
-                    let (stream, _) = accepted?;
-                    stream.set_nodelay(true)?;
-                    let framed = LengthDelimitedCodec::builder().new_framed(stream);
-                    let transport: Socket<ClientMessage<S::Req>, Response<S::Resp>> =
+                Some(accepted) = incoming.next() => {
+                    let framed = LengthDelimitedCodec::builder().new_framed(accepted?);
+                    let transport: Socket<T, ClientMessage<S::Req>, Response<S::Resp>> =
                         serde_transport::new(framed, Bincode::default());
                     let requests = self.requests(transport, serve.clone());
                     connections.push(requests.for_each_concurrent(None, |request| request));
                 }
                 Some(()) = connections.next(), if !connections.is_empty() => {}
+                else => return Ok(()),
             }
         }
     }

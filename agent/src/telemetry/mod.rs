@@ -35,6 +35,7 @@ pub(crate) use self::table::{Digest, Parts, Series, Table};
 use self::tracer::Sampling;
 pub(crate) use self::tracer::{Parent, Tracer};
 use crate::error::AgentError;
+use crate::tls::Dialer;
 
 /// The instrumentation scope of everything that the agent itself tells.
 const SCOPE: &str = "fuseboard-agent";
@@ -73,8 +74,8 @@ pub(crate) struct Telemetry {
 
 impl Telemetry {
     /// Makes the providers and starts the exporters' tasks on the current runtime. Connects when there is something to send.
-    pub(crate) fn start(resource: Resource, otlp: &str, limits: Limits) -> Result<Self, AgentError> {
-        let channel = channel(otlp)?;
+    pub(crate) fn start(resource: Resource, otlp: &str, dialer: &Dialer, limits: Limits) -> Result<Self, AgentError> {
+        let channel = channel(otlp, dialer)?;
         let made = |e: opentelemetry_otlp::ExporterBuildError| AgentError::Export(e.to_string());
         let mut spans = SpanExporter::builder()
             .with_tonic()
@@ -184,10 +185,9 @@ impl Drop for Telemetry {
     }
 }
 
-fn channel(otlp: &str) -> Result<Channel, AgentError> {
-    let endpoint = crate::address::endpoint(otlp)?;
-    let endpoint = endpoint.timeout(REQUEST).connect_timeout(Duration::from_secs(2)).tcp_nodelay(true);
-    Ok(endpoint.connect_lazy())
+fn channel(otlp: &str, dialer: &Dialer) -> Result<Channel, AgentError> {
+    let (endpoint, connector) = dialer.grpc(crate::address::uri(otlp)?, Duration::from_secs(2));
+    Ok(endpoint.timeout(REQUEST).connect_with_connector_lazy(connector))
 }
 
 fn patient() -> RetryPolicy {

@@ -1,0 +1,123 @@
+//! A caller's connection, and who is at its other end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::serve::IncomingStream;
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tonic::transport::server::Connected;
+
+use super::certificate::Certificate;
+use super::incoming::TlsIncoming;
+
+/// Who calls: in the extensions of each request of a tonic server on [`TlsIncoming`]; of an axum server (as `ConnectInfo<Peer>`)
+/// where it is served with `router.into_make_service_with_connect_info::<Peer>()`, over TLS or plain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    address: SocketAddr,
+    certificate: Option<Arc<Certificate>>,
+}
+
+impl Peer {
+    pub(super) fn new(address: SocketAddr, certificate: Option<Certificate>) -> Self {
+        Self { address, certificate: certificate.map(Arc::new) }
+    }
+
+    /// Where the connection comes from.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The certificate it showed, which one of the trusted CAs signed.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_deref()
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    /// Somebody who showed no certificate.
+    fn from(address: SocketAddr) -> Self {
+        Self { address, certificate: None }
+    }
+}
+
+impl axum::extract::connect_info::Connected<IncomingStream<'_, TlsIncoming>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TlsIncoming>) -> Self {
+        stream.remote_addr().clone()
+    }
+}
+
+impl axum::extract::connect_info::Connected<IncomingStream<'_, TcpListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self::from(*stream.remote_addr())
+    }
+}
+
+pin_project! {
+    /// A connection of a caller, over TLS.
+    #[derive(Debug)]
+    pub struct TlsStream {
+        #[pin]
+        inner: tokio_rustls::server::TlsStream<TcpStream>,
+        peer: Peer,
+    }
+}
+
+impl TlsStream {
+    pub(super) fn new(inner: tokio_rustls::server::TlsStream<TcpStream>, peer: Peer) -> Self {
+        Self { inner, peer }
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+impl Connected for TlsStream {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for TlsStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.project().inner.poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for TlsStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.project().inner.poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.project().inner.poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().inner.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().inner.poll_shutdown(cx)
+    }
+}
