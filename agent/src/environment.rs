@@ -28,18 +28,18 @@ pub(crate) fn otlp_tls() -> Option<ClientTls> {
 }
 
 fn client(roots: Option<String>, chain: Option<String>, key: Option<String>) -> Option<ClientTls> {
-    if roots.is_none() && chain.is_none() && key.is_none() {
+    // One file may hold both; where one of the two is not named, the other is looked into.
+    let identity = match (chain, key) {
+        (None, None) => None,
+        (Some(one), None) | (None, Some(one)) => Some((one.clone(), one)),
+        (Some(chain), Some(key)) => Some((chain, key)),
+    };
+    if roots.is_none() && identity.is_none() {
         return None;
     }
-    let mut tls = ClientTls::default();
-    if let Some(roots) = roots {
-        tls = tls.roots(roots);
-    }
-    // One file may hold both; where one of the two is not named, the other is looked into.
-    if let Some(chain) = chain.clone().or_else(|| key.clone()) {
-        tls = tls.identity(chain.clone(), key.unwrap_or(chain));
-    }
-    Some(tls)
+    let tls = ClientTls::default();
+    let tls = if let Some(roots) = roots { tls.roots(roots) } else { tls };
+    Some(if let Some((chain, key)) = identity { tls.identity(chain, key) } else { tls })
 }
 
 /// An OTLP address without a scheme is plain unless `OTEL_EXPORTER_OTLP_INSECURE` says `false`.

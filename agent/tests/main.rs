@@ -10,5 +10,7 @@ mod grpc;
 mod http;
 mod messaging;
 mod paused;
+mod pki;
 mod rig;
 mod tarpc;
+mod tls;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fuseboard_agent::Agent;
 use fuseboard_agent::grpc::GrpcClient;
+use fuseboard_agent::tls::ServerTls;
 use futures_util::future::BoxFuture;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
@@ -47,7 +48,20 @@ impl Charger {
         agent: &Agent,
         answer: impl Fn(usize, MetadataMap) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        let (charger, service, incoming) = Self::listen(answer).await;
+        let (charger, service, listener) = Self::listen(answer).await;
+        let server = Server::builder().layer(agent.grpc_server()).add_service(service);
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        charger
+    }
+
+    /// Starts one over TLS.
+    pub(crate) async fn start_tls(
+        agent: &Agent,
+        tls: &ServerTls,
+        answer: impl Fn(usize, MetadataMap) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let (charger, service, listener) = Self::listen(answer).await;
+        let incoming = agent.grpc_tls_incoming(listener, tls).unwrap();
         let server = Server::builder().layer(agent.grpc_server()).add_service(service);
         tokio::spawn(server.serve_with_incoming(incoming));
         charger
@@ -58,19 +72,19 @@ impl Charger {
         mut server: Server,
         answer: impl Fn(usize, MetadataMap) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        let (charger, service, incoming) = Self::listen(answer).await;
-        tokio::spawn(server.add_service(service).serve_with_incoming(incoming));
+        let (charger, service, listener) = Self::listen(answer).await;
+        tokio::spawn(server.add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
         charger
     }
 
     async fn listen(
         answer: impl Fn(usize, MetadataMap) -> Answer + Send + Sync + 'static,
-    ) -> (Self, TraceServiceServer<Charging>, TcpListenerStream) {
+    ) -> (Self, TraceServiceServer<Charging>, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let calls = Arc::new(AtomicUsize::new(0));
         let service = Charging { calls: calls.clone(), answer: Box::new(answer) };
-        (Self { address, calls }, TraceServiceServer::new(service), TcpListenerStream::new(listener))
+        (Self { address, calls }, TraceServiceServer::new(service), listener)
     }
 
     pub(crate) fn calls(&self) -> usize {

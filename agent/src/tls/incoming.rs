@@ -37,6 +37,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const RECORDS: u32 = 5;
 /// The first byte of TLS: a handshake record.
 const HANDSHAKE: u8 = 0x16;
+/// Longest wait for a client that speaks no TLS to hang up, once it was told so.
+const DRAIN: Duration = Duration::from_millis(250);
 /// What is said to a client that speaks no TLS.
 const PLAIN: &str = "this port speaks TLS: write the address as https://\n";
 
@@ -218,11 +220,14 @@ async fn explain_plain(tcp: &mut TcpStream, first: &[u8]) {
     }
     // Unread bytes would turn the close into a reset, which may overtake the answer.
     let mut rest = [0; 1024];
-    for _ in 0..64 {
-        if !matches!(tcp.read(&mut rest).await, Ok(1..)) {
-            return;
+    let drain = async {
+        for _ in 0..64 {
+            if !matches!(tcp.read(&mut rest).await, Ok(1..)) {
+                return;
+            }
         }
-    }
+    };
+    let _ = tokio::time::timeout(DRAIN, drain).await;
 }
 
 /// Empty SETTINGS, then GOAWAY with `INADEQUATE_SECURITY` and a text for people (RFC 9113, 6.5, 6.8 and 7).
