@@ -1,6 +1,5 @@
 //! The agent: one per service instance; many may live in one process.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 use crate::builder::Builder;
 use crate::clock::Clock;
 use crate::control::{Dial, Line, Reports, StateFile, Steering, run_stream, run_ticker};
+use crate::discovery::{Discovery, IntoEndpoints, Snapshot};
 use crate::edges::Edges;
 use crate::error::AgentError;
 use crate::grpc::{GrpcClient, GrpcServerLayer};
 use crate::http::{HttpClient, HttpClientLayer, HttpServerLayer};
 use crate::log::Severity;
 use crate::messaging::{Consumer, Producer};
+use crate::sightings::Sightings;
 use crate::tarpc::{TarpcClient, TarpcServer};
 use crate::telemetry::{Limits, Telemetry};
 use crate::tls::{Alpn, ClientTls, Connector, Dialer, ServerTls, TlsError, TlsIncoming};
@@ -46,6 +47,7 @@ pub(crate) struct Setup {
     pub(crate) control: Option<String>,
     pub(crate) token: Option<Token>,
     pub(crate) tls: TlsSettings,
+    pub(crate) discovery: Option<Arc<dyn Discovery>>,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) default_policy: PolicyDocument,
     pub(crate) limits: Limits,
@@ -79,6 +81,9 @@ pub(crate) struct Inner {
     pub(crate) steering: Arc<Steering>,
     pub(crate) reports: Reports,
     pub(crate) telemetry: Telemetry,
+    /// The agent's own source of instances.
+    pub(crate) discovery: Option<Arc<dyn Discovery>>,
+    pub(crate) sightings: Sightings,
     shutdown_limit: Duration,
     pub(crate) closing: CancellationToken,
 }
@@ -134,6 +139,8 @@ impl Agent {
             steering: Arc::new(steering),
             reports,
             telemetry,
+            discovery: setup.discovery,
+            sightings: Sightings::default(),
             shutdown_limit: setup.shutdown_limit,
             closing: closing.clone(),
         });
@@ -203,12 +210,14 @@ impl Agent {
         Ok(TlsIncoming::start(&self.inner, listener, tls, Alpn::Http)?)
     }
 
-    /// A client for a gRPC service: give it to a generated client's `new`. Attempts go round robin over the addresses.
+    /// A client for a gRPC service: give it to a generated client's `new`. `endpoints` are addresses, a source of discovery, or
+    /// [`Discovered`](crate::discovery::Discovered) for the agent's own; the policy's balancer chooses among the instances, round robin
+    /// where it says nothing.
     ///
     /// # Errors
-    /// No address, or one that is none.
-    pub fn grpc_client<A: AsRef<str>>(&self, service: &str, addresses: &[A]) -> Result<GrpcClient, AgentError> {
-        GrpcClient::new(&self.inner, &self.dialer, service, addresses)
+    /// No address, one that is none, or `Discovered` for an agent without a source.
+    pub fn grpc_client(&self, service: &str, endpoints: impl IntoEndpoints) -> Result<GrpcClient, AgentError> {
+        GrpcClient::new(&self.inner, &self.dialer, service, endpoints)
     }
 
     /// The layer for a tonic server: `Server::builder().layer(agent.grpc_server())`.
@@ -238,10 +247,27 @@ impl Agent {
     }
 
     /// A client for a tarpc service over TCP with bincode: give it to a generated client's `from`. Connects when first used,
-    /// again after a broken connection; attempts go round robin over the addresses.
+    /// again after a broken connection. `endpoints` as for [`Agent::grpc_client`].
+    ///
+    /// # Errors
+    /// As for [`Agent::grpc_client`].
+    pub fn tarpc_client<Req, Resp>(
+        &self,
+        service: &str,
+        endpoints: impl IntoEndpoints,
+    ) -> Result<TarpcClient<Req, Resp>, AgentError>
+    where
+        Req: Send + Sync + 'static,
+        Resp: Send + 'static,
+    {
+        TarpcClient::new(&self.inner, &self.dialer, service, endpoints)
+    }
+
+    /// What is known of the instances of a callee that a client of this agent follows, since when it is stale, and why. `None`
+    /// where no client follows it.
     #[must_use]
-    pub fn tarpc_client<Req, Resp>(&self, service: &str, addresses: &[SocketAddr]) -> TarpcClient<Req, Resp> {
-        TarpcClient::new(&self.inner, &self.dialer, service, addresses)
+    pub fn discovered(&self, service: &str) -> Option<Snapshot> {
+        self.inner.sightings.snapshot(service)
     }
 
     /// The server side of tarpc.

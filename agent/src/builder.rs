@@ -1,6 +1,7 @@
 //! How an agent is set up: what the code says, then what OpenTelemetry's environment variables say, then defaults.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fuseboard_policy::document::PolicyDocument;
@@ -8,6 +9,7 @@ use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;
 
 use crate::agent::{Agent, Setup, TlsSettings};
+use crate::discovery::Discovery;
 use crate::environment::{self, env};
 use crate::error::AgentError;
 use crate::rules;
@@ -29,6 +31,7 @@ pub struct Builder {
     tls: Option<ClientTls>,
     otlp_tls: Option<ClientTls>,
     control_tls: Option<ClientTls>,
+    discovery: Option<Arc<dyn Discovery>>,
     state_dir: Option<PathBuf>,
     default_policy: PolicySource,
     limits: Limits,
@@ -73,6 +76,7 @@ impl Builder {
             tls: None,
             otlp_tls: None,
             control_tls: None,
+            discovery: None,
             state_dir: None,
             default_policy: PolicySource::None,
             limits: Limits { spans: 8192, logs: 2048, metrics_every: Duration::from_secs(5) },
@@ -136,6 +140,12 @@ impl Builder {
     /// What the control address is dialled with; [`Builder::tls`] when not given.
     pub fn control_tls(mut self, settings: ClientTls) -> Self {
         self.control_tls = Some(settings);
+        self
+    }
+
+    /// The agent's own source of instances, for clients that are given [`Discovered`](crate::discovery::Discovered). None when not given.
+    pub fn discovery(mut self, source: impl Discovery) -> Self {
+        self.discovery = Some(Arc::new(source));
         self
     }
 
@@ -233,6 +243,7 @@ impl Builder {
             control: self.control.or_else(|| env("FUSEBOARD_CONTROL")),
             token,
             tls,
+            discovery: self.discovery,
             state_dir: self.state_dir,
             default_policy,
             limits: self.limits,

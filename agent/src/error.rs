@@ -21,6 +21,11 @@ pub enum AgentError {
     /// A client without any address.
     #[error("no address was given for the service `{0}`: name at least one")]
     NoAddress(String),
+    /// A client that is to follow the agent's own source of discovery, where it has none.
+    #[error(
+        "the instances of `{0}` are to be discovered, but the agent has no source: give one with Builder::discovery"
+    )]
+    NoDiscovery(String),
     /// A service without a name.
     #[error("the service has no name: give one to Agent::builder, or set OTEL_SERVICE_NAME")]
     NoName,

@@ -12,7 +12,7 @@
 //! use tonic::transport::Server;
 //!
 //! let agent = Agent::builder("orders").version("2.14.0").otlp("127.0.0.1:4317").control("127.0.0.1:4390").start().await?;
-//! let payments = agent.grpc_client("payments", &["10.0.0.7:50051", "10.0.0.8:50051"])?; // PaymentsClient::new(payments)
+//! let payments = agent.grpc_client("payments", ["10.0.0.7:50051", "10.0.0.8:50051"])?; // PaymentsClient::new(payments)
 //! Server::builder().layer(agent.grpc_server()).add_service(orders).serve("0.0.0.0:50051".parse()?).await?;
 //! agent.shutdown().await; // the last batch is sent, within a bound
 //! # drop(payments);
@@ -99,6 +99,7 @@ mod call;
 mod clock;
 pub mod context;
 mod control;
+pub mod discovery;
 mod edges;
 mod environment;
 mod error;
@@ -106,11 +107,13 @@ mod generated;
 pub mod grpc;
 pub mod http;
 mod log;
+mod members;
 mod messaging;
 mod propagation;
 mod rules;
 mod seldom;
 mod serve;
+mod sightings;
 pub mod tarpc;
 mod telemetry;
 mod timeout;

@@ -167,7 +167,7 @@ async fn the_last_good_policy_is_there_after_a_restart_without_a_collector() {
 
     let mut later = Collector::start().await;
     let orders = steered(&later, Some(folder.path())).await;
-    let client = orders.grpc_client("payments", &["127.0.0.1:9"]).unwrap();
+    let client = orders.grpc_client("payments", ["127.0.0.1:9"]).unwrap();
     let refused = charge(&client).await.unwrap_err();
     assert!(refused.message().contains("breaker"), "{refused}");
     let (mut session, _) = later.session().await;

@@ -138,7 +138,7 @@ async fn what_found_no_connection_is_tried_again_whatever_it_does() {
     let (orders, payer) = (agent("orders", &collector, &policy).await, agent("payments", &collector, "").await);
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let good = Charger::start(&payer, |_, _| Box::pin(async { Ok(()) })).await;
-    let client = orders.grpc_client("payments", &[closed.to_string(), good.address.to_string()]).unwrap();
+    let client = orders.grpc_client("payments", [closed.to_string(), good.address.to_string()]).unwrap();
     // One of two calls goes to the closed port first.
     for _ in 0..2 {
         charge(&client).await.unwrap();

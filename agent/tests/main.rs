@@ -5,6 +5,7 @@
 mod collector;
 mod control;
 mod deadline;
+mod discovery;
 mod export;
 mod grpc;
 mod http;

@@ -46,7 +46,7 @@ async fn ids_and_deadline_travel() {
     let policy = "[[edge]]\nservice = \"stock\"\ntimeout = { overall_ms = 5000 }\n";
     let (orders, stock) = (agent("orders", &collector, policy).await, agent("stock", &collector, "").await);
     let (address, _server) = shelf(&stock, "127.0.0.1:0").await;
-    let client = StockClient::from(orders.tarpc_client("stock", &[address]));
+    let client = StockClient::from(orders.tarpc_client("stock", [address]).unwrap());
     let (left, traced) = client.reserve(tarpc::context::current(), 3).await.unwrap();
     assert!(traced && left <= 5000 && left > 1000, "{left} ms left");
     let spans = collector.spans("three spans", |spans| spans.len() == 3).await;
@@ -66,7 +66,7 @@ async fn a_timeout_cuts_and_the_connection_goes_on() {
     let policy = "[[edge]]\nservice = \"stock\"\noperation = \"Stock/hang\"\ntimeout = { attempt_ms = 30 }\n";
     let (orders, stock) = (agent("orders", &collector, policy).await, agent("stock", &collector, "").await);
     let (address, _server) = shelf(&stock, "127.0.0.1:0").await;
-    let client = StockClient::from(orders.tarpc_client("stock", &[address]));
+    let client = StockClient::from(orders.tarpc_client("stock", [address]).unwrap());
     let cut = soon("the cut", client.hang(tarpc::context::current())).await.unwrap_err();
     assert!(matches!(cut, RpcError::DeadlineExceeded), "{cut}");
     client.reserve(tarpc::context::current(), 1).await.unwrap();
@@ -81,7 +81,7 @@ async fn an_instance_that_is_not_there_was_sent_nothing_and_another_is_asked() {
     let (orders, stock) = (agent("orders", &collector, policy).await, agent("stock", &collector, "").await);
     let (address, _server) = shelf(&stock, "127.0.0.1:0").await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let client = StockClient::from(orders.tarpc_client("stock", &[closed, address]));
+    let client = StockClient::from(orders.tarpc_client("stock", [closed, address]).unwrap());
     // One of two calls goes to the closed port first.
     for _ in 0..2 {
         client.reserve(tarpc::context::current(), 1).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_broken_connection_is_made_again() {
         retry = { max_attempts = 3, non_idempotent = true, backoff = { base_ms = 1, max_ms = 1 } }\n";
     let (orders, stock) = (agent("orders", &collector, policy).await, agent("stock", &collector, "").await);
     let (address, server) = shelf(&stock, "127.0.0.1:0").await;
-    let client = StockClient::from(orders.tarpc_client("stock", &[address]));
+    let client = StockClient::from(orders.tarpc_client("stock", [address]).unwrap());
     client.reserve(tarpc::context::current(), 1).await.unwrap();
     server.abort();
     assert!(server.await.unwrap_err().is_cancelled());

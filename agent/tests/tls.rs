@@ -29,7 +29,7 @@ async fn secured(agent: &Agent, tls: &ServerTls) -> Charger {
 }
 
 fn payments(agent: &Agent, tls: &ClientTls, address: SocketAddr) -> GrpcClient {
-    agent.with_tls(tls).unwrap().grpc_client("payments", &[format!("https://{address}")]).unwrap()
+    agent.with_tls(tls).unwrap().grpc_client("payments", [format!("https://{address}")]).unwrap()
 }
 
 async fn refused(agent: &Agent, tls: &ClientTls, address: SocketAddr) -> Status {
@@ -140,7 +140,7 @@ async fn a_caller_that_speaks_plain_is_told_so() {
     soon("the answer", tcp.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("https://"), "{answer}");
 
-    let plain = orders.grpc_client("payments", &[charger.address.to_string()]).unwrap();
+    let plain = orders.grpc_client("payments", [charger.address.to_string()]).unwrap();
     let status = soon("the refusal", charge(&plain)).await.unwrap_err();
     assert_ne!(status.code(), Code::Ok);
     collector
@@ -202,11 +202,11 @@ async fn a_rotated_certificate_is_taken_and_no_call_fails() {
     let load = tokio::spawn({
         let (stop, made, address) = (stop.clone(), made.clone(), format!("https://{}", charger.address));
         async move {
-            let kept = handle.grpc_client("payments", &[&address]).unwrap();
+            let kept = handle.grpc_client("payments", &address).unwrap();
             while !stop.load(Ordering::SeqCst) {
                 // One on a connection that is there, one on a new one.
                 charge(&kept).await.unwrap();
-                charge(&handle.grpc_client("payments", &[&address]).unwrap()).await.unwrap();
+                charge(&handle.grpc_client("payments", &address).unwrap()).await.unwrap();
                 made.fetch_add(2, Ordering::SeqCst);
             }
         }

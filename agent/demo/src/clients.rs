@@ -39,33 +39,33 @@ pub(crate) struct Clients<'a> {
 impl Clients<'_> {
     /// A client for orders. Placing is not repeatable: a second try would be a second order.
     pub(crate) fn orders(&self) -> Result<OrdersStub, AgentError> {
-        let client = self.agent.grpc_client("orders", &Addresses::urls(&self.addresses.orders))?;
+        let client = self.agent.grpc_client("orders", Addresses::urls(&self.addresses.orders))?;
         Ok(OrdersClient::new(client.idempotent(["shop.v1.Orders/Expire"])))
     }
 
     /// A client for payments. Both of its operations are keyed by the order, and repeatable.
     pub(crate) fn payments(&self) -> Result<PaymentsStub, AgentError> {
-        let client = self.agent.grpc_client("payments", &Addresses::urls(&self.addresses.payments))?;
+        let client = self.agent.grpc_client("payments", Addresses::urls(&self.addresses.payments))?;
         Ok(PaymentsClient::new(client.idempotent(["shop.v1.Payments/Charge", "shop.v1.Payments/Refund"])))
     }
 
     /// A client for pricing.
     pub(crate) fn pricing(&self) -> Result<PricingStub, AgentError> {
-        let client = self.agent.grpc_client("pricing", &Addresses::urls(&self.addresses.pricing))?;
+        let client = self.agent.grpc_client("pricing", Addresses::urls(&self.addresses.pricing))?;
         Ok(PricingClient::new(client.idempotent(["shop.v1.Pricing/Quote"])))
     }
 
     /// A client for users.
     pub(crate) fn users(&self) -> Result<UsersStub, AgentError> {
-        let client = self.agent.grpc_client("users", &Addresses::urls(&self.addresses.users))?;
+        let client = self.agent.grpc_client("users", Addresses::urls(&self.addresses.users))?;
         Ok(UsersClient::new(client.idempotent(["shop.v1.Users/Get"])))
     }
 
     /// A client for inventory. All of its operations are keyed by the order, and repeatable.
-    pub(crate) fn inventory(&self) -> InventoryStub {
-        let client = self.agent.tarpc_client("inventory", &self.addresses.inventory);
+    pub(crate) fn inventory(&self) -> Result<InventoryStub, AgentError> {
+        let client = self.agent.tarpc_client("inventory", &self.addresses.inventory)?;
         let client = client.idempotent(["Inventory/reserve", "Inventory/confirm", "Inventory/release"]);
-        InventoryClient::from(client.judge(health))
+        Ok(InventoryClient::from(client.judge(health)))
     }
 
     /// A client for the bank.

@@ -214,7 +214,7 @@ impl Launcher {
             me: Arc::clone(&me),
             table: Arc::clone(&self.table),
             pricing: self.client(&me, |clients| clients.pricing())?,
-            inventory: self.client(&me, |clients| Ok(clients.inventory()))?,
+            inventory: self.client(&me, |clients| clients.inventory())?,
             payments: self.client(&me, |clients| clients.payments())?,
             events: self.events.sender(&me),
             timeouts: self.timeouts.sender(&me),

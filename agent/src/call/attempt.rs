@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fuseboard_policy::names;
 use fuseboard_policy::pipeline;
@@ -13,7 +13,7 @@ use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 
 use super::lane::Lane;
-use super::spans::End;
+use super::spans::{End, about_refusal};
 use super::{Ended, Protocol, Refusal, Sent, Target};
 use crate::agent::Inner;
 use crate::telemetry::{At, Span};
@@ -105,6 +105,15 @@ impl LiveAttempt {
         self.span.write(|record| record.attribute(KeyValue::new(names::FAULT, true)));
         let cause = format!("an injected fault aborts {:.0} % of the attempts", fault.abort_ratio * 100.0);
         Some(target.refusal("fault", cause, fault.abort_code.clone()))
+    }
+
+    /// A local rule refused it after it was admitted: nothing went on the wire, and it counts for nothing.
+    pub(super) fn refuse(&mut self, refusal: &Refusal) {
+        (self.permit, self.ended) = (None, true);
+        self.span.end(At::Read(Instant::now()), |record| about_refusal(record, refusal, SystemTime::now()));
+        if let Some(instruments) = &self.agent.telemetry.instruments {
+            self.lane.refusal(instruments, refusal.rule);
+        }
     }
 
     pub(super) fn close(&mut self, at: Instant, outcome: &'static str, ended: Option<&Ended>) {

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::{Ended, LiveAttempt, LiveCall, Refusal, Sent};
+use super::{Ended, LiveAttempt, LiveCall, NoPlace, Refusal, Sent};
 
 /// How a protocol sends one attempt of a call and reads what comes of it.
 pub(crate) trait Transport: Sync {
@@ -15,8 +15,9 @@ pub(crate) trait Transport: Sync {
     /// What it is given instead.
     type Error: From<Refusal> + Send;
 
-    /// Makes the request of an attempt, and notes where it goes.
-    fn request(&self, attempt: &mut LiveAttempt) -> Self::Request;
+    /// Makes the request of an attempt, once there is a place for it, and notes where it goes. An attempt without a place was not
+    /// made: it counts for nothing, and the call ends.
+    fn request(&self, attempt: &mut LiveAttempt) -> impl Future<Output = Result<Self::Request, NoPlace>> + Send;
 
     /// Sends a request.
     fn send(&self, request: Self::Request) -> impl Future<Output = Self::Got> + Send;
@@ -49,7 +50,10 @@ pub(crate) async fn drive<T: Transport>(transport: &T, mut call: LiveCall, key: 
                 return Err(refusal.into());
             }
         };
-        let request = transport.request(&mut attempt);
+        let request = match transport.request(&mut attempt).await {
+            Ok(request) => request,
+            Err(none) => return Err(call.no_place(attempt, none).into()),
+        };
         let read = match attempt.run(transport.send(request)).await {
             Sent::Cut => Read::Ended(Ended::timed_out(), Err(transport.late())),
             Sent::Aborted(fault) => Read::Ended(Ended::with(fault.code.clone()), Err(fault.into())),

@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 use fuseboard_policy::names;
 use fuseboard_policy::pipeline::{self, AttemptKind, AttemptOutcome, Call, GiveUp, Next, Refused};
 use http::HeaderMap;
-use opentelemetry::trace::{Status, TraceContextExt as _};
+use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 
 use super::attempt::LiveAttempt;
 use super::lane::Lane;
-use super::spans::{End, about_call, left_attribute, millis, outcome_word, whole_millis};
-use super::{Ended, Protocol, Refusal, Target};
+use super::spans::{End, about_call, about_refusal, left_attribute, millis, outcome_word, whole_millis};
+use super::{Ended, NoPlace, Protocol, Refusal, Target};
 use crate::agent::Inner;
 use crate::context;
 use crate::control::tell_transitions;
@@ -54,9 +54,6 @@ impl LiveCall {
             idempotent: target.idempotent,
         };
         let now = agent.clock.nanos(started);
-        if let Some(members) = &target.members {
-            members.join(edge.engine().pool(), now);
-        }
         let (in_force, rules) = edge.begin(now, inbound);
         let lane = Lane::of(&edge, &target);
         let span = lane.begin(agent, Parent::new(cx.span().span_context(), &cx), At::Read(started), |record| {
@@ -91,8 +88,12 @@ impl LiveCall {
         if let Some(wait) = self.backoff {
             tokio::time::sleep(wait).await;
         }
+        self.someone_to_call().await?;
         let started = Instant::now();
         let now = self.agent.clock.nanos(started);
+        if let Some(members) = &self.target.members {
+            members.join(self.edge.engine().pool(), now);
+        }
         let asked = match &mut self.rules {
             Ok(call) => call.attempt(now, key, rand::random::<f64>),
             Err(refused) => Err(refused.clone()),
@@ -140,6 +141,29 @@ impl LiveCall {
     /// What its attempts' spans hang on.
     fn parent(&self) -> Parent<'_> {
         Parent::new(self.span.ids(), &self.cx)
+    }
+
+    /// Waits for the first answer of a source of discovery, where there is one that never answered.
+    async fn someone_to_call(&self) -> Result<(), Refusal> {
+        let (Some(members), Ok(call)) = (&self.target.members, &self.rules) else { return Ok(()) };
+        if members.is_anyone() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let left = [call.left(self.agent.clock.nanos(now)), call.attempt_timeout()].into_iter().flatten().min();
+        members.ready(left.and_then(|left| now.checked_add(left))).await.map_err(|none| {
+            let refusal = self.target.refusal(none.rule, none.cause, "unavailable".to_owned());
+            self.draw(&refusal, |_| {});
+            refusal
+        })
+    }
+
+    /// An admitted attempt has nowhere to go: its permit goes back, its span becomes the refusal's, and the call ends.
+    pub(crate) fn no_place(self, mut attempt: LiveAttempt, none: NoPlace) -> Refusal {
+        let refusal = self.target.refusal(none.rule, none.cause, "unavailable".to_owned());
+        attempt.refuse(&refusal);
+        self.refused(&refusal);
+        refusal
     }
 
     /// An attempt ended. Whether there is to be another.
@@ -220,13 +244,7 @@ impl LiveCall {
             about_call(record, &self.target, &self.in_force);
             more(record);
             record.attribute(KeyValue::new(names::ATTEMPT, i64::from(self.attempts + 1)));
-            record.attribute(KeyValue::new(names::REFUSED_BY, refusal.rule));
-            record.attribute(KeyValue::new(names::OUTCOME, "refused"));
-            record.attribute(KeyValue::new("error.type", "refused"));
-            let cause = KeyValue::new("cause", refusal.cause.clone());
-            let why = vec![KeyValue::new(names::REFUSED_BY, refusal.rule), cause];
-            record.event(names::REFUSED_EVENT.into(), wall, why);
-            record.status(Status::error(refusal.cause.clone()));
+            about_refusal(record, refusal, wall);
         });
         span.end(at, |_| {});
         if let Some(instruments) = &self.agent.telemetry.instruments {

@@ -10,10 +10,8 @@ mod spans;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fuseboard_policy::pool::Pool;
 use opentelemetry::KeyValue;
 
 pub(crate) use self::attempt::LiveAttempt;
@@ -21,6 +19,7 @@ pub(crate) use self::drive::{Read, Transport, drive};
 pub(crate) use self::lane::Lanes;
 pub(crate) use self::live::LiveCall;
 pub(crate) use self::spans::millis;
+use crate::members::Members;
 
 /// How a call travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,30 +63,6 @@ impl Target {
     }
 }
 
-/// The instances of a callee that a client knows.
-#[derive(Debug)]
-pub(crate) struct Members {
-    /// No other list of the process has this number.
-    generation: u64,
-    /// Ids (`host:port`) and weights.
-    ids: Vec<(Arc<str>, u64)>,
-}
-
-impl Members {
-    /// Instances of equal weight. Callers that start together do not all begin with the same one.
-    pub(crate) fn new(ids: impl IntoIterator<Item = Arc<str>>) -> Arc<Self> {
-        static LISTS: AtomicU64 = AtomicU64::new(1);
-        let mut ids: Vec<_> = ids.into_iter().map(|id| (id, 1)).collect();
-        let turn = usize::from(rand::random::<u16>()).checked_rem(ids.len()).unwrap_or(0);
-        ids.rotate_left(turn);
-        Arc::new(Self { generation: LISTS.fetch_add(1, Ordering::Relaxed), ids })
-    }
-
-    fn join(&self, pool: &Pool, now: u64) {
-        pool.join(self.generation, &self.ids, now);
-    }
-}
-
 /// A call or an attempt that a local rule refused: nothing went on the wire.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the call to {service} {operation} was refused by the caller's own {rule} rule: {cause}")]
@@ -97,12 +72,29 @@ pub struct Refusal {
     pub service: Arc<str>,
     /// The operation.
     pub operation: Arc<str>,
-    /// The rule: `deadline`, `rate`, `throttle`, `concurrency`, `breaker`, or `fault` for one that an operator injected.
+    /// The rule: `deadline`, `discovery` (no instance is known), `rate`, `throttle`, `concurrency`, `breaker`, or `fault` for one
+    /// that an operator injected.
     pub rule: &'static str,
     /// Why, in words.
     pub cause: String,
     /// The gRPC status that fits it, lower case.
     pub code: Cow<'static, str>,
+}
+
+/// Why an attempt has nowhere to go: a refusal of the caller's own.
+#[derive(Debug)]
+pub(crate) struct NoPlace {
+    /// `discovery` or `pool`.
+    pub(crate) rule: &'static str,
+    /// Why, in words.
+    pub(crate) cause: String,
+}
+
+impl NoPlace {
+    /// No instance is known.
+    pub(crate) fn nobody(cause: String) -> Self {
+        Self { rule: "discovery", cause }
+    }
 }
 
 /// What came of sending an attempt.

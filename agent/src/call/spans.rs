@@ -1,7 +1,7 @@
 //! What calls and attempts say on their spans and in their metrics.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fuseboard_policy::breaker::Outcome;
 use fuseboard_policy::codes::breaker_outcome;
@@ -9,7 +9,7 @@ use fuseboard_policy::names;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::Status;
 
-use super::{Ended, Target};
+use super::{Ended, Refusal, Target};
 use crate::edges::InForce;
 use crate::telemetry::Record;
 
@@ -17,6 +17,16 @@ use crate::telemetry::Record;
 pub(super) fn about_call(record: &mut Record, target: &Target, in_force: &InForce) {
     record.attribute(KeyValue::new(names::REVISION, i64::try_from(in_force.revision).unwrap_or(i64::MAX)));
     record.attributes(target.details.iter().cloned());
+}
+
+/// What the span of a refused attempt tells.
+pub(super) fn about_refusal(record: &mut Record, refusal: &Refusal, at: SystemTime) {
+    let by = KeyValue::new(names::REFUSED_BY, refusal.rule);
+    record.attribute(by.clone());
+    record.attribute(KeyValue::new(names::OUTCOME, "refused"));
+    record.attribute(KeyValue::new("error.type", "refused"));
+    record.event(names::REFUSED_EVENT.into(), at, vec![by, KeyValue::new("cause", refusal.cause.clone())]);
+    record.status(Status::error(refusal.cause.clone()));
 }
 
 /// What the deadline leaves.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
@@ -12,18 +13,22 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt as _};
 
-use super::peers::Peers;
 use super::response::ReplyBody;
 use crate::agent::Inner;
 use crate::body::Outgoing;
-use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Read, Refusal, Target, Transport, drive};
+use crate::call::{Ended, LiveAttempt, LiveCall, NoPlace, Protocol, Read, Refusal, Target, Transport, drive};
+use crate::discovery::{Instance, IntoEndpoints};
 use crate::error::AgentError;
+use crate::members::Peers;
 use crate::propagation::inject;
 use crate::timeout::{self, GRPC_ATTEMPTS, GRPC_TIMEOUT};
 use crate::tls::Dialer;
 
 /// A metadata key by which the application says that a call may be repeated.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const CONNECT: Duration = Duration::from_secs(1);
+const PING: Duration = Duration::from_secs(10);
+const PONG: Duration = Duration::from_secs(5);
 
 /// A gRPC client with the agent's rules around each call. Give it to a generated client: `OrdersClient::new(client)`.
 ///
@@ -33,7 +38,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub struct GrpcClient {
     agent: Arc<Inner>,
     service: Arc<str>,
-    peers: Arc<Peers>,
+    peers: Arc<Peers<Channel>>,
     idempotent: Arc<HashSet<String>>,
 }
 
@@ -44,13 +49,14 @@ impl std::fmt::Debug for GrpcClient {
 }
 
 impl GrpcClient {
-    pub(crate) fn new<A: AsRef<str>>(
+    pub(crate) fn new(
         agent: &Arc<Inner>,
         dialer: &Dialer,
         service: &str,
-        addresses: &[A],
+        endpoints: impl IntoEndpoints,
     ) -> Result<Self, AgentError> {
-        let peers = Arc::new(Peers::new(dialer, service, addresses)?);
+        let dialer = dialer.clone();
+        let peers = Peers::start(agent, service, endpoints, move |instance| channel(&dialer, instance))?;
         Ok(Self { agent: agent.clone(), service: service.into(), peers, idempotent: Arc::default() })
     }
 
@@ -104,7 +110,7 @@ impl Service<Request<Body>> for GrpcClient {
 
 /// One call on the callee's instances.
 struct Sending<'a> {
-    peers: &'a Peers,
+    peers: &'a Peers<Channel>,
     parts: http::request::Parts,
     body: Outgoing<Body>,
 }
@@ -115,12 +121,12 @@ impl Transport for Sending<'_> {
     type Answer = Response<ReplyBody>;
     type Error = Status;
 
-    fn request(&self, attempt: &mut LiveAttempt) -> Self::Request {
-        let peer = self.peers.get(attempt.endpoint().as_deref());
-        attempt.peer(&peer.host, peer.port);
+    async fn request(&self, attempt: &mut LiveAttempt) -> Result<Self::Request, NoPlace> {
+        let peer = self.peers.get(attempt.endpoint().as_deref())?;
+        attempt.peer(&peer.host, Some(peer.port));
         let mut request = Request::from_parts(self.parts.clone(), Body::new(self.body.next()));
         write_headers(attempt, &mut request);
-        (peer.channel.clone(), request)
+        Ok((peer.wire.clone(), request))
     }
 
     async fn send(&self, (channel, request): Self::Request) -> Self::Got {
@@ -150,6 +156,14 @@ impl Transport for Sending<'_> {
     fn late(&self) -> Status {
         too_late()
     }
+}
+
+/// A channel to an instance; connects when first used, again after a broken connection.
+fn channel(dialer: &Dialer, instance: &Instance) -> Result<Channel, AgentError> {
+    let (endpoint, connector) = dialer.grpc(crate::address::uri(&instance.origin())?, CONNECT);
+    // A callee whose machine is gone says nothing; a ping that is not answered does.
+    let endpoint = endpoint.http2_keep_alive_interval(PING).keep_alive_timeout(PONG);
+    Ok(endpoint.connect_with_connector_lazy(connector))
 }
 
 fn write_headers(attempt: &LiveAttempt, request: &mut Request<Body>) {

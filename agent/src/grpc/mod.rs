@@ -1,7 +1,6 @@
 //! gRPC over tonic, both sides.
 
 mod client;
-mod peers;
 mod response;
 mod server;
 

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::{answered, is_idempotent, method_attribute, write_headers};
 use crate::address::shown;
 use crate::agent::Inner;
-use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Read, Refusal, Target, Transport, drive};
+use crate::call::{Ended, LiveAttempt, LiveCall, NoPlace, Protocol, Read, Refusal, Target, Transport, drive};
 use crate::error::AgentError;
 
 /// Largest answer that is read, in bytes.
@@ -219,12 +219,12 @@ impl Transport for Sending<'_> {
     type Answer = HttpResponse;
     type Error = HttpError;
 
-    fn request(&self, attempt: &mut LiveAttempt) -> Self::Request {
+    async fn request(&self, attempt: &mut LiveAttempt) -> Result<Self::Request, NoPlace> {
         let client = &self.request.client;
         attempt.peer(&client.host, client.port);
         let mut headers = self.request.headers.clone();
         write_headers(attempt, &mut headers);
-        client.wire.request(self.request.method.clone(), &self.url).headers(headers).body(self.body.clone())
+        Ok(client.wire.request(self.request.method.clone(), &self.url).headers(headers).body(self.body.clone()))
     }
 
     async fn send(&self, request: Self::Request) -> Self::Got {

@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::uri::PathAndQuery;
+use http::{Request, Response, Uri};
 use http_body::Body;
 use opentelemetry::KeyValue;
 use tower::{Layer, Service, ServiceExt as _};
@@ -14,7 +15,10 @@ use super::{answered, is_idempotent, method_attribute, write_headers};
 use crate::address::shown;
 use crate::agent::Inner;
 use crate::body::{Outgoing, ReplayBody};
-use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Read, Refusal, Target, Transport, drive};
+use crate::call::{Ended, LiveAttempt, LiveCall, NoPlace, Protocol, Read, Refusal, Target, Transport, drive};
+use crate::discovery::{Instance, IntoEndpoints};
+use crate::error::AgentError;
+use crate::members::Peers;
 
 /// Names the route of a request for policies and pictures (`/orders/{id}`): put it into the request's extensions. Without it
 /// the operation is the method alone.
@@ -26,6 +30,7 @@ pub struct Route(pub Arc<str>);
 pub struct HttpClientLayer {
     agent: Arc<Inner>,
     service: Arc<str>,
+    peers: Option<Arc<Peers<Uri>>>,
 }
 
 impl std::fmt::Debug for HttpClientLayer {
@@ -36,7 +41,19 @@ impl std::fmt::Debug for HttpClientLayer {
 
 impl HttpClientLayer {
     pub(crate) fn new(agent: &Arc<Inner>, service: &str) -> Self {
-        Self { agent: agent.clone(), service: service.into() }
+        Self { agent: agent.clone(), service: service.into(), peers: None }
+    }
+
+    /// The callee's instances. The edge's balancer picks one for each attempt, and scheme, host and port of the request's URI
+    /// become the instance's (the path of an instance's address goes before the request's); a `host` header stays as it is.
+    /// Without this, requests go where their URI says.
+    ///
+    /// # Errors
+    /// No address, one that is none, or [`crate::discovery::Discovered`] for an agent without a source.
+    pub fn instances(mut self, endpoints: impl IntoEndpoints) -> Result<Self, AgentError> {
+        let base = |instance: &Instance| crate::address::uri(&format!("{}{}", instance.origin(), instance.path));
+        self.peers = Some(Peers::start(&self.agent, &self.service, endpoints, base)?);
+        Ok(self)
     }
 }
 
@@ -44,7 +61,8 @@ impl<S> Layer<S> for HttpClientLayer {
     type Service = HttpClientService<S>;
 
     fn layer(&self, inner: S) -> HttpClientService<S> {
-        HttpClientService { agent: self.agent.clone(), service: self.service.clone(), inner }
+        let (agent, service, peers) = (self.agent.clone(), self.service.clone(), self.peers.clone());
+        HttpClientService { agent, service, peers, inner }
     }
 }
 
@@ -53,6 +71,7 @@ impl<S> Layer<S> for HttpClientLayer {
 pub struct HttpClientService<S> {
     agent: Arc<Inner>,
     service: Arc<str>,
+    peers: Option<Arc<Peers<Uri>>>,
     inner: S,
 }
 
@@ -112,8 +131,9 @@ impl<S> HttpClientService<S> {
         let (parts, body) = request.into_parts();
         let body = Outgoing::take(body).map_err(|e| LayerError::Broken(e.into()))?;
         let call = LiveCall::begin(&self.agent, self.target(&parts, body.is_whole()));
-        let sending = Sending { inner: Mutex::new(self.inner), service: self.service, parts, body };
-        drive(&sending, call, b"").await
+        let key = call.balance_key(&parts.headers);
+        let sending = Sending { inner: Mutex::new(self.inner), service: self.service, peers: self.peers, parts, body };
+        drive(&sending, call, &key).await
     }
 
     fn target(&self, parts: &http::request::Parts, replayable: bool) -> Target {
@@ -132,7 +152,7 @@ impl<S> HttpClientService<S> {
             idempotent: is_idempotent(&parts.method, &parts.headers),
             replayable,
             limit: crate::timeout::inbound(&parts.headers),
-            members: None,
+            members: self.peers.as_ref().map(|peers| peers.members().clone()),
             attributes,
             details: vec![KeyValue::new("url.full", shown(&parts.uri.to_string()).into_owned())],
         }
@@ -144,6 +164,7 @@ struct Sending<S, B> {
     /// Locked to be cloned only: a client need not be shared between threads otherwise.
     inner: Mutex<S>,
     service: Arc<str>,
+    peers: Option<Arc<Peers<Uri>>>,
     parts: http::request::Parts,
     body: Outgoing<B>,
 }
@@ -161,11 +182,15 @@ where
     type Answer = Response<R>;
     type Error = LayerError;
 
-    fn request(&self, attempt: &mut LiveAttempt) -> Self::Request {
-        attempt.peer(self.parts.uri.host().unwrap_or_default(), self.parts.uri.port_u16());
+    async fn request(&self, attempt: &mut LiveAttempt) -> Result<Self::Request, NoPlace> {
         let mut request = Request::from_parts(self.parts.clone(), self.body.next());
+        if let Some(peers) = &self.peers {
+            let peer = peers.get(attempt.endpoint().as_deref())?;
+            *request.uri_mut() = moved(&self.parts.uri, &peer.wire);
+        }
+        attempt.peer(request.uri().host().unwrap_or_default(), request.uri().port_u16());
         write_headers(attempt, request.headers_mut());
-        (self.inner.lock().unwrap_or_else(PoisonError::into_inner).clone(), request)
+        Ok((self.inner.lock().unwrap_or_else(PoisonError::into_inner).clone(), request))
     }
 
     async fn send(&self, (inner, request): Self::Request) -> Self::Got {
@@ -182,6 +207,21 @@ where
     fn late(&self) -> LayerError {
         LayerError::TimedOut(self.service.clone())
     }
+}
+
+/// A request's URI with the scheme, host and port of an instance, and its path before the request's.
+fn moved(uri: &Uri, base: &Uri) -> Uri {
+    let mut parts = base.clone().into_parts();
+    parts.path_and_query = match base.path().trim_end_matches('/') {
+        "" => uri.path_and_query().cloned(),
+        prefix => {
+            let path = uri.path_and_query().map_or("/", |path| path.as_str());
+            PathAndQuery::try_from(format!("{prefix}{path}")).ok()
+        }
+    };
+    parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+    // Scheme, authority and path are there: that is a URI.
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
 /// The end of an attempt without an answer. What a client says of itself is unknown here, but only a connection that was to be

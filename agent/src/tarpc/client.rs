@@ -1,7 +1,6 @@
 //! The client: one call is one or more attempts on the callee's instances, each over one TCP connection of its own.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +24,10 @@ use tokio_util::sync::CancellationToken;
 use super::carry::{Carried, ClientCarry};
 use super::{Socket, operation};
 use crate::agent::Inner;
-use crate::call::{Ended, LiveAttempt, LiveCall, Members, Protocol, Read, Refusal, Target, Transport, drive};
+use crate::call::{Ended, LiveAttempt, LiveCall, NoPlace, Protocol, Read, Refusal, Target, Transport, drive};
+use crate::discovery::{Instance, IntoEndpoints};
+use crate::error::AgentError;
+use crate::members::{Peer, Peers};
 use crate::tls::{Alpn, Dialer};
 
 const CONNECT: Duration = Duration::from_secs(1);
@@ -43,25 +45,17 @@ struct Shared<Req, Resp> {
     agent: Arc<Inner>,
     dialer: Dialer,
     service: Arc<str>,
-    peers: Vec<Peer<Req, Resp>>,
-    members: Arc<Members>,
+    peers: Arc<Peers<Line<Req, Resp>>>,
     idempotent: HashSet<String>,
     judge: Option<fn(&Resp) -> Option<&'static str>>,
-    secure: Option<Secure>,
+    /// Speaks TLS, also to instances that do not say that they do; their certificates hold this name.
+    name: Option<Arc<str>>,
 }
 
-/// TLS to the instances, whose certificates hold this name.
-#[derive(Clone)]
-struct Secure {
-    dialer: Dialer,
-    name: Arc<str>,
-}
-
-struct Peer<Req, Resp> {
-    /// `host:port`, as the balancer knows it.
-    id: Arc<str>,
-    address: SocketAddr,
-    wire: Arc<Mutex<Option<Connection<Req, Resp>>>>,
+/// The way to an instance.
+struct Line<Req, Resp> {
+    instance: Instance,
+    wire: Mutex<Option<Connection<Req, Resp>>>,
 }
 
 struct Connection<Req, Resp> {
@@ -82,21 +76,28 @@ impl<Req, Resp> std::fmt::Debug for TarpcClient<Req, Resp> {
     }
 }
 
-impl<Req, Resp> TarpcClient<Req, Resp> {
-    pub(crate) fn new(agent: &Arc<Inner>, dialer: &Dialer, service: &str, addresses: &[SocketAddr]) -> Self {
-        let peer =
-            |address: &SocketAddr| Peer { id: address.to_string().into(), address: *address, wire: Arc::default() };
-        let peers: Vec<_> = addresses.iter().map(peer).collect();
-        let members = Members::new(peers.iter().map(|peer| peer.id.clone()));
+impl<Req, Resp> TarpcClient<Req, Resp>
+where
+    Req: Send + Sync + 'static,
+    Resp: Send + 'static,
+{
+    pub(crate) fn new(
+        agent: &Arc<Inner>,
+        dialer: &Dialer,
+        service: &str,
+        endpoints: impl IntoEndpoints,
+    ) -> Result<Self, AgentError> {
+        let line = |instance: &Instance| Ok(Line { instance: instance.clone(), wire: Mutex::new(None) });
+        let peers = Peers::start(agent, service, endpoints, line)?;
         let (agent, dialer, service) = (agent.clone(), dialer.clone(), service.into());
-        let (idempotent, judge, secure) = (HashSet::new(), None, None);
-        Self { shared: Arc::new(Shared { agent, dialer, service, peers, members, idempotent, judge, secure }) }
+        let (idempotent, judge, name) = (HashSet::new(), None, None);
+        Ok(Self { shared: Arc::new(Shared { agent, dialer, service, peers, idempotent, judge, name }) })
     }
 
     /// Speaks TLS, with the settings of the agent's handle; the instances' certificates must hold this name.
     #[must_use]
     pub fn tls(self, name: impl Into<Arc<str>>) -> Self {
-        self.change(|shared| shared.secure = Some(Secure { dialer: shared.dialer.clone(), name: name.into() }))
+        self.change(|shared| shared.name = Some(name.into()))
     }
 
     /// Names operations (`Service/method`) that may be done twice.
@@ -114,17 +115,14 @@ impl<Req, Resp> TarpcClient<Req, Resp> {
 
     fn change(self, change: impl FnOnce(&mut Shared<Req, Resp>)) -> Self {
         let old = &self.shared;
-        let peer = |p: &Peer<Req, Resp>| Peer { id: p.id.clone(), address: p.address, wire: p.wire.clone() };
-        let peers = old.peers.iter().map(peer).collect();
         let mut shared = Shared {
             agent: old.agent.clone(),
             dialer: old.dialer.clone(),
             service: old.service.clone(),
-            peers,
-            members: old.members.clone(),
+            peers: old.peers.clone(),
             idempotent: old.idempotent.clone(),
             judge: old.judge,
-            secure: old.secure.clone(),
+            name: old.name.clone(),
         };
         change(&mut shared);
         Self { shared: Arc::new(shared) }
@@ -156,34 +154,28 @@ struct Sending<'a, Req, Resp> {
     request: Arc<Req>,
 }
 
-impl<'a, Req, Resp> Transport for Sending<'a, Req, Resp>
+impl<Req, Resp> Transport for Sending<'_, Req, Resp>
 where
     Req: RequestName + Serialize + Send + Sync + 'static,
     Resp: DeserializeOwned + Send + 'static,
 {
-    /// No instance where none is known.
-    type Request = (Option<&'a Peer<Req, Resp>>, tarpc::context::Context, Carried<Arc<Req>>);
+    type Request = (Arc<Peer<Line<Req, Resp>>>, tarpc::context::Context, Carried<Arc<Req>>);
     type Got = Result<Resp, RpcError>;
     type Answer = Resp;
     type Error = RpcError;
 
-    fn request(&self, attempt: &mut LiveAttempt) -> Self::Request {
-        let peer = self.shared.peer(attempt.endpoint().as_deref());
-        if let Some(peer) = peer {
-            attempt.peer(&peer.address.ip().to_string(), Some(peer.address.port()));
-        }
+    async fn request(&self, attempt: &mut LiveAttempt) -> Result<Self::Request, NoPlace> {
+        let peer = self.shared.peers.get(attempt.endpoint().as_deref())?;
+        attempt.peer(&peer.host, Some(peer.port));
         let mut ctx = self.ctx;
         if let Some(at) = attempt.until() {
             ctx.deadline = at.into_std();
         }
-        (peer, ctx, Carried { trace: ids(&attempt.span_context()), message: self.request.clone() })
+        Ok((peer, ctx, Carried { trace: ids(&attempt.span_context()), message: self.request.clone() }))
     }
 
     async fn send(&self, (peer, ctx, carried): Self::Request) -> Self::Got {
-        match peer {
-            Some(peer) => peer.connect(self.shared.secure.as_ref()).await?.call(ctx, carried).await,
-            None => Err(RpcError::Send(Box::new(NoInstance))),
-        }
+        peer.wire.connect(&self.shared.dialer, self.shared.name.as_deref()).await?.call(ctx, carried).await
     }
 
     fn read(&self, _: &LiveAttempt, got: Self::Got) -> Read<Resp, RpcError> {
@@ -195,7 +187,11 @@ where
     }
 }
 
-impl<Req, Resp> Shared<Req, Resp> {
+impl<Req, Resp> Shared<Req, Resp>
+where
+    Req: Send + Sync + 'static,
+    Resp: Send + 'static,
+{
     fn target(&self, operation: String, limit: Duration) -> Target {
         let operation: Arc<str> = operation.into();
         Target {
@@ -204,58 +200,46 @@ impl<Req, Resp> Shared<Req, Resp> {
             idempotent: self.idempotent.contains(&*operation),
             replayable: true,
             limit: Some(limit),
-            members: Some(self.members.clone()),
+            members: Some(self.peers.members().clone()),
             attributes: vec![KeyValue::new("rpc.system.name", "tarpc"), KeyValue::new("rpc.method", operation.clone())],
             details: Vec::new(),
             operation,
         }
     }
 
-    /// The instance that the balancer chose.
-    fn peer(&self, id: Option<&str>) -> Option<&Peer<Req, Resp>> {
-        self.peers.iter().find(|peer| Some(&*peer.id) == id).or_else(|| self.peers.first())
-    }
-
     fn judge(&self, answer: &Result<Resp, RpcError>) -> Ended {
         match answer {
             Err(RpcError::DeadlineExceeded) => Ended::timed_out(),
             Ok(answer) => Ended::with(self.judge.and_then(|judge| judge(answer)).unwrap_or("ok")),
-            Err(RpcError::Send(error)) if error.is::<Unreachable>() || error.is::<NoInstance>() => {
-                Ended::no_connection()
-            }
+            Err(RpcError::Send(error)) if error.is::<Unreachable>() => Ended::no_connection(),
             Err(RpcError::Server(_)) => Ended::with("internal"),
             Err(_) => Ended::with("reset"),
         }
     }
 }
 
-/// No instance of the callee is known.
-#[derive(Debug, thiserror::Error)]
-#[error("no instance of the service is known")]
-struct NoInstance;
-
 /// No connection to an instance could be made.
 #[derive(Debug, thiserror::Error)]
 #[error("{address} cannot be reached: {source}")]
 struct Unreachable {
-    address: SocketAddr,
+    address: String,
     source: std::io::Error,
 }
 
-impl<Req, Resp> Peer<Req, Resp>
+impl<Req, Resp> Line<Req, Resp>
 where
     Req: RequestName + Serialize + Send + Sync + 'static,
     Resp: DeserializeOwned + Send + 'static,
 {
     /// The connection, made if there is none or the last one broke.
-    async fn connect(&self, secure: Option<&Secure>) -> Result<Wire<Req, Resp>, RpcError> {
+    async fn connect(&self, dialer: &Dialer, name: Option<&str>) -> Result<Wire<Req, Resp>, RpcError> {
         let mut wire = self.wire.lock().await;
         if let Some(made) = wire.as_ref().filter(|made| !made.broken.is_cancelled()) {
             return Ok(made.channel.clone());
         }
-        let refused = |source| RpcError::Send(Box::new(Unreachable { address: self.address, source }));
+        let refused = |source| RpcError::Send(Box::new(Unreachable { address: self.instance.address.clone(), source }));
         let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
-        let stream = tokio::time::timeout(CONNECT, self.dial(secure)).await.map_err(late);
+        let stream = tokio::time::timeout(CONNECT, self.dial(dialer, name)).await.map_err(late);
         let stream = stream.and_then(|made| made).map_err(refused)?;
         let framed = LengthDelimitedCodec::builder().new_framed(stream);
         let transport: Socket<_, Response<Resp>, ClientMessage<Arc<Req>>> =
@@ -272,12 +256,17 @@ where
         Ok(new.client)
     }
 
-    async fn dial(&self, secure: Option<&Secure>) -> std::io::Result<Either<TcpStream, TlsStream<TcpStream>>> {
-        let stream = TcpStream::connect(self.address).await?;
+    async fn dial(
+        &self,
+        dialer: &Dialer,
+        name: Option<&str>,
+    ) -> std::io::Result<Either<TcpStream, TlsStream<TcpStream>>> {
+        let stream = TcpStream::connect(&self.instance.address).await?;
         stream.set_nodelay(true)?;
-        match secure {
+        let own = || self.instance.host_and_port().filter(|_| self.instance.secure).map(|(host, _)| host);
+        match name.or_else(own) {
             None => Ok(Either::Left(stream)),
-            Some(Secure { dialer, name }) => dialer.secure(name, Alpn::None, stream).await.map(Either::Right),
+            Some(name) => dialer.secure(name, Alpn::None, stream).await.map(Either::Right),
         }
     }
 }
