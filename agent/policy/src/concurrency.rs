@@ -1,7 +1,11 @@
 //! Limits of calls in flight, fixed or found by measuring. The adaptive ones follow Netflix' concurrency-limits:
 //! AIMDLimit, VegasLimit (after TCP Vegas) and Gradient2Limit.
+//!
+//! Admission never waits: it compares two atomics. Nor does learning: one sample is digested at a time, and one that comes
+//! at that very moment is left out, as if the limit had been measured by a few calls less.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::fraction::Decimal;
 use crate::ms_to_nanos;
@@ -41,17 +45,23 @@ pub enum Ended {
 /// The concurrency limiter of one edge.
 #[derive(Debug)]
 pub struct ConcurrencyLimiter {
-    inner: Mutex<Inner>,
+    in_flight: AtomicU64,
+    /// The limit that was learned, rounded down.
+    limit: AtomicU64,
+    /// Whether samples change it.
+    learns: AtomicBool,
+    learner: Mutex<Learner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct Learner {
     settings: Concurrency,
-    in_flight: u64,
+    /// Of `aimd`.
+    backoff: Decimal,
     learned: Learned,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Learned {
     Fixed,
     Aimd { limit: u64 },
@@ -62,59 +72,79 @@ enum Learned {
 impl ConcurrencyLimiter {
     /// A limiter at its initial limit. `draw` is asked for at most one uniform number in [0, 1).
     pub fn new(settings: &Concurrency, draw: impl FnOnce() -> f64) -> Self {
-        let learned = Learned::new(settings, draw);
-        Self { inner: Mutex::new(Inner { settings: settings.clone(), in_flight: 0, learned }) }
+        let learner = Learner::new(settings, Learned::new(settings, draw));
+        Self {
+            in_flight: AtomicU64::new(0),
+            limit: AtomicU64::new(learner.limit()),
+            learns: AtomicBool::new(learner.learns()),
+            learner: Mutex::new(learner),
+        }
     }
 
     /// Asks to make a call now.
+    #[inline]
     pub fn acquire(&self, now: u64) -> Option<Ticket> {
-        let mut inner = self.lock();
-        if inner.in_flight >= inner.limit() {
-            return None;
+        let mut in_flight = self.in_flight.load(Ordering::Relaxed);
+        while in_flight < self.limit.load(Ordering::Relaxed) {
+            let next = in_flight + 1;
+            match self.in_flight.compare_exchange_weak(in_flight, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(Ticket { started: now, in_flight: next }),
+                Err(changed) => in_flight = changed,
+            }
         }
-        inner.in_flight += 1;
-        Some(Ticket { started: now, in_flight: inner.in_flight })
+        None
     }
 
     /// A call ended. `draw` is asked for at most one uniform number in [0, 1).
+    #[inline]
     #[expect(clippy::needless_pass_by_value, reason = "a ticket is used up by releasing it")]
     pub fn release(&self, ticket: Ticket, now: u64, ended: Ended, draw: impl FnOnce() -> f64) {
-        let mut inner = self.lock();
-        inner.in_flight = inner.in_flight.saturating_sub(1);
+        // One for each ticket, so it never passes zero.
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
         if ended != Ended::Ignored {
             let rtt = now.saturating_sub(ticket.started);
-            inner.sample(rtt, ticket.in_flight, ended == Ended::Dropped, draw);
+            self.sample(rtt, ticket.in_flight, ended == Ended::Dropped, draw);
         }
     }
 
     /// Feeds a finished call of `rtt` nanoseconds directly.
     pub fn sample(&self, rtt: u64, in_flight: u64, dropped: bool, draw: impl FnOnce() -> f64) {
-        self.lock().sample(rtt, in_flight, dropped, draw);
+        if !self.learns.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut learner = match self.learner.try_lock() {
+            Ok(learner) => learner,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        learner.sample(rtt, in_flight, dropped, draw);
+        self.limit.store(learner.limit(), Ordering::Relaxed);
     }
 
     /// The limit in force.
     #[must_use]
     pub fn limit(&self) -> u64 {
-        self.lock().limit()
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// Calls in flight.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        self.lock().in_flight
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     /// Other settings; what was learned is kept unless the kind changes. Ends no call.
     pub fn reconfigure(&self, settings: &Concurrency, draw: impl FnOnce() -> f64) {
-        let mut inner = self.lock();
-        if std::mem::discriminant(&inner.settings) != std::mem::discriminant(settings) {
-            inner.learned = Learned::new(settings, draw);
-        }
-        inner.settings = settings.clone();
+        let mut learner = self.lock();
+        let same = std::mem::discriminant(&learner.settings) == std::mem::discriminant(settings);
+        let learned = if same { learner.learned } else { Learned::new(settings, draw) };
+        *learner = Learner::new(settings, learned);
+        self.limit.store(learner.limit(), Ordering::Relaxed);
+        self.learns.store(learner.learns(), Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Learner> {
+        self.learner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -133,7 +163,19 @@ impl Learned {
     }
 }
 
-impl Inner {
+impl Learner {
+    fn new(settings: &Concurrency, learned: Learned) -> Self {
+        let backoff = match *settings {
+            Concurrency::Aimd { backoff_ratio, .. } => Decimal::new(backoff_ratio).unwrap_or(Decimal::ONE),
+            _ => Decimal::ONE,
+        };
+        Self { settings: settings.clone(), backoff, learned }
+    }
+
+    fn learns(&self) -> bool {
+        !matches!(self.learned, Learned::Fixed)
+    }
+
     /// The exact limit, rounded down.
     fn limit(&self) -> u64 {
         match (&self.learned, &self.settings) {
@@ -146,9 +188,9 @@ impl Inner {
 
     fn sample(&mut self, rtt: u64, in_flight: u64, dropped: bool, draw: impl FnOnce() -> f64) {
         match (&mut self.learned, &self.settings) {
-            (Learned::Aimd { limit }, &Concurrency::Aimd { min, max, backoff_ratio, timeout_ms, .. }) => {
+            (Learned::Aimd { limit }, &Concurrency::Aimd { min, max, timeout_ms, .. }) => {
                 let next = if dropped || rtt > ms_to_nanos(timeout_ms) {
-                    Decimal::new(backoff_ratio).unwrap_or(Decimal::ONE).floor_of(*limit)
+                    self.backoff.floor_of(*limit)
                 } else if in_flight.saturating_mul(2) >= *limit {
                     limit.saturating_add(1)
                 } else {

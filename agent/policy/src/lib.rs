@@ -12,6 +12,7 @@ pub mod concurrency;
 pub mod deadline;
 pub mod document;
 pub mod fraction;
+mod handover;
 mod merge;
 pub mod names;
 pub mod outlier;
@@ -23,6 +24,7 @@ pub mod rate;
 pub mod retry_budget;
 pub mod set;
 pub mod settings;
+mod slots;
 pub mod throttle;
 #[cfg(feature = "wire")]
 pub mod wire;

@@ -4,36 +4,62 @@
 //! application asked for (what is refused here included) and `accepts` what the callee took; a new request is refused with
 //! the chance max(0, (requests − k · accepts) / (requests + 1)). With k = 2 up to half of what is sent may be refused by
 //! the callee before anything is refused here.
+//!
+//! Nothing waits: a request is one compare-and-swap on the present slice, and the sum of the slices before it is made once a
+//! slice.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
 
+use portable_atomic::AtomicU128;
+
+use crate::handover::Line;
 use crate::ms_to_nanos;
 use crate::settings::Throttle as Settings;
+use crate::slots::{self, Slots, Stretch};
 
 /// Slices of the window: what is counted is forgotten a twentieth of the window at a time.
 const SLICES: usize = 20;
 
-/// The throttle of one edge.
-#[derive(Debug)]
+/// The throttle of one edge: settings and what was counted under them.
+#[derive(Debug, Clone)]
 pub struct Throttle {
-    inner: Mutex<Inner>,
+    line: Line<Window>,
 }
 
+/// Requests and accepts of one or more slices, each saturating at 32 bits.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
-    requests: u64,
-    accepts: u64,
+    requests: u32,
+    accepts: u32,
 }
 
+impl Counts {
+    const fn from_bits(bits: u64) -> Self {
+        Self { requests: (bits >> 32) as u32, accepts: bits as u32 }
+    }
+
+    const fn bits(self) -> u64 {
+        (self.requests as u64) << 32 | self.accepts as u64
+    }
+
+    const fn and(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            accepts: self.accepts.saturating_add(other.accepts),
+        }
+    }
+}
+
+const REQUEST: Counts = Counts { requests: 1, accepts: 0 };
+const ACCEPT: Counts = Counts { requests: 0, accepts: 1 };
+
 #[derive(Debug)]
-struct Inner {
+struct Window {
     k: f64,
-    /// Length of a slice, in nanoseconds.
-    slice: u64,
-    slices: [Counts; SLICES],
-    sum: Counts,
-    /// Number of the present slice since the clock's zero.
-    at: u64,
+    stretch: Stretch,
+    slices: Slots<SLICES>,
+    /// A slice (high half) and the sum of those before it (low half).
+    before: AtomicU128,
 }
 
 impl Throttle {
@@ -41,9 +67,9 @@ impl Throttle {
     #[must_use]
     pub fn new(settings: &Settings, now: u64) -> Self {
         let Settings::Sre { k, window_ms } = *settings;
-        let slice = slice_of(window_ms);
-        let inner = Inner { k, slice, slices: [Counts::default(); SLICES], sum: Counts::default(), at: now / slice };
-        Self { inner: Mutex::new(inner) }
+        let stretch = Stretch::new(slice_of(window_ms), 0);
+        stretch.at(now);
+        Self { line: Line::new(Window::new(k, stretch, slots::Held::default())) }
     }
 
     /// The application asks for a call. `Err` with the chance of refusal when it is refused; `draw` is a uniform number in
@@ -52,47 +78,45 @@ impl Throttle {
     /// # Errors
     /// The share of requests that are refused just now.
     pub fn admit(&self, now: u64, draw: f64) -> Result<(), f64> {
-        let mut inner = self.lock();
-        inner.turn(now);
-        let chance = inner.chance();
-        inner.count(|counts| counts.requests += 1);
+        let chance = self.line.with(|window| {
+            let chance = window.chance(now)?;
+            window.count(now, REQUEST)?;
+            Some(chance)
+        });
         if draw < chance { Err(chance) } else { Ok(()) }
     }
 
     /// The callee took a call, whatever it answered.
     pub fn accepted(&self, now: u64) {
-        let mut inner = self.lock();
-        inner.turn(now);
-        inner.count(|counts| counts.accepts += 1);
+        self.line.with(|window| window.count(now, ACCEPT));
     }
 
     /// The chance that a request is refused now.
     #[must_use]
     pub fn chance(&self, now: u64) -> f64 {
-        let mut inner = self.lock();
-        inner.turn(now);
-        inner.chance()
+        self.line.with(|window| window.chance(now))
     }
 
-    /// Other settings. What was counted stays; with another window it counts as made now.
-    pub fn reconfigure(&self, settings: &Settings, now: u64) {
+    /// The throttle under other settings; from now on this one is but another name of it. What was counted stays; with
+    /// another window it counts as made now.
+    #[must_use]
+    pub fn reconfigured(&self, settings: &Settings, now: u64) -> Self {
         let Settings::Sre { k, window_ms } = *settings;
-        let mut inner = self.lock();
-        inner.turn(now);
-        inner.k = k;
-        let slice = slice_of(window_ms);
-        if slice != inner.slice {
-            (inner.slice, inner.at) = (slice, now / slice);
-            let (sum, at) = (inner.sum, inner.position());
-            inner.slices = [Counts::default(); SLICES];
-            if let Some(counts) = inner.slices.get_mut(at) {
-                *counts = sum;
+        let make = |old: &Window, held: slots::Held<SLICES>| {
+            let (latest, width) = (old.stretch.at(now), slice_of(window_ms));
+            if width == old.stretch.width() {
+                return Window::new(k, Stretch::new(width, latest), held);
             }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+            let alive = held.iter().filter(|(at, _)| latest.saturating_sub(*at) < SLICES as u64);
+            let sum = alive.fold(Counts::default(), |sum, (_, bits)| sum.and(Counts::from_bits(*bits)));
+            let (stretch, mut held) = (Stretch::new(width, 0), slots::Held::default());
+            let at = stretch.at(now);
+            if let Some(slice) = held.get_mut((at % SLICES as u64) as usize) {
+                *slice = (at, sum.bits());
+            }
+            Window::new(k, stretch, held)
+        };
+        Self { line: self.line.follow(|window| window.slices.close(), make) }
     }
 }
 
@@ -100,40 +124,37 @@ fn slice_of(window_ms: u64) -> u64 {
     (ms_to_nanos(window_ms) / SLICES as u64).max(1)
 }
 
-impl Inner {
-    fn position(&self) -> usize {
-        (self.at % SLICES as u64) as usize
+impl Window {
+    fn new(k: f64, stretch: Stretch, held: slots::Held<SLICES>) -> Self {
+        // No slice has this number, so that the first request makes the sum.
+        let before = AtomicU128::new(u128::MAX);
+        Self { k, stretch, slices: Slots::new(held), before }
     }
 
-    /// Forgets the slices that have passed; at most all of them, however long nothing happened.
-    fn turn(&mut self, now: u64) {
-        let at = now / self.slice;
-        let passed = at.saturating_sub(self.at).min(SLICES as u64);
-        if passed == 0 {
-            return;
-        }
-        for step in (0..passed).rev() {
-            self.at = at - step;
-            let position = self.position();
-            if let Some(counts) = self.slices.get_mut(position) {
-                let old = std::mem::take(counts);
-                self.sum.requests -= old.requests;
-                self.sum.accepts -= old.accepts;
-            }
-        }
+    fn count(&self, now: u64, one: Counts) -> Option<()> {
+        self.slices.change(self.stretch.at(now), |bits| Counts::from_bits(bits).and(one).bits())
     }
 
-    fn count(&mut self, add: impl Fn(&mut Counts)) {
-        let position = self.position();
-        if let Some(counts) = self.slices.get_mut(position) {
-            add(counts);
-        }
-        add(&mut self.sum);
+    /// `None` once closed.
+    fn chance(&self, now: u64) -> Option<f64> {
+        let at = self.stretch.at(now);
+        let sum = self.before(at)?.and(Counts::from_bits(self.slices.value(at)?));
+        let (requests, accepts) = (f64::from(sum.requests), f64::from(sum.accepts));
+        Some(((requests - self.k * accepts) / (requests + 1.0)).max(0.0))
     }
 
-    fn chance(&self) -> f64 {
-        let (requests, accepts) = (self.sum.requests as f64, self.sum.accepts as f64);
-        ((requests - self.k * accepts) / (requests + 1.0)).max(0.0)
+    /// What the slices before one hold.
+    fn before(&self, at: u64) -> Option<Counts> {
+        let known = self.before.load(Ordering::Relaxed);
+        if (known >> 64) as u64 == at {
+            return Some(Counts::from_bits(known as u64));
+        }
+        let add = |sum: Counts, index, bits| if index < at { sum.and(Counts::from_bits(bits)) } else { sum };
+        let sum = self.slices.fold(at, Counts::default(), add)?;
+        let made = u128::from(at) << 64 | u128::from(sum.bits());
+        // Whoever was faster has the same.
+        let _ = self.before.compare_exchange(known, made, Ordering::Relaxed, Ordering::Relaxed);
+        Some(sum)
     }
 }
 

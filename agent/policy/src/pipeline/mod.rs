@@ -52,12 +52,13 @@ pub struct Plan {
     lasting: Arc<Lasting>,
 }
 
-/// What may refuse a call before its first attempt.
+/// What is used up by calls and tries.
 #[derive(Debug, Default)]
 struct Limits {
-    rate: Option<Arc<RateLimiter>>,
-    throttle: Option<Arc<Throttle>>,
+    rate: Option<RateLimiter>,
+    throttle: Option<Throttle>,
     concurrency: Option<Arc<ConcurrencyLimiter>>,
+    budget: RetryBudget,
 }
 
 /// The engines that outlive every change.
@@ -65,7 +66,6 @@ struct Limits {
 struct Lasting {
     /// Without settings for one it never trips.
     breaker: Breaker,
-    budget: RetryBudget,
     pool: Pool,
 }
 
@@ -78,12 +78,22 @@ impl Plan {
         }
         let most = retry.as_ref().and_then(|retry| retry.max_attempts).unwrap_or(1);
         let backoff = retry.as_ref().and_then(|retry| retry.backoff.clone()).unwrap_or_default();
-        let rate = |new: &_| going_on(&before.rate, |old| old.reconfigure(new, now), || RateLimiter::new(new, now));
-        let throttle =
-            |new: &_| going_on(&before.throttle, |old| old.reconfigure(new, now), || Throttle::new(new, now));
+        let budget = before.budget.reconfigured(retry.as_ref().and_then(|retry| retry.budget.as_ref()));
+        let rate = |new: &_| match &before.rate {
+            Some(old) => old.reconfigured(new, now),
+            None => RateLimiter::new(new, now),
+        };
+        let throttle = |new: &_| match &before.throttle {
+            Some(old) => old.reconfigured(new, now),
+            None => Throttle::new(new, now),
+        };
         // The first probe of `vegas` comes after a middling wait; later ones are drawn.
-        let concurrency = |new: &_| {
-            going_on(&before.concurrency, |old| old.reconfigure(new, || 0.5), || ConcurrencyLimiter::new(new, || 0.5))
+        let concurrency = |new: &_| match &before.concurrency {
+            Some(old) => {
+                old.reconfigure(new, || 0.5);
+                Arc::clone(old)
+            }
+            None => Arc::new(ConcurrencyLimiter::new(new, || 0.5)),
         };
         Self {
             timeout: settings.timeout.clone().unwrap_or_default(),
@@ -93,6 +103,7 @@ impl Plan {
                 rate: settings.rate.as_ref().map(rate),
                 throttle: settings.throttle.as_ref().map(throttle),
                 concurrency: settings.concurrency.as_ref().map(concurrency),
+                budget,
             },
             balance_key: settings.balance.as_ref().and_then(|balance| balance.key.clone()),
             lasting,
@@ -116,19 +127,8 @@ impl Plan {
         };
         call.check_deadline(now)?;
         call.check_limits(now, draw)?;
-        self.lasting.budget.deposit(now, 1);
+        self.limits.budget.deposit(now, 1);
         Ok(call)
-    }
-}
-
-/// The engine that was there, told its new settings, or a fresh one.
-fn going_on<T>(before: &Option<Arc<T>>, tell: impl FnOnce(&T), make: impl FnOnce() -> T) -> Arc<T> {
-    match before {
-        Some(old) => {
-            tell(old);
-            old.clone()
-        }
-        None => Arc::new(make()),
     }
 }
 
@@ -145,7 +145,6 @@ impl EdgeEngine {
     pub fn new(settings: &EdgeSettings, now: u64) -> Arc<Self> {
         let lasting = Arc::new(Lasting {
             breaker: Breaker::new(&settings.breaker.clone().unwrap_or_default(), now),
-            budget: RetryBudget::new(settings.retry.as_ref().and_then(|retry| retry.budget.as_ref())),
             pool: Pool::new(settings.balance.as_ref(), settings.outlier.as_ref(), now),
         });
         let plan = Plan::new(settings, &Limits::default(), Arc::clone(&lasting), now);
@@ -158,9 +157,8 @@ impl EdgeEngine {
     pub fn reconfigure(&self, settings: &EdgeSettings, now: u64) {
         let plan = Plan::new(settings, &self.plan.load().limits, Arc::clone(&self.lasting), now);
         self.plan.store(Arc::new(plan));
-        let Lasting { breaker, budget, pool } = &*self.lasting;
+        let Lasting { breaker, pool } = &*self.lasting;
         breaker.reconfigure(&settings.breaker.clone().unwrap_or_default(), now);
-        budget.reconfigure(settings.retry.as_ref().and_then(|retry| retry.budget.as_ref()));
         pool.reconfigure(settings.balance.as_ref(), settings.outlier.as_ref(), now);
     }
 
@@ -358,7 +356,7 @@ impl Call {
         self.learn(&attempt, now, counts_as, draw);
         let code = match outcome.kind {
             AttemptKind::Success => {
-                self.plan.lasting.budget.outcome(TokenOutcome::Success, 1);
+                self.plan.limits.budget.outcome(TokenOutcome::Success, 1);
                 return Next::Done;
             }
             AttemptKind::Cancelled => return Next::GiveUp { why: GiveUp::Cancelled },
@@ -373,7 +371,7 @@ impl Call {
 
     fn retry(&mut self, now: u64, code: &str, outcome: &AttemptOutcome<'_>, draw: f64) -> Result<Duration, GiveUp> {
         let Some(retry) = &self.plan.retry else { return Err(GiveUp::NoRetry) };
-        let budget = &self.plan.lasting.budget;
+        let budget = &self.plan.limits.budget;
         let listed = retry.on.as_deref().is_some_and(|on| codes::is_listed(on, code));
         let pushback = outcome.pushback.map(Pushback::parse);
         let costs = listed || pushback == Some(Pushback::Stop);

@@ -6,6 +6,8 @@ mod budget;
 mod document;
 mod limits;
 mod pipeline;
+mod races;
+mod rates;
 #[path = "../../examples/vectors/runner/mod.rs"]
 mod runner;
 mod vectors;

@@ -47,7 +47,7 @@ impl super::Machine for Machine {
             return Ok(self.acquire(step, now)?.into());
         }
         patch(&mut self.settings, step.object("settings")?);
-        self.limiter.reconfigure(&typed(&self.settings)?, now);
+        self.limiter = self.limiter.reconfigured(&typed(&self.settings)?, now);
         Ok(Answer::default())
     }
 }
