@@ -33,6 +33,7 @@ mod chance;
 mod clients;
 mod climate;
 mod database;
+pub mod echo;
 mod instance;
 mod launch;
 mod queue;
