@@ -79,7 +79,13 @@ impl Builder {
             discovery: None,
             state_dir: None,
             default_policy: PolicySource::None,
-            limits: Limits { spans: 8192, logs: 2048, metrics_every: Duration::from_secs(5) },
+            limits: Limits {
+                traces: true,
+                metrics: true,
+                spans: 8192,
+                logs: 2048,
+                metrics_every: Duration::from_secs(5),
+            },
             operations_per_edge: 128,
             shutdown_limit: Duration::from_secs(5),
         }
@@ -167,6 +173,18 @@ impl Builder {
         self
     }
 
+    /// Exports no spans, as `OTEL_TRACES_EXPORTER=none` does. The ids that come with a request go on to whoever is called.
+    pub fn without_traces(mut self) -> Self {
+        self.limits.traces = false;
+        self
+    }
+
+    /// Exports no metrics, as `OTEL_METRICS_EXPORTER=none` does.
+    pub fn without_metrics(mut self) -> Self {
+        self.limits.metrics = false;
+        self
+    }
+
     /// Most spans that wait for export; more are dropped and counted. 8,192 when not given.
     pub fn max_queued_spans(mut self, spans: usize) -> Self {
         self.limits.spans = spans;
@@ -233,6 +251,10 @@ impl Builder {
         let token = self.token.or_else(environment::token);
         // Now rather than in the first dial, which tries on for ever.
         token.as_ref().map(Token::header).transpose()?;
+        let exported = |name| env(name).is_none_or(|exporter| exporter.trim() != "none");
+        let mut limits = self.limits;
+        limits.traces &= exported("OTEL_TRACES_EXPORTER");
+        limits.metrics &= exported("OTEL_METRICS_EXPORTER");
         let default_policy = self.default_policy.read()?;
         let setup = Setup {
             service,
@@ -246,7 +268,7 @@ impl Builder {
             discovery: self.discovery,
             state_dir: self.state_dir,
             default_policy,
-            limits: self.limits,
+            limits,
             operations_per_edge: self.operations_per_edge,
             shutdown_limit: self.shutdown_limit,
         };

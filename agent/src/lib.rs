@@ -70,7 +70,8 @@
 //!
 //! These fill what the builder leaves open: `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` (also `service.instance.id` and
 //! `service.version`), `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, then `OTEL_EXPORTER_OTLP_ENDPOINT` (one address for all three
-//! signals), `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`.
+//! signals), `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`, `OTEL_SPAN_{ATTRIBUTE,EVENT,LINK}_COUNT_LIMIT`, and `none` in
+//! `OTEL_TRACES_EXPORTER` or `OTEL_METRICS_EXPORTER`.
 //!
 //! # Bounds, and a collector that is not there
 //!

@@ -44,9 +44,13 @@ const REQUEST: Duration = Duration::from_secs(10);
 /// Longest time that a batch is offered to a collector that does not take it, before it is dropped and counted.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Sizes and periods of the export.
+/// What is exported; sizes and periods of the export.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
+    /// Whether there are spans.
+    pub(crate) traces: bool,
+    /// Whether there are metrics.
+    pub(crate) metrics: bool,
     /// Most spans that wait.
     pub(crate) spans: usize,
     /// Most log records that wait.
@@ -107,15 +111,18 @@ impl Telemetry {
         let (log_queue, log_drain, log_books) = queue(limits.logs);
         let (span_queue, sampling) = (Arc::new(span_queue), Sampling::from_environment());
         let reader = Reader(Arc::new(ManualReader::default()));
-        let tracers = SdkTracerProvider::builder()
-            .with_sampler(sampling.sampler())
-            .with_span_processor(SpanIntake(span_queue.clone()))
-            .with_resource(resource.clone())
-            .build();
+        let mut tracers = SdkTracerProvider::builder().with_sampler(sampling.sampler()).with_resource(resource.clone());
+        if limits.traces {
+            tracers = tracers.with_span_processor(SpanIntake(span_queue.clone()));
+        }
         let spans = Spans { exporter: spans, scope: InstrumentationScope::builder(SCOPE).build() };
         let loggers =
             SdkLoggerProvider::builder().with_log_processor(log_queue).with_resource(resource.clone()).build();
-        let meters = SdkMeterProvider::builder().with_reader(reader.clone()).with_resource(resource).build();
+        let mut meters = SdkMeterProvider::builder().with_resource(resource);
+        if limits.metrics {
+            meters = meters.with_reader(reader.clone());
+        }
+        let meters = meters.build();
 
         let (span_flush, span_flushes) = mpsc::channel(4);
         let (log_flush, log_flushes) = mpsc::channel(4);
@@ -126,10 +133,10 @@ impl Telemetry {
             tokio::spawn(push_metrics(reader, metrics, limits.metrics_every, metric_flushes, closing.clone())),
         ];
         Ok(Self {
-            tracer: Tracer::new(sampling, span_queue),
+            tracer: Tracer::new(sampling, limits.traces.then_some(span_queue)),
             logger: loggers.logger(SCOPE),
-            instruments: Some(Instruments::new(&meters.meter(SCOPE))),
-            tracers,
+            instruments: limits.metrics.then(|| Instruments::new(&meters.meter(SCOPE))),
+            tracers: tracers.build(),
             meters,
             books: [span_books, log_books],
             flushes: vec![span_flush, log_flush, metric_flush],
