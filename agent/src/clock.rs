@@ -27,6 +27,11 @@ impl Clock {
         u64::try_from(at.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// The instant of an engine's time; far off where the clock cannot hold it.
+    pub(crate) fn instant(&self, nanos: u64) -> Instant {
+        self.epoch.checked_add(Duration::from_nanos(nanos)).unwrap_or_else(|| self.epoch + Duration::from_secs(1 << 31))
+    }
+
     /// An engine's time on the wall clock, in nanoseconds since 1970. The wall clock is read once: later steps of it do not
     /// tear apart what the agent tells.
     pub(crate) fn unix(&self, nanos: u64) -> i64 {

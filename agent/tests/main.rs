@@ -8,6 +8,7 @@ mod deadline;
 mod discovery;
 mod export;
 mod grpc;
+mod hedging;
 mod http;
 mod messaging;
 mod paused;

@@ -13,6 +13,7 @@ pub mod deadline;
 pub mod document;
 pub mod fraction;
 mod handover;
+pub mod hedge;
 mod merge;
 pub mod names;
 pub mod outlier;

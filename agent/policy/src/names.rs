@@ -10,6 +10,14 @@ pub const ATTEMPTS: &str = "resilience.attempts";
 /// Why a failed call was not tried again: `not_listed`, `attempts`, `retry_budget`… (see
 /// [`crate::pipeline::GiveUp::as_str`]), or `not_replayable` for a body that passes once. On logical spans.
 pub const GAVE_UP: &str = "resilience.gave_up";
+/// Set (to `true`) on attempts that were sent beside another that took long, or at once after one that failed
+/// (`hedge`). On attempt spans; as a metric's label only where it is true.
+pub const HEDGED: &str = "resilience.hedged";
+/// Set (to `true`) on the span of a request that was refused because the processor is busy ([`crate::shed`]).
+pub const SHED: &str = "resilience.shed";
+/// What the application was given instead of the outcome that the span tells: a status, or the name of a registered value.
+/// On logical spans.
+pub const FALLBACK: &str = "resilience.fallback";
 /// Set (to `true`) where an operator's fault delayed or aborted the attempt. On attempt spans.
 pub const FAULT: &str = "resilience.fault";
 /// What the deadline left when the span began, in milliseconds (double).

@@ -59,6 +59,11 @@ impl Pick {
     pub fn id(&self) -> &Arc<str> {
         &self.id
     }
+
+    /// Its number, which no other instance of the pool ever has.
+    pub(crate) fn number(&self) -> u64 {
+        self.busy.endpoint()
+    }
 }
 
 /// The instances that a call has tried, at most the last [`Tried::MOST`] of them. Kept in place: most calls try one.

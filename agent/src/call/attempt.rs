@@ -24,6 +24,8 @@ pub(crate) struct LiveAttempt {
     /// Taken when it is settled.
     pub(super) permit: Option<pipeline::Attempt>,
     pub(super) number: u32,
+    /// Whether it was sent beside another.
+    pub(super) hedged: bool,
     /// Its span: what goes into the headers.
     pub(super) span: Span,
     /// With its span.
@@ -125,7 +127,7 @@ impl LiveAttempt {
             let [answer, error] = end.labels();
             self.lane.duration(instruments, at - self.started, &[&self.peer, answer, error]);
         }
-        self.lane.attempt(instruments, outcome);
+        self.lane.attempt(instruments, outcome, self.hedged);
     }
 }
 

@@ -1,8 +1,10 @@
 //! The one loop around the attempts of a call, whatever the protocol.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
 
-use super::{Ended, LiveAttempt, LiveCall, NoPlace, Refusal, Sent};
+use super::{Ended, LiveAttempt, LiveCall, NoPlace, Refusal, Sent, Then};
 
 /// How a protocol sends one attempt of a call and reads what comes of it.
 pub(crate) trait Transport: Sync {
@@ -16,7 +18,7 @@ pub(crate) trait Transport: Sync {
     type Error: From<Refusal> + Send;
 
     /// Makes the request of an attempt, once there is a place for it, and notes where it goes. An attempt without a place was not
-    /// made: it counts for nothing, and the call ends.
+    /// made: it counts for nothing, and the call ends, unless others of it are under way.
     fn request(&self, attempt: &mut LiveAttempt) -> impl Future<Output = Result<Self::Request, NoPlace>> + Send;
 
     /// Sends a request.
@@ -35,37 +37,98 @@ pub(crate) enum Read<A, E> {
     Ended(Ended, Result<A, E>),
     /// The answer has begun: the application is to have it, and whoever makes the answer keeps the call to its end.
     Begun(Box<dyn FnOnce(LiveCall, LiveAttempt) -> A + Send>),
+    /// It was not made, because there was no place for it.
+    Nowhere(NoPlace),
 }
 
-/// Makes a call: as many attempts as the rules allow. `key` is what the balancer hashes.
+/// Attempts under way. Few: all are looked at whenever one has moved.
+type Running<F> = Vec<Pin<Box<F>>>;
+
+/// Makes a call: as many attempts as the rules allow, one after the other and side by side; the first that ends the call
+/// cancels the others. `key` is what the balancer hashes.
 ///
 /// # Errors
 /// The last attempt's, or a local rule's refusal.
 pub(crate) async fn drive<T: Transport>(transport: &T, mut call: LiveCall, key: &[u8]) -> Result<T::Answer, T::Error> {
+    let start = |attempt| one(transport, attempt);
+    let (mut running, mut then) = (Vec::new(), Then::Again);
     loop {
-        let mut attempt = match call.attempt(key).await {
-            Ok(attempt) => attempt,
-            Err(refusal) => {
-                call.refused(&refusal);
-                return Err(refusal.into());
+        let (attempt, read) = if then == Then::Again {
+            let attempt = match call.attempt(key).await {
+                Ok(attempt) => start(attempt),
+                Err(refusal) => {
+                    call.refused(&refusal);
+                    return Err(refusal.into());
+                }
+            };
+            if call.hedge_at().is_none() {
+                attempt.await
+            } else {
+                running.push(Box::pin(attempt));
+                side_by_side(&mut running, &mut call, key, start).await
             }
-        };
-        let request = match transport.request(&mut attempt).await {
-            Ok(request) => request,
-            Err(none) => return Err(call.no_place(attempt, none).into()),
-        };
-        let read = match attempt.run(transport.send(request)).await {
-            Sent::Cut => Read::Ended(Ended::timed_out(), Err(transport.late())),
-            Sent::Aborted(fault) => Read::Ended(Ended::with(fault.code.clone()), Err(fault.into())),
-            Sent::Got(got) => transport.read(&attempt, got),
+        } else {
+            side_by_side(&mut running, &mut call, key, start).await
         };
         let (ended, result) = match read {
-            Read::Begun(answer) => return Ok(answer(call, attempt)),
+            Read::Begun(answer) => {
+                running.clear();
+                return Ok(answer(call, attempt));
+            }
+            Read::Nowhere(none) if running.is_empty() => return Err(call.no_place(attempt, none).into()),
+            Read::Nowhere(none) => {
+                call.stranded(attempt, none);
+                then = Then::Wait;
+                continue;
+            }
             Read::Ended(ended, result) => (ended, result),
         };
-        if !call.settle(attempt, &ended) {
+        then = call.settle(attempt, &ended);
+        if then == Then::Over {
+            running.clear();
             call.finish(&ended);
             return result;
         }
+    }
+}
+
+/// Makes one attempt.
+async fn one<T: Transport>(transport: &T, mut attempt: LiveAttempt) -> (LiveAttempt, Read<T::Answer, T::Error>) {
+    let request = match transport.request(&mut attempt).await {
+        Ok(request) => request,
+        Err(none) => return (attempt, Read::Nowhere(none)),
+    };
+    let read = match attempt.run(transport.send(request)).await {
+        Sent::Cut => Read::Ended(Ended::timed_out(), Err(transport.late())),
+        Sent::Aborted(fault) => Read::Ended(Ended::with(fault.code.clone()), Err(fault.into())),
+        Sent::Got(got) => transport.read(&attempt, got),
+    };
+    (attempt, read)
+}
+
+/// Waits for the first of the attempts under way to end; others join them when their time has come.
+async fn side_by_side<F: Future>(
+    running: &mut Running<F>,
+    call: &mut LiveCall,
+    key: &[u8],
+    start: impl Fn(LiveAttempt) -> F,
+) -> F::Output {
+    loop {
+        let ended = poll_fn(|cx| {
+            let ended = running.iter_mut().enumerate().find_map(|(at, attempt)| match attempt.as_mut().poll(cx) {
+                Poll::Ready(ended) => Some((at, ended)),
+                Poll::Pending => None,
+            });
+            let Some((at, ended)) = ended else { return Poll::Pending };
+            running.swap_remove(at);
+            Poll::Ready(ended)
+        });
+        let Some(at) = call.hedge_at() else { return ended.await };
+        tokio::select! {
+            biased;
+            ended = ended => return ended,
+            () = tokio::time::sleep_until(at) => {}
+        }
+        running.extend(call.hedge(key).map(|attempt| Box::pin(start(attempt))));
     }
 }

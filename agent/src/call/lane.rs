@@ -94,10 +94,11 @@ impl Lane {
     }
 
     /// An attempt ended.
-    pub(super) fn attempt(&self, of: &Instruments, outcome: &'static str) {
-        let outcome = [KeyValue::new(names::OUTCOME, outcome)];
-        let all = || [self.edge(), &outcome].concat();
-        let bound = self.attempts.record(&[&outcome], || of.attempts.bind(&all()), |bound| bound.add(1));
+    pub(super) fn attempt(&self, of: &Instruments, outcome: &'static str, hedged: bool) {
+        let both = [KeyValue::new(names::OUTCOME, outcome), KeyValue::new(names::HEDGED, true)];
+        let how = both.get(..if hedged { 2 } else { 1 }).unwrap_or_default();
+        let all = || [self.edge(), how].concat();
+        let bound = self.attempts.record(&[how], || of.attempts.bind(&all()), |bound| bound.add(1));
         bound.unwrap_or_else(|| of.attempts.add(1, &all()));
     }
 

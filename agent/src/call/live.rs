@@ -20,14 +20,25 @@ use crate::control::tell_transitions;
 use crate::edges::{Edge, InForce};
 use crate::telemetry::{At, Parent, Record, Span};
 
+/// What is to follow an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Another attempt.
+    Again,
+    /// The end of another that is under way.
+    Wait,
+    /// Nothing: the call is over.
+    Over,
+}
+
 /// A logical call. Dropping it cancels what it started.
 pub(crate) struct LiveCall {
-    agent: Arc<Inner>,
-    target: Target,
+    pub(super) agent: Arc<Inner>,
+    pub(super) target: Target,
     edge: Arc<Edge>,
     in_force: Arc<InForce>,
     /// The pipeline's side; the refusal where it did not even let the call begin.
-    rules: Result<Call, Refused>,
+    pub(super) rules: Result<Call, Refused>,
     /// Where it was begun.
     cx: Context,
     /// The logical span.
@@ -102,14 +113,27 @@ impl LiveCall {
             Ok(permit) => permit,
             Err(refused) => return Err(self.draw_refusal(&refused)),
         };
-        self.attempts = permit.number;
         let waited = self.backoff.take();
+        Ok(self.open(permit, started, waited))
+    }
+
+    /// An attempt that was admitted, with its span.
+    pub(super) fn open(
+        &mut self,
+        permit: pipeline::Attempt,
+        started: Instant,
+        waited: Option<Duration>,
+    ) -> LiveAttempt {
+        self.attempts = permit.number;
         let span = self.lane.begin(&self.agent, self.parent(), At::Read(started), |record| {
             about_call(record, &self.target, &self.in_force);
             record.attribute(KeyValue::new(names::ATTEMPT, i64::from(permit.number)));
             record.attribute(KeyValue::new(names::BREAKER_STATE, permit.breaker_state));
             if permit.probe {
                 record.attribute(KeyValue::new(names::BREAKER_PROBE, true));
+            }
+            if permit.hedged {
+                record.attribute(KeyValue::new(names::HEDGED, true));
             }
             record.attributes(left_attribute(permit.deadline_left));
             if let Some(limit) = permit.timeout {
@@ -122,9 +146,10 @@ impl LiveCall {
                 record.attribute(KeyValue::new(names::BACKOFF_MS, millis(waited)));
             }
         });
-        Ok(LiveAttempt {
+        LiveAttempt {
             agent: self.agent.clone(),
             number: permit.number,
+            hedged: permit.hedged,
             cx: span.within(&self.cx),
             span,
             lane: self.lane.clone(),
@@ -135,7 +160,7 @@ impl LiveCall {
             permit: Some(permit),
             fault: self.in_force.fault.as_ref().map(|fault| (fault.clone(), self.target.clone())),
             ended: false,
-        })
+        }
     }
 
     /// What its attempts' spans hang on.
@@ -166,19 +191,20 @@ impl LiveCall {
         refusal
     }
 
-    /// An attempt ended. Whether there is to be another.
-    pub(crate) fn settle(&mut self, attempt: LiveAttempt, ended: &Ended) -> bool {
+    /// An attempt ended. What is to follow.
+    pub(crate) fn settle(&mut self, attempt: LiveAttempt, ended: &Ended) -> Then {
         match self.report(attempt, ended) {
             Next::Retry { after } => {
                 self.backoff = Some(after);
-                true
+                Then::Again
             }
-            Next::Done => false,
+            Next::Wait => Then::Wait,
+            Next::Done => Then::Over,
             Next::GiveUp { why } => {
                 if outcome_word(ended) != "success" {
                     self.gave_up(why);
                 }
-                false
+                Then::Over
             }
         }
     }
@@ -238,7 +264,7 @@ impl LiveCall {
         refusal
     }
 
-    fn draw(&self, refusal: &Refusal, more: impl FnOnce(&mut Record)) {
+    pub(super) fn draw(&self, refusal: &Refusal, more: impl FnOnce(&mut Record)) {
         let (at, wall) = (At::Read(Instant::now()), SystemTime::now());
         let span = self.lane.begin(&self.agent, self.parent(), at, |record| {
             about_call(record, &self.target, &self.in_force);

@@ -4,6 +4,7 @@
 
 mod attempt;
 mod drive;
+mod hedge;
 mod lane;
 mod live;
 mod spans;
@@ -17,7 +18,7 @@ use opentelemetry::KeyValue;
 pub(crate) use self::attempt::LiveAttempt;
 pub(crate) use self::drive::{Read, Transport, drive};
 pub(crate) use self::lane::Lanes;
-pub(crate) use self::live::LiveCall;
+pub(crate) use self::live::{LiveCall, Then};
 pub(crate) use self::spans::millis;
 use crate::members::Members;
 

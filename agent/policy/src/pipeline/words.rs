@@ -126,6 +126,8 @@ pub enum Next {
         /// How long.
         after: Duration,
     },
+    /// Another attempt of the call is still under way; what that comes to decides.
+    Wait,
     /// Hand the failure to the application.
     GiveUp {
         /// Why there is no further attempt.
@@ -154,6 +156,35 @@ pub enum GiveUp {
     Deadline,
     /// The retry budget is spent.
     Budget,
+}
+
+/// Why an attempt is not joined by another though its time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NoHedge {
+    /// None is due.
+    NotDue,
+    /// The deadline has passed.
+    Deadline,
+    /// The breaker refuses.
+    Breaker,
+    /// Attempts are under way on every instance there is.
+    NoOther,
+    /// The retry budget is spent.
+    Budget,
+}
+
+impl NoHedge {
+    /// The word for spans and reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotDue => "not_due",
+            Self::Deadline => "deadline",
+            Self::Breaker => "breaker",
+            Self::NoOther => "no_other_instance",
+            Self::Budget => "retry_budget",
+        }
+    }
 }
 
 impl GiveUp {

@@ -4,6 +4,7 @@
 mod breaker;
 mod budget;
 mod document;
+mod hedging;
 mod limits;
 mod pipeline;
 mod races;
