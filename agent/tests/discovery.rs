@@ -1,5 +1,7 @@
 //! Clients that follow a source of instances while they run.
 
+mod etcd;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,6 +4,7 @@
 
 mod collector;
 mod control;
+mod daemon;
 mod deadline;
 mod discovery;
 mod export;

@@ -1,6 +1,7 @@
 //! Where the instances of a service are, behind one trait.
 //!
-//! A source ([`Discovery`]) registers instances and tells lists of them. [`Fixed`] keeps them in the process.
+//! A source ([`Discovery`]) registers instances and tells lists of them. [`Fixed`] keeps them in the process, [`Etcd`] in
+//! etcd.
 //!
 //! **What a list means.** A source that answers is believed, also when it says that nobody is there. A source that does not
 //! answer leaves the last list in force, for ever, and the list says since when it is stale and why. An empty list right after
@@ -15,7 +16,9 @@
 //! of those that stay is kept.
 
 mod endpoints;
+mod etcd;
 mod fixed;
+mod http;
 mod instance;
 mod lease;
 mod pause;
@@ -28,6 +31,7 @@ use futures_util::future::BoxFuture;
 
 pub(crate) use self::endpoints::Kind;
 pub use self::endpoints::{Discovered, Endpoints, IntoEndpoints};
+pub use self::etcd::Etcd;
 pub use self::fixed::Fixed;
 pub use self::instance::{Instance, ToInstance};
 pub use self::lease::{Keeper, Lease, LeaseState};
@@ -43,7 +47,7 @@ pub trait Discovery: fmt::Debug + Send + Sync + 'static {
     /// [`DiscoveryError::Unsupported`]: nothing can be registered in this kind of source.
     fn register(&self, service: &str, instance: Instance) -> Result<Lease, DiscoveryError>;
 
-    /// Takes an instance out by its id, whoever registered it. One's own is ended by [`Lease::end`]; its keeper would put it
+    /// Takes an instance out by its id, whoever registered it. One's own is ended by [`Lease::end`]: its keeper may put it
     /// back.
     fn deregister<'a>(&'a self, service: &'a str, id: &'a str) -> BoxFuture<'a, Result<(), DiscoveryError>>;
 
