@@ -1,6 +1,9 @@
 //! Ejection of single instances that do worse than the others, after Envoy's outlier detection and gRPC proposal A50.
+//!
+//! Results are counted in atomics of their instance; only what may eject it, and the sweeps, look at all of them together.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::fraction::Decimal;
 use crate::ms_to_nanos;
@@ -18,16 +21,48 @@ pub struct Sweep {
 /// The outlier detection of one edge.
 #[derive(Debug)]
 pub struct OutlierDetector {
+    /// Failures in a row that eject; 0 where none do.
+    limit: AtomicU64,
     inner: Mutex<Inner>,
 }
 
+/// What is counted of an instance since the last sweep.
 #[derive(Debug, Default)]
-struct Host {
-    id: String,
-    ok: u64,
-    failed: u64,
+pub(crate) struct Host {
+    id: Arc<str>,
+    ok: AtomicU64,
+    failed: AtomicU64,
     /// Failures in a row.
-    run: u64,
+    run: AtomicU64,
+    ejected: AtomicBool,
+}
+
+impl Host {
+    pub(crate) fn new(id: &Arc<str>) -> Self {
+        Self { id: Arc::clone(id), ..Self::default() }
+    }
+
+    pub(crate) fn is_ejected(&self) -> bool {
+        self.ejected.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, ok: u64, failed: u64) {
+        let add = |count: &AtomicU64, n| {
+            // Saturates: only a test reports so many at once.
+            let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| Some(count.saturating_add(n)));
+        };
+        if ok > 0 {
+            add(&self.ok, ok);
+        }
+        if failed > 0 {
+            add(&self.failed, failed);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Member {
+    host: Arc<Host>,
     ejected_at: Option<u64>,
     /// How often it has been ejected lately.
     times: u64,
@@ -36,7 +71,7 @@ struct Host {
 #[derive(Debug)]
 struct Inner {
     settings: Outlier,
-    hosts: Vec<Host>,
+    members: Vec<Member>,
     last_sweep: u64,
 }
 
@@ -44,30 +79,72 @@ impl OutlierDetector {
     /// Without instances; the first sweep is due one interval from now.
     #[must_use]
     pub fn new(settings: &Outlier, now: u64) -> Self {
-        Self { inner: Mutex::new(Inner { settings: settings.clone(), hosts: Vec::new(), last_sweep: now }) }
+        let inner = Inner { settings: settings.clone(), members: Vec::new(), last_sweep: now };
+        Self { limit: AtomicU64::new(limit_of(settings)), inner: Mutex::new(inner) }
     }
 
     /// An instance joins, as a new one even if it was there before.
     pub fn add(&self, id: &str) {
-        let fresh = Host { id: id.to_owned(), ..Host::default() };
+        self.add_host(&Arc::new(Host::new(&id.into())));
+    }
+
+    pub(crate) fn add_host(&self, host: &Arc<Host>) {
         let mut inner = self.lock();
-        match inner.hosts.iter_mut().find(|host| host.id == id) {
-            Some(host) => *host = fresh,
-            None => inner.hosts.push(fresh),
+        let fresh = Member { host: Arc::clone(host), ejected_at: None, times: 0 };
+        match inner.members.iter_mut().find(|member| member.host.id == host.id) {
+            Some(member) => *member = fresh,
+            None => inner.members.push(fresh),
         }
     }
 
     /// An instance leaves and is forgotten.
     pub fn remove(&self, id: &str) {
-        self.lock().hosts.retain(|host| host.id != id);
+        self.retain(|host| *host.id != *id);
+    }
+
+    pub(crate) fn retain(&self, stays: impl Fn(&Host) -> bool) {
+        self.lock().members.retain(|member| stays(&member.host));
     }
 
     /// Good results of an instance and then bad ones. Those of an ejected instance are dropped.
     pub fn report(&self, id: &str, ok: u64, failed: u64, now: u64) {
         let mut inner = self.lock();
-        if let Some(index) = inner.hosts.iter().position(|host| host.id == id && host.ejected_at.is_none()) {
+        if let Some(index) = inner.members.iter().position(|member| *member.host.id == *id) {
             inner.report(index, ok, failed, now);
         }
+    }
+
+    /// One result of an instance. Returns whether it was ejected for it.
+    #[inline]
+    pub(crate) fn note(&self, host: &Host, well: bool, now: u64) -> bool {
+        if host.is_ejected() {
+            return false;
+        }
+        if well {
+            host.ok.fetch_add(1, Ordering::Relaxed);
+            if host.run.load(Ordering::Relaxed) > 0 {
+                host.run.store(0, Ordering::Relaxed);
+            }
+            return false;
+        }
+        let limit = self.limit.load(Ordering::Relaxed);
+        let mut run = host.run.load(Ordering::Relaxed);
+        while limit == 0 || run.saturating_add(1) < limit {
+            let next = run.saturating_add(1);
+            match host.run.compare_exchange_weak(run, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    host.add(0, 1);
+                    return false;
+                }
+                Err(changed) => run = changed,
+            }
+        }
+        let mut inner = self.lock();
+        let index = inner.members.iter().position(|member| std::ptr::eq(&*member.host, host));
+        index.is_some_and(|index| {
+            inner.report(index, 0, 1, now);
+            host.is_ejected()
+        })
     }
 
     /// Sweeps if the interval has passed. `draw` gives uniform numbers in [0, 1).
@@ -86,22 +163,30 @@ impl OutlierDetector {
     pub fn reconfigure(&self, settings: &Outlier) {
         let mut inner = self.lock();
         inner.settings = settings.clone();
+        self.limit.store(limit_of(settings), Ordering::Relaxed);
         let off = settings.consecutive_failures.is_none()
             && settings.success_rate.is_none()
             && settings.failure_percentage.is_none();
         if off {
-            for host in &mut inner.hosts {
-                (host.ejected_at, host.times) = (None, 0);
+            for member in &mut inner.members {
+                member.bring_back();
+                member.times = 0;
             }
         }
+    }
+
+    /// Other settings after none: the first sweep is due one interval from now.
+    pub(crate) fn restart(&self, settings: &Outlier, now: u64) {
+        self.reconfigure(settings);
+        self.lock().last_sweep = now;
     }
 
     /// Ids of the ejected instances, sorted.
     #[must_use]
     pub fn ejected(&self) -> Vec<String> {
         let inner = self.lock();
-        let ejected = inner.hosts.iter().filter(|host| host.ejected_at.is_some());
-        let mut ids: Vec<String> = ejected.map(|host| host.id.clone()).collect();
+        let ejected = inner.members.iter().filter(|member| member.ejected_at.is_some());
+        let mut ids: Vec<String> = ejected.map(|member| member.host.id.to_string()).collect();
         ids.sort();
         ids
     }
@@ -111,55 +196,74 @@ impl OutlierDetector {
     }
 }
 
+/// Failures in a row that eject; 0 where none do.
+fn limit_of(settings: &Outlier) -> u64 {
+    settings.consecutive_failures.map_or(0, |limit| limit.max(1))
+}
+
+impl Member {
+    fn eject(&mut self, now: u64) {
+        (self.ejected_at, self.times) = (Some(now), self.times.saturating_add(1));
+        self.host.run.store(0, Ordering::Relaxed);
+        self.host.ejected.store(true, Ordering::Relaxed);
+    }
+
+    fn bring_back(&mut self) {
+        self.ejected_at = None;
+        self.host.ejected.store(false, Ordering::Relaxed);
+    }
+}
+
 impl Inner {
     fn report(&mut self, index: usize, ok: u64, failed: u64, now: u64) {
-        let limit = self.settings.consecutive_failures.map(|limit| limit.max(1));
-        let Some(host) = self.hosts.get_mut(index) else { return };
-        host.ok = host.ok.saturating_add(ok);
+        let limit = limit_of(&self.settings);
+        let Some(member) = self.members.get(index).filter(|member| member.ejected_at.is_none()) else { return };
+        let host = Arc::clone(&member.host);
         if ok > 0 {
-            host.run = 0;
+            host.run.store(0, Ordering::Relaxed);
         }
         // So many bad ones complete a run.
-        let needed = limit.map(|limit| limit.saturating_sub(host.run).max(1)).filter(|needed| failed >= *needed);
-        let Some((needed, limit)) = needed.zip(limit) else {
-            host.run = host.run.saturating_add(failed);
-            host.failed = host.failed.saturating_add(failed);
-            return;
-        };
-        host.failed = host.failed.saturating_add(needed);
-        host.run = 0;
-        if failed > 0 && !self.eject(index, now, 100, || 0.0) {
+        let run = host.run.load(Ordering::Relaxed);
+        let needed = limit.saturating_sub(run).max(1);
+        if limit == 0 || failed < needed {
+            host.run.store(run.saturating_add(failed), Ordering::Relaxed);
+            return host.add(ok, failed);
+        }
+        host.add(ok, needed);
+        host.run.store(0, Ordering::Relaxed);
+        if !self.eject(index, now, 100, || 0.0) {
             // It must stay, and so after each further run: only the last, incomplete one is remembered.
             let rest = failed - needed;
-            if let Some(host) = self.hosts.get_mut(index) {
-                host.failed = host.failed.saturating_add(rest);
-                host.run = rest % limit;
-            }
+            host.add(0, rest);
+            host.run.store(rest % limit, Ordering::Relaxed);
         }
     }
 
     /// True when the instance really leaves.
     fn eject(&mut self, index: usize, now: u64, percent: u64, draw: impl FnOnce() -> f64) -> bool {
-        let ejected = self.hosts.iter().filter(|host| host.ejected_at.is_some()).count() as u128;
+        let ejected = self.members.iter().filter(|member| member.ejected_at.is_some()).count() as u128;
         let most = u128::from(self.settings.max_ejection_percent);
-        if 100 * ejected >= most.saturating_mul(self.hosts.len() as u128) {
+        if 100 * ejected >= most.saturating_mul(self.members.len() as u128) {
             return false;
         }
         if percent == 0 || (percent < 100 && (draw() * 100.0) as u64 >= percent) {
             return false;
         }
-        let Some(host) = self.hosts.get_mut(index) else { return false };
-        (host.ejected_at, host.run) = (Some(now), 0);
-        host.times = host.times.saturating_add(1);
+        let Some(member) = self.members.get_mut(index) else { return false };
+        member.eject(now);
         true
     }
 
     fn sweep(&mut self, now: u64, mut draw: impl FnMut() -> f64) -> Sweep {
         let mut found = Sweep::default();
-        let takes_part = |host: &(usize, &Host)| host.1.ejected_at.is_none();
-        let seen: Vec<(usize, u64, u64)> = (self.hosts.iter().enumerate().filter(takes_part))
-            .map(|(index, host)| (index, host.ok, host.ok.saturating_add(host.failed)))
-            .collect();
+        // Taken, not only read: what comes in meanwhile belongs to the next interval.
+        let taken = self.members.iter().enumerate().map(|(index, member)| {
+            let (ok, failed) = (&member.host.ok, &member.host.failed);
+            let ok = ok.swap(0, Ordering::Relaxed);
+            (index, ok, ok.saturating_add(failed.swap(0, Ordering::Relaxed)))
+        });
+        let mut seen: Vec<(usize, u64, u64)> = taken.collect();
+        seen.retain(|(index, ..)| self.members.get(*index).is_some_and(|member| member.ejected_at.is_none()));
         if let Some(settings) = self.settings.success_rate.clone() {
             self.by_success_rate(&settings, &seen, now, &mut draw, &mut found);
         }
@@ -195,7 +299,7 @@ impl Inner {
         for (index, rate) in rates {
             // Equal rates must not fall below their own mean by the rounding of a double.
             if rate < cut - 1e-10 {
-                found.detected.extend(self.hosts.get(index).map(|host| host.id.clone()));
+                found.detected.extend(self.members.get(index).map(|member| member.host.id.to_string()));
                 self.eject(index, now, settings.enforcement_percent, &mut *draw);
             }
         }
@@ -216,23 +320,25 @@ impl Inner {
             return;
         }
         for &&(index, ok, calls) in &busy {
-            let stays = self.hosts.get(index).is_some_and(|host| host.ejected_at.is_none());
+            let stays = self.members.get(index).is_some_and(|member| member.ejected_at.is_none());
             if stays && threshold.reached_by((calls - ok).saturating_mul(100), calls) {
-                found.detected.extend(self.hosts.get(index).map(|host| host.id.clone()));
+                found.detected.extend(self.members.get(index).map(|member| member.host.id.to_string()));
                 self.eject(index, now, settings.enforcement_percent, &mut *draw);
             }
         }
     }
 
-    /// Ends ejections whose time has come, and starts new counts.
+    /// Ends ejections whose time has come.
     fn bring_back(&mut self, now: u64) {
         let most = self.settings.max_ejection_ms.max(self.settings.base_ejection_ms);
-        for host in &mut self.hosts {
-            (host.ok, host.failed) = (0, 0);
-            let length = self.settings.base_ejection_ms.saturating_mul(host.times).min(most);
-            match host.ejected_at {
-                None => host.times = host.times.saturating_sub(1),
-                Some(at) if now.saturating_sub(at) >= ms_to_nanos(length) => (host.ejected_at, host.run) = (None, 0),
+        for member in &mut self.members {
+            let length = self.settings.base_ejection_ms.saturating_mul(member.times).min(most);
+            match member.ejected_at {
+                None => member.times = member.times.saturating_sub(1),
+                Some(at) if now.saturating_sub(at) >= ms_to_nanos(length) => {
+                    member.bring_back();
+                    member.host.run.store(0, Ordering::Relaxed);
+                }
                 Some(_) => {}
             }
         }

@@ -1,14 +1,14 @@
 //! The instances of a callee as one edge sees them: who is there, who is passed over, who takes the next attempt.
+//!
+//! Joining the same list again, picking and reporting take no lock and allocate nothing; only what changes who is picked does.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::balance::{Balancer, Busy};
+pub use crate::balance::Tried;
+use crate::balance::{Balancer, Busy, Endpoint};
 use crate::outlier::OutlierDetector;
 use crate::settings::{Balance, Outlier};
-
-/// Picks for one attempt at most, where the first ones were tried by the call already.
-const PICKS: usize = 4;
 
 /// How long an instance that could not be reached is passed over, in nanoseconds.
 const SHUNNED: u64 = 500_000_000;
@@ -32,24 +32,22 @@ pub struct Pool {
     balancer: Balancer,
     /// Generation of the members; 0 before the first.
     generation: AtomicU64,
+    /// Whether anything is ejected at all.
+    watched: AtomicBool,
+    outlier: OutlierDetector,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug)]
 struct Inner {
-    members: Vec<(Arc<str>, u64)>,
-    outlier: Option<OutlierDetector>,
-    ejected: Vec<String>,
-    /// Those that could not be reached, and until when they are passed over.
-    shunned: Vec<(String, u64)>,
-    /// Those passed over.
-    out: Vec<String>,
+    members: Vec<Arc<Endpoint>>,
+    /// Numbers of those that could not be reached, and until when they are passed over.
+    shunned: Vec<(u64, u64)>,
 }
 
 /// An attempt on its way to an instance; tell its end with [`Pool::done`].
 #[derive(Debug)]
 pub struct Pick {
-    id: Arc<str>,
     busy: Busy,
 }
 
@@ -57,161 +55,131 @@ impl Pick {
     /// The instance.
     #[must_use]
     pub fn id(&self) -> &Arc<str> {
-        &self.id
+        self.busy.id()
     }
 
     /// Its number, which no other instance of the pool ever has.
     pub(crate) fn number(&self) -> u64 {
-        self.busy.endpoint()
+        self.busy.endpoint().number()
     }
 }
 
-/// The instances that a call has tried, at most the last [`Tried::MOST`] of them. Kept in place: most calls try one.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Tried {
-    /// Numbers of members; 0 is none.
-    numbers: [u64; Self::MOST],
-    next: usize,
-}
-
-impl Tried {
-    /// Older ones are forgotten.
-    pub const MOST: usize = 6;
-
-    fn contains(&self, number: u64) -> bool {
-        self.numbers.contains(&number)
-    }
-
-    fn push(&mut self, number: u64) {
-        if let Some(place) = self.numbers.get_mut(self.next) {
-            *place = number;
-        }
-        self.next = (self.next + 1) % Self::MOST;
-    }
-}
+/// Where nothing is ejected.
+const UNWATCHED: Outlier = Outlier {
+    interval_ms: u64::MAX,
+    base_ejection_ms: 0,
+    max_ejection_ms: 0,
+    max_ejection_percent: 0,
+    consecutive_failures: None,
+    success_rate: None,
+    failure_percentage: None,
+};
 
 impl Pool {
     /// Without instances.
     #[must_use]
     pub fn new(balance: Option<&Balance>, outlier: Option<&Outlier>, now: u64) -> Self {
-        let outlier = outlier.map(|settings| OutlierDetector::new(settings, now));
-        let (ejected, shunned, out) = Default::default();
-        let inner = Inner { members: Vec::new(), outlier, ejected, shunned, out };
-        let balancer = Balancer::new(balance.cloned().unwrap_or_default());
-        Self { balancer, generation: AtomicU64::new(0), inner: Mutex::new(inner) }
+        Self {
+            balancer: Balancer::new(balance.cloned().unwrap_or_default()),
+            generation: AtomicU64::new(0),
+            watched: AtomicBool::new(outlier.is_some()),
+            outlier: OutlierDetector::new(outlier.unwrap_or(&UNWATCHED), now),
+            inner: Mutex::new(Inner { members: Vec::new(), shunned: Vec::new() }),
+        }
     }
 
     /// Other settings. What is known of instances is kept; without outlier settings the ejected come back.
     pub fn reconfigure(&self, balance: Option<&Balance>, outlier: Option<&Outlier>, now: u64) {
         self.balancer.reconfigure(balance.cloned().unwrap_or_default());
-        let mut inner = self.lock();
-        match (&inner.outlier, outlier) {
-            (Some(detector), Some(settings)) => detector.reconfigure(settings),
-            (None, Some(settings)) => {
-                let detector = OutlierDetector::new(settings, now);
-                inner.members.iter().for_each(|(id, _)| detector.add(id));
-                inner.outlier = Some(detector);
+        let inner = self.lock();
+        match outlier {
+            Some(settings) if self.watched.swap(true, Ordering::Relaxed) => self.outlier.reconfigure(settings),
+            Some(settings) => self.outlier.restart(settings, now),
+            None => {
+                self.watched.store(false, Ordering::Relaxed);
+                self.outlier.reconfigure(&UNWATCHED);
             }
-            (_, None) => inner.outlier = None,
         }
-        self.settle(&mut inner);
+        self.settle(&inner);
     }
 
     /// Says who is there: ids with weights. Looked at only when `generation` differs from the last one; those that stay keep
     /// what is known of them.
+    #[inline]
     pub fn join(&self, generation: u64, members: &[(Arc<str>, u64)], now: u64) {
-        if self.generation.load(Ordering::Acquire) == generation {
-            return;
+        if self.generation.load(Ordering::Acquire) != generation {
+            self.exchange(generation, members, now);
         }
+    }
+
+    #[cold]
+    fn exchange(&self, generation: u64, members: &[(Arc<str>, u64)], now: u64) {
         let mut inner = self.lock();
-        for (id, _) in inner.members.iter().filter(|old| !members.contains(old)) {
-            self.balancer.remove(id);
-            if let Some(outlier) = &inner.outlier {
-                outlier.remove(id);
-            }
-        }
-        for (id, weight) in members.iter().filter(|new| !inner.members.contains(new)) {
-            self.balancer.add(id, *weight, now);
-            if let Some(outlier) = &inner.outlier {
-                outlier.add(id);
-            }
-        }
-        inner.members = members.to_vec();
+        let is =
+            |endpoint: &Endpoint, (id, weight): &(Arc<str>, u64)| endpoint.id() == id && endpoint.weight() == *weight;
+        let stays = |endpoint: &Endpoint| members.iter().any(|member| is(endpoint, member));
+        let new = members.iter().filter(|member| !inner.members.iter().any(|endpoint| is(endpoint, member)));
+        let new: Vec<(&str, u64)> = new.map(|(id, weight)| (&**id, *weight)).collect();
+        inner.members = self.balancer.exchange(stays, &new, now);
+        self.outlier.retain(|host| inner.members.iter().any(|endpoint| std::ptr::eq(&**endpoint.host(), host)));
+        let joined = inner.members.iter().skip(inner.members.len().saturating_sub(new.len()));
+        joined.for_each(|endpoint| self.outlier.add_host(endpoint.host()));
         inner.shunned.clear();
-        // A new instance is never passed over, whatever its forerunner of the same name was.
-        let stayed = |id: &String| members.iter().any(|(member, _)| **member == **id);
-        inner.out.retain(stayed);
-        self.settle(&mut inner);
+        self.settle(&inner);
         self.generation.store(generation, Ordering::Release);
     }
 
     /// Picks an instance, one that is not among `tried` where that is possible, and puts it there; `None` if nobody joined.
-    pub fn pick(&self, now: u64, key: &[u8], tried: &mut Tried, mut draw: impl FnMut() -> f64) -> Option<Pick> {
-        let mut id = self.balancer.pick(now, key, &mut draw)?;
-        let mut busy = self.balancer.start(&id, now)?;
-        for n in 1..PICKS {
-            if !tried.contains(busy.endpoint()) {
-                break;
-            }
-            self.balancer.cancel(busy);
-            // The same key would meet the same instance again.
-            let other: Vec<u8> = [key, &[n as u8]].concat();
-            id = self.balancer.pick(now, &other, &mut draw)?;
-            busy = self.balancer.start(&id, now)?;
-        }
-        tried.push(busy.endpoint());
-        Some(Pick { id, busy })
+    #[inline]
+    pub fn pick(&self, now: u64, key: &[u8], tried: &mut Tried, draw: impl FnMut() -> f64) -> Option<Pick> {
+        self.balancer.begin(now, key, tried, draw).map(|busy| Pick { busy })
     }
 
     /// An attempt ended.
+    #[inline]
     pub fn done(&self, pick: Pick, now: u64, showed: Showed) {
         if showed == Showed::Nothing {
-            return self.balancer.cancel(pick.busy);
+            return pick.busy.cancel();
         }
-        self.balancer.finish(pick.busy, now);
         let well = showed == Showed::Well;
+        let endpoint = pick.busy.endpoint();
+        let ejected = self.watched.load(Ordering::Relaxed) && self.outlier.note(endpoint.host(), well, now);
+        if ejected || showed == Showed::Unreachable {
+            self.pass_over(endpoint.number(), now, showed);
+        }
+        pick.busy.finish(now);
+    }
+
+    #[cold]
+    fn pass_over(&self, number: u64, now: u64, showed: Showed) {
         let mut inner = self.lock();
-        if let Some(outlier) = &inner.outlier {
-            outlier.report(&pick.id, u64::from(well), u64::from(!well), now);
+        if showed == Showed::Unreachable && inner.members.iter().any(|endpoint| endpoint.number() == number) {
+            inner.shunned.retain(|(shunned, _)| *shunned != number);
+            inner.shunned.push((number, now.saturating_add(SHUNNED)));
         }
-        if showed == Showed::Unreachable {
-            inner.shunned.retain(|(id, _)| **id != *pick.id);
-            inner.shunned.push((pick.id.to_string(), now.saturating_add(SHUNNED)));
-        }
-        if !well {
-            self.settle(&mut inner);
-        }
+        self.settle(&inner);
     }
 
     /// Looks at intervals and the ends of ejections; call it about every 100 ms.
     pub fn tick(&self, now: u64, draw: impl FnMut() -> f64) {
         let mut inner = self.lock();
-        let swept = inner.outlier.as_ref().is_some_and(|outlier| outlier.tick(now, draw).is_some());
-        let before = inner.shunned.len();
-        inner.shunned.retain(|(_, until)| *until > now);
-        if swept || inner.shunned.len() != before {
-            self.settle(&mut inner);
+        if self.watched.load(Ordering::Relaxed) {
+            self.outlier.tick(now, draw);
         }
+        inner.shunned.retain(|(_, until)| *until > now);
+        self.settle(&inner);
     }
 
     /// Ids of the instances that are ejected, sorted.
     #[must_use]
     pub fn ejected(&self) -> Vec<String> {
-        self.lock().ejected.clone()
+        self.outlier.ejected()
     }
 
     /// Passes over exactly those that are ejected or shunned.
-    fn settle(&self, inner: &mut Inner) {
-        inner.ejected = inner.outlier.as_ref().map(OutlierDetector::ejected).unwrap_or_default();
-        let mut out = inner.ejected.clone();
-        out.extend(inner.shunned.iter().map(|(id, _)| id.clone()));
-        for back in inner.out.iter().filter(|id| !out.contains(id)) {
-            self.balancer.pass_over(back, false);
-        }
-        for gone in out.iter().filter(|id| !inner.out.contains(id)) {
-            self.balancer.pass_over(gone, true);
-        }
-        inner.out = out;
+    fn settle(&self, inner: &Inner) {
+        let shunned = |number| inner.shunned.iter().any(|(shunned, _)| *shunned == number);
+        self.balancer.pass_over(|endpoint| endpoint.host().is_ejected() || shunned(endpoint.number()));
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -245,7 +213,7 @@ mod tests {
         (0..n)
             .filter_map(|_| {
                 let pick = pool.pick(now, b"", &mut Tried::default(), || 0.5)?;
-                let id = pick.id.to_string();
+                let id = pick.id().to_string();
                 pool.done(pick, now, Showed::Nothing);
                 Some(id)
             })
@@ -259,7 +227,7 @@ mod tests {
         let mut bad = 0;
         while bad < 2 {
             let pick = pool.pick(0, b"", &mut Tried::default(), || 0.5).expect("somebody");
-            let well = &*pick.id != "b";
+            let well = &**pick.id() != "b";
             bad += u64::from(!well);
             pool.done(pick, 0, if well { Showed::Well } else { Showed::Failed });
         }
@@ -277,14 +245,16 @@ mod tests {
         pool.join(1, &members(&["a", "b", "c", "d"]), 0);
         let first = pool.pick(0, b"k", &mut Tried::default(), || 0.5).expect("somebody");
         let again = pool.pick(0, b"k", &mut Tried::default(), || 0.5).expect("somebody");
-        assert_eq!(first.id, again.id, "the same key");
+        assert_eq!(first.id(), again.id(), "the same key");
         let mut tried = Tried::default();
-        let mut seen = (0..2).filter_map(|i| pool.pick(i, b"k", &mut tried, || 0.5));
-        assert_eq!(seen.next().map(|pick| pick.id), Some(first.id.clone()));
-        assert!(seen.next().is_some_and(|pick| pick.id != first.id));
+        let mut seen: Vec<String> =
+            (0..4).filter_map(|i| pool.pick(i, b"k", &mut tried, || 0.5)).map(|pick| pick.id().to_string()).collect();
+        assert_eq!(seen.first().map(|id| &**id), Some(&**first.id()));
+        seen.sort();
+        assert_eq!(seen, ["a", "b", "c", "d"]);
         pool.join(2, &members(&["a"]), 0);
         let only = pool.pick(0, b"k", &mut tried, || 0.5).expect("somebody");
-        assert_eq!(&*only.id, "a", "better the same than none");
+        assert_eq!(&**only.id(), "a", "better the same than none");
     }
 
     #[test]
@@ -292,7 +262,7 @@ mod tests {
         let pool = Pool::new(None, None, 0);
         pool.join(1, &members(&["a", "b", "c"]), 0);
         let gone = pool.pick(0, b"", &mut Tried::default(), || 0.5).expect("somebody");
-        let id = gone.id.to_string();
+        let id = gone.id().to_string();
         pool.done(gone, 0, Showed::Unreachable);
         assert!(!picks(&pool, 0, 10).contains(&id));
         pool.tick(499 * MS, || 0.5);
@@ -307,7 +277,7 @@ mod tests {
         pool.join(1, &members(&["a", "b"]), 0);
         for _ in 0..4 {
             let pick = pool.pick(0, b"", &mut Tried::default(), || 0.5).expect("somebody");
-            let well = &*pick.id != "a";
+            let well = &**pick.id() != "a";
             pool.done(pick, 0, if well { Showed::Well } else { Showed::Failed });
         }
         assert_eq!(pool.ejected(), ["a"]);

@@ -71,9 +71,10 @@ impl RetryBudget {
     /// Asks for `count` retries in turn; tells how many are granted. Granted ones are spent.
     #[must_use]
     pub fn withdraw(&self, now: u64, count: u64) -> u64 {
+        let mut spent = 0;
         self.line.with(|kind| match kind {
             Kind::Unlimited => Some(count),
-            Kind::Ratio(ratio) => ratio.withdraw(now, count),
+            Kind::Ratio(ratio) => ratio.withdraw(now, count, &mut spent),
             Kind::Tokens(tokens) => tokens.allows().map(|allows| if allows { count } else { 0 }),
         })
     }

@@ -80,25 +80,36 @@ impl Ratio {
     }
 
     /// Asks for `count` retries. They are spent first and looked at once more then: of several that take the last one at
-    /// the same time at most one sees it paid for, and the others give theirs back. `None` once closed.
-    pub(super) fn withdraw(&self, now: u64, count: u64) -> Option<u64> {
+    /// the same time at most one sees it paid for, and the others give theirs back. `None` once closed; `spent` are then
+    /// those that the successor has as spent and must look at.
+    pub(super) fn withdraw(&self, now: u64, count: u64, spent: &mut u64) -> Option<u64> {
         for _ in 0..TRIES {
-            let granted = self.affordable(now)?.min(count);
-            if granted == 0 {
-                return Some(0);
+            if *spent == 0 {
+                let granted = self.affordable(now)?.min(count);
+                if granted == 0 {
+                    return Some(0);
+                }
+                self.withdrawals.change(self.stretch.at(now), |retries| retries.saturating_add(granted))?;
+                *spent = granted;
             }
-            let index = self.stretch.at(now);
-            self.withdrawals.change(index, |retries| retries.saturating_add(granted))?;
-            // Closed after that: the successor has them as spent.
-            let Some((credit, spent)) = self.balance(self.stretch.at(now)) else { return Some(granted) };
-            if spent <= credit {
-                return Some(granted);
+            let (credit, debit) = self.balance(self.stretch.at(now))?;
+            if debit <= credit {
+                return Some(*spent);
             }
-            if self.withdrawals.change(index, |retries| retries.saturating_sub(granted)).is_none() {
-                return Some(0);
-            }
+            self.give_back(self.stretch.at(now), *spent)?;
+            *spent = 0;
         }
         Some(0)
+    }
+
+    /// Takes retries out of the newest slot that has as many.
+    fn give_back(&self, index: u64, retries: u64) -> Option<()> {
+        for index in (0..SLOTS as u64).map_while(|back| index.checked_sub(back)) {
+            if self.withdrawals.value(index)? >= retries {
+                return self.withdrawals.change(index, |spent| spent.saturating_sub(retries));
+            }
+        }
+        Some(())
     }
 
     /// Ends it; tells what it held. `None` if it was closed already.

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use fuseboard_policy::concurrency::{ConcurrencyLimiter, Ended};
+use fuseboard_policy::pool::{Pool, Showed, Tried};
 use fuseboard_policy::rate::RateLimiter;
 use fuseboard_policy::retry_budget::RetryBudget;
-use fuseboard_policy::settings::{self, Concurrency, Rate};
+use fuseboard_policy::settings::{self, Algorithm, Balance, Concurrency, Outlier, Rate};
 use fuseboard_policy::throttle::Throttle;
 
 const MS: u64 = 1_000_000;
@@ -213,4 +214,97 @@ fn a_throttle_counts_every_request() {
     let requests = (THREADS * 5_000) as f64;
     let newest = newest.reconfigured(&of(1.5), 0);
     assert_eq!(newest.chance(6_000), (requests - 1.5 * requests / 2.0) / (requests + 1.0));
+}
+
+fn members(n: usize) -> Vec<(std::sync::Arc<str>, u64)> {
+    (0..n).map(|i| (format!("instance-{i}").into(), 1 + i as u64 % 3)).collect()
+}
+
+fn balance(algorithm: Algorithm) -> Balance {
+    Balance { algorithm, default_rtt_ms: 30, decay_ms: 1_000, key: None, max_load: Some(1.25) }
+}
+
+#[test]
+fn picks_of_all_threads_are_one_sequence() {
+    const ROUNDS: u64 = 500;
+    for (algorithm, round) in [(Algorithm::RoundRobin, 6), (Algorithm::WeightedRoundRobin, 12)] {
+        let pool = Pool::new(Some(&balance(algorithm)), None, 0);
+        pool.join(1, &members(6), 0);
+        let counts: [AtomicU64; 6] = Default::default();
+        together(
+            |_| {
+                for _ in 0..ROUNDS * round {
+                    let pick = pool.pick(0, b"", &mut Tried::default(), || 0.5).unwrap();
+                    let index: usize = pick.id().rsplit('-').next().unwrap().parse().unwrap();
+                    counts[index].fetch_add(1, Ordering::Relaxed);
+                    pool.done(pick, 0, Showed::Well);
+                }
+                0
+            },
+            || {},
+        );
+        for (index, count) in counts.iter().enumerate() {
+            let weight = if algorithm == Algorithm::RoundRobin { 1 } else { 1 + index as u64 % 3 };
+            assert_eq!(count.load(Ordering::Relaxed), ROUNDS * weight * THREADS as u64, "{algorithm:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pool_keeps_its_counts_while_everything_changes() {
+    let outlier = Outlier {
+        interval_ms: 1,
+        base_ejection_ms: 1,
+        max_ejection_ms: 10,
+        max_ejection_percent: 50,
+        consecutive_failures: Some(3),
+        success_rate: None,
+        failure_percentage: None,
+    };
+    let algorithms = [
+        Algorithm::RoundRobin,
+        Algorithm::WeightedRoundRobin,
+        Algorithm::Random,
+        Algorithm::LeastRequest,
+        Algorithm::P2cPeakEwma,
+        Algorithm::ConsistentHash,
+    ];
+    let pool = Pool::new(None, Some(&outlier), 0);
+    pool.join(1, &members(3), 0);
+    let (mut turn, now) = (1, AtomicU64::new(0));
+    let picked = together(
+        |thread| {
+            let mut picked = 0;
+            for i in 0..3_000u64 {
+                let draw = (i % 97) as f64 / 97.0;
+                let mut tried = Tried::default();
+                let at = now.load(Ordering::Relaxed);
+                let pick = pool.pick(at, &i.to_ne_bytes(), &mut tried, || draw).unwrap();
+                picked += 1;
+                let other = pool.pick(at, &i.to_ne_bytes(), &mut tried, || draw).unwrap();
+                let showed =
+                    [Showed::Well, Showed::Failed, Showed::Unreachable, Showed::Nothing][(i as usize + thread) % 4];
+                pool.done(pick, at + i % 5, showed);
+                pool.done(other, at + i % 3, Showed::Well);
+            }
+            picked
+        },
+        || {
+            turn += 1;
+            let at = now.fetch_add(MS, Ordering::Relaxed);
+            pool.join(turn, &members(3 + turn as usize % 3), at);
+            pool.tick(at, || 0.5);
+            let watched = (turn % 5 > 0).then_some(&outlier);
+            pool.reconfigure(Some(&balance(algorithms[turn as usize % algorithms.len()])), watched, at);
+        },
+    );
+    assert_eq!(picked, THREADS as u64 * 3_000);
+    // Nobody is busy any more: the fewest calls in flight are those of each in turn.
+    pool.join(u64::MAX, &members(4), 0);
+    pool.reconfigure(Some(&balance(Algorithm::LeastRequest)), None, 0);
+    pool.tick(u64::MAX, || 0.5);
+    let picks: Vec<_> = (0..4).filter_map(|_| pool.pick(0, b"", &mut Tried::default(), || 0.5)).collect();
+    let mut ids: Vec<_> = picks.iter().map(|pick| pick.id().to_string()).collect();
+    ids.sort();
+    assert_eq!(ids, ["instance-0", "instance-1", "instance-2", "instance-3"]);
 }

@@ -117,7 +117,7 @@ impl super::Machine for Machine {
             }
             "finish" => {
                 let call = self.calls.remove(step.text("id")?).ok_or("no such call")?;
-                self.balancer.finish(call, now);
+                call.finish(now);
             }
             "cost" => {
                 let cost = self.balancer.cost(step.text("endpoint")?, now).ok_or("no such endpoint")?;
