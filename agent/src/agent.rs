@@ -23,6 +23,7 @@ use crate::grpc::{GrpcClient, GrpcServerLayer};
 use crate::http::{HttpClient, HttpClientLayer, HttpServerLayer};
 use crate::log::Severity;
 use crate::messaging::{Consumer, Producer};
+use crate::proxy::Proxy;
 use crate::sightings::Sightings;
 use crate::tarpc::{TarpcClient, TarpcServer};
 use crate::telemetry::{Limits, Telemetry};
@@ -274,6 +275,12 @@ impl Agent {
     #[must_use]
     pub fn tarpc_server(&self) -> TarpcServer {
         TarpcServer::new(&self.inner)
+    }
+
+    /// Both sides of a proxy that stands beside a service and speaks HTTP and gRPC for it.
+    #[must_use]
+    pub fn proxy(&self) -> Proxy {
+        Proxy::new(&self.inner)
     }
 
     /// The sending side of a queue or topic. `system` is `messaging.system` (`kafka`, `rabbitmq`, `in_process`…).

@@ -111,6 +111,7 @@ mod log;
 mod members;
 mod messaging;
 mod propagation;
+pub mod proxy;
 mod rules;
 mod seldom;
 mod serve;

@@ -172,6 +172,11 @@ impl<W: Send + Sync + 'static> Peers<W> {
         &self.members
     }
 
+    /// Those that are known now.
+    pub(crate) fn list(&self) -> Vec<Arc<Peer<W>>> {
+        self.all.load().values().cloned().collect()
+    }
+
     /// The instance that the balancer chose. Clients of one callee may know different instances: for what this one does not
     /// know, any of its own.
     ///

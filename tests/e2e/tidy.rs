@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fuseboard-agent", &["fuseboard-policy"]),
     ("fuseboard-demo", &["fuseboard-agent"]),
     ("fuseboard-load", &["fuseboard-policy"]),
+    ("fuseboard-sidecar", &["fuseboard-agent", "fuseboard-load"]),
     ("fuseboard-api", &["fuseboard-policy"]),
     ("fuseboard-collector", &["fuseboard-api", "fuseboard-policy"]),
     ("fuseboard", &["fuseboard-api", "fuseboard-collector", "fuseboard-demo", "fuseboard-load", "fuseboard-policy"]),

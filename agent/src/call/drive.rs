@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
-use super::{Ended, LiveAttempt, LiveCall, NoPlace, Refusal, Sent, Then};
+use super::{Ended, LiveAttempt, LiveCall, NoPlace, Pushback, Refusal, Sent, Then};
 
 /// How a protocol sends one attempt of a call and reads what comes of it.
 pub(crate) trait Transport: Sync {
@@ -26,6 +26,11 @@ pub(crate) trait Transport: Sync {
 
     /// Says how an attempt ended.
     fn read(&self, attempt: &LiveAttempt, got: Self::Got) -> Read<Self::Answer, Self::Error>;
+
+    /// Whether there can be another attempt. A body that has been sent may be gone.
+    fn can_repeat(&self) -> bool {
+        true
+    }
 
     /// The error of a call whose last attempt was cut by its limit.
     fn late(&self) -> Self::Error;
@@ -65,12 +70,12 @@ pub(crate) async fn drive<T: Transport>(transport: &T, mut call: LiveCall, key: 
                 attempt.await
             } else {
                 running.push(Box::pin(attempt));
-                side_by_side(&mut running, &mut call, key, start).await
+                side_by_side(&mut running, &mut call, key, start, || transport.can_repeat()).await
             }
         } else {
-            side_by_side(&mut running, &mut call, key, start).await
+            side_by_side(&mut running, &mut call, key, start, || transport.can_repeat()).await
         };
-        let (ended, result) = match read {
+        let (mut ended, result) = match read {
             Read::Begun(answer) => {
                 running.clear();
                 return Ok(answer(call, attempt));
@@ -83,6 +88,9 @@ pub(crate) async fn drive<T: Transport>(transport: &T, mut call: LiveCall, key: 
             }
             Read::Ended(ended, result) => (ended, result),
         };
+        if !transport.can_repeat() {
+            ended.pushback = Pushback::Never;
+        }
         then = call.settle(attempt, &ended);
         if then == Then::Over {
             running.clear();
@@ -112,7 +120,9 @@ async fn side_by_side<F: Future>(
     call: &mut LiveCall,
     key: &[u8],
     start: impl Fn(LiveAttempt) -> F,
+    can_repeat: impl Fn() -> bool,
 ) -> F::Output {
+    let mut more = true;
     loop {
         let ended = poll_fn(|cx| {
             let ended = running.iter_mut().enumerate().find_map(|(at, attempt)| match attempt.as_mut().poll(cx) {
@@ -123,11 +133,15 @@ async fn side_by_side<F: Future>(
             running.swap_remove(at);
             Poll::Ready(ended)
         });
-        let Some(at) = call.hedge_at() else { return ended.await };
+        let Some(at) = call.hedge_at().filter(|_| more) else { return ended.await };
         tokio::select! {
             biased;
             ended = ended => return ended,
             () = tokio::time::sleep_until(at) => {}
+        }
+        more = can_repeat();
+        if !more {
+            continue;
         }
         running.extend(call.hedge(key).map(|attempt| Box::pin(start(attempt))));
     }

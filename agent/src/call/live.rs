@@ -85,6 +85,12 @@ impl LiveCall {
         Self { agent, target, edge, in_force, rules, cx, span, lane, started, backoff: None, attempts: 0, ended }
     }
 
+    /// Whether there may be more than one attempt.
+    pub(crate) fn may_repeat(&self) -> bool {
+        let settings = &self.in_force.settings;
+        settings.hedge.is_some() || settings.retry.as_ref().is_some_and(|retry| retry.max_attempts > Some(1))
+    }
+
     /// What of the request's headers the balancer hashes; nothing where it does not, or where there is no such header.
     pub(crate) fn balance_key(&self, headers: &HeaderMap) -> Vec<u8> {
         let wanted = self.rules.as_ref().ok().and_then(|call| call.balance_key()?.strip_prefix("header:"));

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use opentelemetry::KeyValue;
 use tonic::body::Body;
 use tonic::transport::Channel;
@@ -79,7 +79,6 @@ impl GrpcClient {
 
     fn target(&self, parts: &http::request::Parts, replayable: bool) -> Target {
         let operation: Arc<str> = parts.uri.path().trim_start_matches('/').into();
-        let attributes = vec![KeyValue::new("rpc.system.name", "grpc"), KeyValue::new("rpc.method", operation.clone())];
         Target {
             protocol: Protocol::Grpc,
             service: self.service.clone(),
@@ -87,8 +86,8 @@ impl GrpcClient {
             replayable,
             limit: timeout::inbound(&parts.headers),
             members: Some(self.peers.members().clone()),
+            attributes: call_attributes(operation.clone()),
             operation,
-            attributes,
             details: Vec::new(),
         }
     }
@@ -125,7 +124,7 @@ impl Transport for Sending<'_> {
         let peer = self.peers.get(attempt.endpoint().as_deref())?;
         attempt.peer(&peer.host, Some(peer.port));
         let mut request = Request::from_parts(self.parts.clone(), Body::new(self.body.next()));
-        write_headers(attempt, &mut request);
+        write_headers(attempt, request.headers_mut());
         Ok((peer.wire.clone(), request))
     }
 
@@ -166,8 +165,13 @@ fn channel(dialer: &Dialer, instance: &Instance) -> Result<Channel, AgentError> 
     Ok(endpoint.connect_with_connector_lazy(connector))
 }
 
-fn write_headers(attempt: &LiveAttempt, request: &mut Request<Body>) {
-    let headers = request.headers_mut();
+/// What the conventions say of a call besides its status.
+pub(crate) fn call_attributes(operation: Arc<str>) -> Vec<KeyValue> {
+    vec![KeyValue::new("rpc.system.name", "grpc"), KeyValue::new("rpc.method", operation)]
+}
+
+/// Writes the attempt's ids, number and what is left into a request's metadata.
+pub(crate) fn write_headers(attempt: &LiveAttempt, headers: &mut HeaderMap) {
     inject(&attempt.span_context(), headers);
     match attempt.left().map(timeout::header) {
         Some(value) => drop(headers.insert(GRPC_TIMEOUT, value)),
@@ -179,7 +183,7 @@ fn write_headers(attempt: &LiveAttempt, request: &mut Request<Body>) {
 }
 
 /// The status of an answer that has no more to say than its headers.
-fn early_status(response: &Response<Body>) -> Option<Code> {
+pub(crate) fn early_status<B>(response: &Response<B>) -> Option<Code> {
     let own = response.headers().get("grpc-status").map(|v| Code::from_bytes(v.as_bytes()));
     own.or_else(|| match response.status().as_u16() {
         200 => None,
@@ -194,7 +198,7 @@ fn early_status(response: &Response<Body>) -> Option<Code> {
 
 /// Whether an answer only says that the server's timer went off. tonic's own timer, here and there, runs for what
 /// `grpc-timeout` says and answers `CANCELLED`; left so, an overdue callee would count for nothing.
-fn timer_went_off(response: &Response<Body>, attempt: &LiveAttempt) -> bool {
+pub(crate) fn timer_went_off<B>(response: &Response<B>, attempt: &LiveAttempt) -> bool {
     let is = |name: &str, value: &str| response.headers().get(name).is_some_and(|v| v.as_bytes() == value.as_bytes());
     is("grpc-status", "1") && (attempt.is_overdue() || is("grpc-message", "Timeout%20expired"))
 }

@@ -9,7 +9,10 @@ use opentelemetry::KeyValue;
 use tonic::{Code, Status};
 
 pub use self::client::GrpcClient;
+pub(crate) use self::client::{call_attributes, early_status, timer_went_off, write_headers};
 pub use self::response::ReplyBody;
+pub(crate) use self::response::by_trailers;
+pub(crate) use self::server::end;
 pub use self::server::{GrpcServer, GrpcServerLayer, ServedBody};
 use crate::call::{Ended, Pushback};
 
@@ -52,8 +55,13 @@ fn status_attribute(code: Code) -> KeyValue {
     KeyValue::new(STATUS_CODE, word(code).to_ascii_uppercase())
 }
 
+/// The status in headers or trailers; what has none is unknown.
+pub(crate) fn status_of(headers: &HeaderMap) -> Code {
+    headers.get("grpc-status").map_or(Code::Unknown, |v| Code::from_bytes(v.as_bytes()))
+}
+
 /// An end by a status that came in headers or trailers.
-fn ended(headers: &HeaderMap, code: Code) -> Ended {
+pub(crate) fn ended(headers: &HeaderMap, code: Code) -> Ended {
     let mut ended = Ended::with(word(code));
     ended.attributes.push(status_attribute(code));
     ended.pushback = match headers.get(PUSHBACK).map(|v| v.to_str().ok().and_then(|t| t.parse::<i64>().ok())) {

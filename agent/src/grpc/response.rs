@@ -9,8 +9,8 @@ use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 
 use super::client::too_late;
 use crate::call::{Ended, LiveAttempt, LiveCall};
@@ -53,9 +53,9 @@ fn finish(open: &mut Option<(LiveCall, LiveAttempt)>, ended: &Ended) {
     }
 }
 
-fn by_trailers(trailers: &HeaderMap) -> Ended {
-    let code = trailers.get("grpc-status").map_or(Code::Unknown, |v| Code::from_bytes(v.as_bytes()));
-    super::ended(trailers, code)
+/// The end that a reply's trailers tell.
+pub(crate) fn by_trailers(trailers: &HeaderMap) -> Ended {
+    super::ended(trailers, super::status_of(trailers))
 }
 
 impl HttpBody for ReplyBody {

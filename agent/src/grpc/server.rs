@@ -8,7 +8,6 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use opentelemetry::KeyValue;
 use opentelemetry::context::FutureExt as _;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -103,7 +102,7 @@ fn begin<B>(agent: &Arc<Inner>, request: &Request<B>) -> Served {
         deadline: timeout::inbound(headers).map(|left| Instant::now() + left),
         attempt: timeout::inbound_attempt(headers),
     };
-    let labels = vec![KeyValue::new("rpc.system.name", "grpc"), KeyValue::new("rpc.method", operation.clone())];
+    let labels = super::call_attributes(operation.as_str().into());
     Served::begin(agent, Protocol::Grpc, operation, inbound, labels, Vec::new())
 }
 
@@ -120,7 +119,8 @@ fn is_server_error(code: Code) -> bool {
     )
 }
 
-fn end(served: Served, code: Code) {
+/// A request was answered with a status.
+pub(crate) fn end(served: Served, code: Code) {
     let status = super::status_attribute(code);
     let error = is_server_error(code).then(|| super::word(code).to_owned());
     served.end(if error.is_some() { "failure" } else { "success" }, error, vec![status]);
@@ -150,9 +150,7 @@ impl<R: HttpBody<Data = Bytes>> HttpBody for ServedBody<R> {
         let _entered = this.served.as_ref().map(|served| served.cx().attach());
         let polled = this.inner.poll_frame(cx);
         let code = match &polled {
-            Poll::Ready(Some(Ok(frame))) => frame
-                .trailers_ref()
-                .map(|trailers| trailers.get("grpc-status").map_or(Code::Unknown, |v| Code::from_bytes(v.as_bytes()))),
+            Poll::Ready(Some(Ok(frame))) => frame.trailers_ref().map(super::status_of),
             Poll::Ready(Some(Err(_)) | None) => Some(Code::Unknown),
             Poll::Pending => None,
         };

@@ -18,15 +18,15 @@ use crate::propagation::inject;
 use crate::timeout;
 
 /// A header by which the application says that a request may be repeated.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Methods that may be done twice (RFC 9110, 9.2.2), and requests that say so.
-fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
+pub(crate) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
     method.is_idempotent() || headers.contains_key(IDEMPOTENCY_KEY)
 }
 
 /// Writes the attempt's ids, number and what is left into a request's headers.
-fn write_headers(attempt: &LiveAttempt, headers: &mut HeaderMap) {
+pub(crate) fn write_headers(attempt: &LiveAttempt, headers: &mut HeaderMap) {
     inject(&attempt.span_context(), headers);
     if let Some(left) = attempt.left() {
         headers.insert(fuseboard_policy::names::TIMEOUT_HEADER, timeout::header(left));
@@ -35,7 +35,7 @@ fn write_headers(attempt: &LiveAttempt, headers: &mut HeaderMap) {
 }
 
 /// The end of an attempt that was answered.
-fn answered(status: StatusCode, headers: &HeaderMap) -> Ended {
+pub(crate) fn answered(status: StatusCode, headers: &HeaderMap) -> Ended {
     let code = if status.as_u16() < 400 { "ok".to_owned() } else { status.as_str().to_owned() };
     let mut ended = Ended::with(code);
     ended.attributes.push(status_attribute(status));
@@ -44,12 +44,12 @@ fn answered(status: StatusCode, headers: &HeaderMap) -> Ended {
     ended
 }
 
-fn status_attribute(status: StatusCode) -> KeyValue {
+pub(crate) fn status_attribute(status: StatusCode) -> KeyValue {
     KeyValue::new("http.response.status_code", i64::from(status.as_u16()))
 }
 
 /// The method as the conventions want it: unknown ones are `_OTHER`.
-fn method_attribute(method: &Method) -> KeyValue {
+pub(crate) fn method_attribute(method: &Method) -> KeyValue {
     let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"];
     let method = known.into_iter().find(|m| *m == method.as_str()).unwrap_or("_OTHER");
     KeyValue::new("http.request.method", method)

@@ -1,0 +1,10 @@
+//! Listeners, and what becomes of a request.
+
+mod inbound;
+mod listener;
+mod outbound;
+mod upgrade;
+
+pub(crate) use self::inbound::ToService;
+pub(crate) use self::listener::{Door, Handler, Port, listen};
+pub(crate) use self::outbound::ToUpstream;

@@ -1,0 +1,61 @@
+//! A service that does what a test says, and a sidecar beside it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use fuseboard_sidecar::{Config, Sidecar};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+/// Serves a router on a free port.
+pub(crate) async fn serve(router: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// A port on which nobody listens.
+pub(crate) async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// A sidecar by its configuration; telemetry goes nowhere.
+pub(crate) async fn sidecar(text: &str, policy: &str) -> Beside {
+    let folder = tempfile::tempdir().unwrap();
+    let file: PathBuf = folder.path().join("policy.toml");
+    std::fs::write(&file, policy).unwrap();
+    let text = format!(
+        "service = {{ name = \"shop\" }}\ntelemetry = {{ otlp = \"127.0.0.1:1\" }}\ncontrol = {{ policy = {file:?} }}\n{text}"
+    );
+    let config = Config::parse(&text, "test.toml").unwrap();
+    Beside { sidecar: Arc::new(Sidecar::start(config).await.unwrap()), _folder: folder }
+}
+
+/// A sidecar and its files.
+pub(crate) struct Beside {
+    pub(crate) sidecar: Arc<Sidecar>,
+    _folder: TempDir,
+}
+
+impl Beside {
+    /// The address of an inbound listener.
+    pub(crate) fn inbound(&self, path: &str) -> String {
+        format!("http://{}{path}", self.sidecar.inbound()[0])
+    }
+
+    /// The address of the first outbound listener.
+    pub(crate) fn outbound(&self, path: &str) -> String {
+        format!("http://{}{path}", self.sidecar.outbound()[0])
+    }
+}
+
+/// The configuration of one outbound listener and its upstream.
+pub(crate) fn to(addresses: &[SocketAddr], more: &str) -> String {
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    format!(
+        "[[outbound]]\nlisten = \"127.0.0.1:0\"\nto = \"bank\"\n\n[[upstream]]\nservice = \"bank\"\naddresses = {addresses:?}\n{more}\n"
+    )
+}
