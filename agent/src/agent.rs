@@ -224,7 +224,7 @@ impl Agent {
     /// The layer for a tonic server: `Server::builder().layer(agent.grpc_server())`.
     #[must_use]
     pub fn grpc_server(&self) -> GrpcServerLayer {
-        GrpcServerLayer::new(&self.inner)
+        GrpcServerLayer::new(&self.inner, &self.dialer)
     }
 
     /// A client for an HTTP service.
@@ -244,7 +244,7 @@ impl Agent {
     /// The layer for an axum router (`router.layer(agent.http_server())`) or any HTTP server that is a tower service.
     #[must_use]
     pub fn http_server(&self) -> HttpServerLayer {
-        HttpServerLayer::new(&self.inner)
+        HttpServerLayer::new(&self.inner, &self.dialer)
     }
 
     /// A client for a tarpc service over TCP with bincode: give it to a generated client's `from`. Connects when first used,

@@ -106,6 +106,7 @@ mod environment;
 mod error;
 mod generated;
 pub mod grpc;
+pub mod guard;
 pub mod http;
 mod log;
 mod members;

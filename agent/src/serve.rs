@@ -72,6 +72,11 @@ impl Served {
         self.cx.clone()
     }
 
+    /// The ids of its span.
+    pub(crate) fn span_context(&self) -> SpanContext {
+        self.cx.span().span_context().clone()
+    }
+
     /// When the caller stops waiting.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what these tests lean on may fail them")]
 
+mod auth;
 mod collector;
 mod control;
 mod daemon;
@@ -11,6 +12,7 @@ mod export;
 mod grpc;
 mod hedging;
 mod http;
+mod limits;
 mod messaging;
 mod paused;
 mod pki;

@@ -12,8 +12,8 @@ pub use self::client::GrpcClient;
 pub(crate) use self::client::{call_attributes, early_status, timer_went_off, write_headers};
 pub use self::response::ReplyBody;
 pub(crate) use self::response::by_trailers;
-pub(crate) use self::server::end;
 pub use self::server::{GrpcServer, GrpcServerLayer, ServedBody};
+pub(crate) use self::server::{end, is_server_error};
 use crate::call::{Ended, Pushback};
 
 /// gRPC's hint about another try, in milliseconds.
@@ -22,7 +22,7 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 const STATUS_CODE: &str = "rpc.response.status_code";
 
 /// A status code in the words of the policy.
-fn word(code: Code) -> &'static str {
+pub(crate) fn word(code: Code) -> &'static str {
     match code {
         Code::Ok => "ok",
         Code::Cancelled => "cancelled",
@@ -51,7 +51,7 @@ fn code(word: &str) -> Code {
 }
 
 /// The status as the conventions write it: `DEADLINE_EXCEEDED`.
-fn status_attribute(code: Code) -> KeyValue {
+pub(crate) fn status_attribute(code: Code) -> KeyValue {
     KeyValue::new(STATUS_CODE, word(code).to_ascii_uppercase())
 }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use fuseboard_policy::names;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use opentelemetry::KeyValue;
 use opentelemetry::context::FutureExt as _;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -16,14 +18,18 @@ use tower::{Layer, Service};
 
 use crate::agent::Inner;
 use crate::call::Protocol;
+use crate::guard::{Refusing, SpanSlot, guards_for};
 use crate::propagation::extract;
 use crate::serve::{Inbound, Served};
 use crate::timeout;
+use crate::tls::Dialer;
 
 /// The layer for a tonic server; see [`crate::Agent::grpc_server`].
 #[derive(Clone)]
 pub struct GrpcServerLayer {
     agent: Arc<Inner>,
+    /// For the keys of tokens.
+    dialer: Dialer,
 }
 
 impl std::fmt::Debug for GrpcServerLayer {
@@ -33,10 +39,12 @@ impl std::fmt::Debug for GrpcServerLayer {
 }
 
 impl GrpcServerLayer {
-    pub(crate) fn new(agent: &Arc<Inner>) -> Self {
-        Self { agent: agent.clone() }
+    pub(crate) fn new(agent: &Arc<Inner>, dialer: &Dialer) -> Self {
+        Self { agent: agent.clone(), dialer: dialer.clone() }
     }
 }
+
+guards_for!(GrpcServerLayer);
 
 impl<S> Layer<S> for GrpcServerLayer {
     type Service = GrpcServer<S>;
@@ -94,6 +102,14 @@ where
     }
 }
 
+impl<S> Refusing for GrpcServer<S> {
+    fn refuse(&self, request: &Request<()>, rule: &'static str, answer: &Response<()>) {
+        let code = answer.headers().get("grpc-status").map_or(Code::Unknown, |v| Code::from_bytes(v.as_bytes()));
+        let (status, rule) = (super::status_attribute(code), KeyValue::new(names::REFUSED_BY, rule));
+        begin(&self.agent, request).end("refused", None, vec![status, rule]);
+    }
+}
+
 fn begin<B>(agent: &Arc<Inner>, request: &Request<B>) -> Served {
     let headers = request.headers();
     let operation = request.uri().path().trim_start_matches('/').to_owned();
@@ -103,11 +119,13 @@ fn begin<B>(agent: &Arc<Inner>, request: &Request<B>) -> Served {
         attempt: timeout::inbound_attempt(headers),
     };
     let labels = super::call_attributes(operation.as_str().into());
-    Served::begin(agent, Protocol::Grpc, operation, inbound, labels, Vec::new())
+    let served = Served::begin(agent, Protocol::Grpc, operation, inbound, labels, Vec::new());
+    SpanSlot::tell(request, || served.span_context());
+    served
 }
 
 /// The statuses that the conventions call an error of the *server*.
-fn is_server_error(code: Code) -> bool {
+pub(crate) fn is_server_error(code: Code) -> bool {
     matches!(
         code,
         Code::Unknown

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::MatchedPath;
+use fuseboard_policy::names;
 use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode, Version};
 use opentelemetry::KeyValue;
@@ -14,14 +15,18 @@ use tower::{Layer, Service};
 use super::{method_attribute, status_attribute};
 use crate::agent::Inner;
 use crate::call::Protocol;
+use crate::guard::{Refusing, SpanSlot, guards_for};
 use crate::propagation::extract;
 use crate::serve::{Inbound, Served};
 use crate::timeout;
+use crate::tls::Dialer;
 
 /// The layer; see [`crate::Agent::http_server`].
 #[derive(Clone)]
 pub struct HttpServerLayer {
     agent: Arc<Inner>,
+    /// For the keys of tokens.
+    dialer: Dialer,
 }
 
 impl std::fmt::Debug for HttpServerLayer {
@@ -31,10 +36,12 @@ impl std::fmt::Debug for HttpServerLayer {
 }
 
 impl HttpServerLayer {
-    pub(crate) fn new(agent: &Arc<Inner>) -> Self {
-        Self { agent: agent.clone() }
+    pub(crate) fn new(agent: &Arc<Inner>, dialer: &Dialer) -> Self {
+        Self { agent: agent.clone(), dialer: dialer.clone() }
     }
 }
+
+guards_for!(HttpServerLayer);
 
 impl<S> Layer<S> for HttpServerLayer {
     type Service = HttpServer<S>;
@@ -103,6 +110,13 @@ where
     }
 }
 
+impl<S> Refusing for HttpServer<S> {
+    fn refuse(&self, request: &Request<()>, rule: &'static str, answer: &Response<()>) {
+        let (status, rule) = (status_attribute(answer.status()), KeyValue::new(names::REFUSED_BY, rule));
+        begin(&self.agent, request).end("refused", None, vec![status, rule]);
+    }
+}
+
 fn begin<B>(agent: &Arc<Inner>, request: &Request<B>) -> Served {
     let headers = request.headers();
     let inbound = Inbound {
@@ -126,5 +140,7 @@ fn begin<B>(agent: &Arc<Inner>, request: &Request<B>) -> Served {
         _ => None,
     };
     details.extend(version.map(|version| KeyValue::new("network.protocol.version", version)));
-    Served::begin(agent, Protocol::Http, name, inbound, labels, details)
+    let served = Served::begin(agent, Protocol::Http, name, inbound, labels, details);
+    SpanSlot::tell(request, || served.span_context());
+    served
 }

@@ -44,7 +44,8 @@ impl Pem {
         if let Kind::File(path) = &self.0 { Some(path) } else { None }
     }
 
-    fn read(&self) -> Result<Arc<[u8]>, TlsError> {
+    /// What it holds.
+    pub(crate) fn read(&self) -> Result<Arc<[u8]>, TlsError> {
         match &self.0 {
             Kind::Text(text) => Ok(text.clone()),
             Kind::File(path) => {
