@@ -22,7 +22,7 @@ use crate::error::AgentError;
 use crate::grpc::{GrpcClient, GrpcServerLayer};
 use crate::http::{HttpClient, HttpClientLayer, HttpServerLayer};
 use crate::log::Severity;
-use crate::messaging::{Consumer, Producer};
+use crate::messaging::{Consumer, Place, Producer};
 use crate::proxy::Proxy;
 use crate::sightings::Sightings;
 use crate::tarpc::{TarpcClient, TarpcServer};
@@ -286,13 +286,13 @@ impl Agent {
     /// The sending side of a queue or topic. `system` is `messaging.system` (`kafka`, `rabbitmq`, `in_process`…).
     #[must_use]
     pub fn producer(&self, system: &'static str, destination: impl Into<String>) -> Producer {
-        Producer::new(&self.inner, system, destination.into())
+        Producer::new(&self.inner, Place::new(system, destination.into()))
     }
 
     /// The receiving side of a queue or topic.
     #[must_use]
     pub fn consumer(&self, system: &'static str, destination: impl Into<String>) -> Consumer {
-        Consumer::new(&self.inner, system, destination.into())
+        Consumer::new(&self.inner, Place::new(system, destination.into()))
     }
 
     /// Runs a future in an internal span of its own, for work that no request started (or a part of one worth seeing).

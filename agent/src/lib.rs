@@ -58,7 +58,7 @@
 //!
 //! - **Spans**: one for each call, named by its operation (`payments.v1.Payments/Charge`, `GET /orders/{id}`), with
 //!   `resilience.call`; below it one for each attempt, with `resilience.attempt`; one for each request that is answered. A
-//!   refused attempt is a span without length, with `resilience.refused_by`. Queues: `send NAME`, `process NAME`.
+//!   refused attempt is a span without length, with `resilience.refused_by`. Queues: `publish NAME` with its attempts, `process NAME`.
 //! - **Metrics**: `http.server.request.duration`, `http.client.request.duration` (attempts), `rpc.server.call.duration`,
 //!   `rpc.client.call.duration` (calls), `resilience.attempts`, `resilience.refusals`, `resilience.calls.in_flight`,
 //!   `resilience.requests.in_flight`, `resilience.circuit_breaker.transitions`.
@@ -110,7 +110,7 @@ pub mod guard;
 pub mod http;
 mod log;
 mod members;
-mod messaging;
+pub mod messaging;
 mod propagation;
 pub mod proxy;
 mod rules;
@@ -128,7 +128,6 @@ pub use self::builder::Builder;
 pub use self::call::Refusal;
 pub use self::error::AgentError;
 pub use self::log::Severity;
-pub use self::messaging::{Consumer, Producer};
 pub use self::token::Token;
 pub use ::http::Method as HttpMethod;
 pub use fuseboard_policy as policy;

@@ -6,6 +6,7 @@ use fuseboard_policy::set::PolicySet;
 use fuseboard_policy::settings::Timeout;
 
 use crate::edges::InForce;
+use crate::messaging::PROCESS;
 
 /// The agent's own hard bounds of every timeout, in milliseconds: 1 ms to 10 min.
 const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 1..=600_000;
@@ -22,8 +23,16 @@ pub(crate) struct Rules {
 impl Rules {
     /// What is in force on an edge.
     pub(crate) fn resolve(&self, caller: &str, instance: &str, service: &str, operation: &str) -> InForce {
-        let meant = self.overrides.iter().filter(|o| o.selector.matches(caller, instance, service, operation));
-        let effective = self.set.effective(caller, service, operation).with_overrides(meant);
+        // Rules for calls at large are not meant for messages that are processed.
+        let named = operation == PROCESS;
+        let meant = self.overrides.iter().filter(|o| {
+            o.selector.matches(caller, instance, service, operation) && (!named || o.selector.operation.is_some())
+        });
+        let effective = match named {
+            true => self.set.effective_named(caller, service, operation),
+            false => self.set.effective(caller, service, operation),
+        };
+        let effective = effective.with_overrides(meant);
         InForce {
             hash: effective.hash(),
             override_id: effective.mode_override.or(effective.overrides.last().copied()).unwrap_or(0),

@@ -105,7 +105,7 @@ impl Served {
         instruments.answering.add(-1, &[]);
         let histogram = match self.protocol {
             Protocol::Http => &instruments.http_server,
-            Protocol::Grpc | Protocol::Tarpc => &instruments.rpc_server,
+            Protocol::Grpc | Protocol::Tarpc | Protocol::Messaging => &instruments.rpc_server,
         };
         histogram.record(self.started.elapsed().as_secs_f64(), &labels);
     }

@@ -7,7 +7,7 @@ use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fuseboard_agent::{Consumer, Producer};
+use fuseboard_agent::messaging::{Consumer, Producer};
 use futures_util::FutureExt;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
@@ -85,11 +85,11 @@ pub(crate) struct Sender<T> {
     tx: mpsc::Sender<Message<T>>,
 }
 
-impl<T> Sender<T> {
+impl<T: Clone + Send + Sync> Sender<T> {
     /// Sends at once, or refuses when the queue is full.
     pub(crate) fn send(&self, body: T) {
         let sending = self.producer.send(HashMap::new(), |headers| {
-            let message = Message { body, sent: Instant::now(), headers };
+            let message = Message { body: body.clone(), sent: Instant::now(), headers };
             ready(self.tx.try_send(message).map_err(|_| "the queue is full"))
         });
         // Nothing in it waits: the message is on its way, or refused.

@@ -49,7 +49,22 @@ pub const PEER_SERVICE_OLD: &str = "peer.service";
 /// The operation as policies name it (`payments.v1.Payments/Charge`, `POST /authorize`), on client and attempt spans.
 pub const OPERATION: &str = "resilience.operation";
 
+/// Metric: seconds from publishing a message to processing it.
+pub const QUEUE_LAG: &str = "resilience.queue.lag";
+/// Metric: messages that wait for a consumer, as the broker counts them.
+pub const QUEUE_DEPTH: &str = "resilience.queue.depth";
+/// Milliseconds from publishing a message to processing it (double). On consumers' spans.
+pub const QUEUE_LAG_MS: &str = "resilience.queue.lag_ms";
+/// How often a message was handed out, this time included (int). On consumers' spans.
+pub const DELIVERY: &str = "resilience.delivery";
+/// What became of a processed message: `ack`, `retry`, `dead_letter`, `requeue`. On consumers' spans.
+pub const SETTLED: &str = "resilience.settled";
+
 /// HTTP header with what the deadline leaves, in `grpc-timeout`'s format.
 pub const TIMEOUT_HEADER: &str = "x-fuseboard-timeout";
+/// Message header: when the message was published, in milliseconds since 1970.
+pub const SENT_HEADER: &str = "x-fuseboard-sent";
+/// Message header: when it is of no use any more, in milliseconds since 1970.
+pub const DEADLINE_HEADER: &str = "x-fuseboard-deadline";
 /// HTTP header with the attempt's number; a request with 2 or more is not retried further down.
 pub const ATTEMPT_HEADER: &str = "x-fuseboard-attempt";

@@ -43,7 +43,19 @@ impl PolicySet {
     /// The settings in force on an edge, before overrides. Allocates: keep the answer for as long as the set is in force.
     #[must_use]
     pub fn effective(&self, caller: &str, service: &str, operation: &str) -> Effective {
-        let merged = Merged::of(&self.rules, &self.index.matching(Some(caller), service, Some(operation)));
+        self.merged(&self.index.matching(Some(caller), service, Some(operation)))
+    }
+
+    /// The settings of the rules alone that name the operation, for work to which general rules do not apply.
+    #[must_use]
+    pub fn effective_named(&self, caller: &str, service: &str, operation: &str) -> Effective {
+        let mut rules = self.index.matching(Some(caller), service, Some(operation));
+        rules.retain(|at| self.rules.get(*at).is_some_and(|rule| rule.operation.is_some()));
+        self.merged(&rules)
+    }
+
+    fn merged(&self, rules: &[usize]) -> Effective {
+        let merged = Merged::of(&self.rules, rules);
         let provenance = merged.sources.iter().map(|(path, source)| {
             let from = match source.preset {
                 Some(preset) => format!("preset {preset}"),
@@ -197,6 +209,24 @@ mod tests {
         assert_eq!(attempt("web", "payments", "Get"), (200, "payments".to_owned()));
         assert_eq!(attempt("orders", "payments", "Get"), (300, "orders:payments".to_owned()));
         assert_eq!(attempt("orders", "payments", "Pay/Charge"), (400, "payments/Pay/Charge".to_owned()));
+    }
+
+    #[test]
+    fn rules_that_do_not_name_the_operation_can_be_left_out() {
+        let set = set(r#"
+            [[edge]]
+            service = "*"
+            timeout = { attempt_ms = 100, overall_ms = 1000 }
+            [[edge]]
+            caller = "mailer"
+            service = "mails"
+            operation = "process"
+            timeout = { attempt_ms = 400 }
+        "#);
+        let attempt = |caller| set.effective_named(caller, "mails", "process").settings.timeout;
+        let timeout = attempt("mailer").unwrap();
+        assert_eq!((timeout.attempt_ms, timeout.overall_ms), (Some(400), None));
+        assert_eq!(attempt("archive"), None);
     }
 
     #[test]

@@ -33,7 +33,8 @@ impl Default for Lanes {
 #[derive(Debug)]
 pub(crate) struct Lane {
     protocol: Protocol,
-    /// What its spans have in common, the name of the operation among it.
+    operation: Arc<str>,
+    /// What its spans have in common.
     common: Arc<Common>,
     /// What its metrics have in common.
     labels: Vec<KeyValue>,
@@ -41,6 +42,7 @@ pub(crate) struct Lane {
     attempts: Series<BoundCounter<u64>>,
     refusals: Series<BoundCounter<u64>>,
     durations: Series<BoundHistogram<f64>>,
+    sent: Series<BoundCounter<u64>>,
 }
 
 impl Lane {
@@ -49,7 +51,7 @@ impl Lane {
         let digest = Digest::new().text(&target.operation).attributes(&[&target.attributes]);
         let is = |lane: &Self| {
             lane.protocol == target.protocol
-                && lane.common.name == target.operation
+                && lane.operation == target.operation
                 && lane.labels.get(EDGE..).is_some_and(|own| own == target.attributes)
         };
         let make = || Self::new(edge, target);
@@ -68,20 +70,34 @@ impl Lane {
             KeyValue::new(names::OPERATION, edge.operation.clone()),
         ];
         labels.extend(target.attributes.iter().cloned());
+        let name = match target.protocol {
+            // The conventions want the destination in it.
+            Protocol::Messaging => format!("{} {}", target.operation, target.service).into(),
+            _ => target.operation.clone(),
+        };
         Self {
             protocol: target.protocol,
-            common: Arc::new(Common { name: target.operation.clone(), attributes }),
+            operation: target.operation.clone(),
+            common: Arc::new(Common { name, attributes }),
             labels,
             in_flight: OnceLock::new(),
             attempts: Series::default(),
             refusals: Series::default(),
             durations: Series::default(),
+            sent: Series::default(),
         }
     }
 
-    /// Starts a client span of a call on it.
-    pub(super) fn begin(&self, agent: &Inner, parent: Parent<'_>, at: At, write: impl FnOnce(&mut Record)) -> Span {
-        agent.telemetry.tracer.begin(parent, SpanKind::Client, &self.common, at, write)
+    /// Starts a span of a call on it.
+    pub(super) fn begin(
+        &self,
+        agent: &Inner,
+        kind: SpanKind,
+        parent: Parent<'_>,
+        at: At,
+        write: impl FnOnce(&mut Record),
+    ) -> Span {
+        agent.telemetry.tracer.begin(parent, kind, &self.common, at, write)
     }
 
     fn edge(&self) -> &[KeyValue] {
@@ -112,10 +128,21 @@ impl Lane {
 
     /// How long it took: an attempt for HTTP, a call for the others, as the conventions have it. `parts` say how it ended.
     pub(super) fn duration(&self, of: &Instruments, took: Duration, parts: &Parts<'_>) {
-        let histogram = if self.protocol == Protocol::Http { &of.http_client } else { &of.rpc_client };
+        let histogram = match self.protocol {
+            Protocol::Http => &of.http_client,
+            Protocol::Grpc | Protocol::Tarpc => &of.rpc_client,
+            Protocol::Messaging => &of.messaging.operation,
+        };
         let seconds = took.as_secs_f64();
         let all = || [self.labels.as_slice(), &parts.concat()].concat();
         let bound = self.durations.record(parts, || histogram.bind(&all()), |bound| bound.record(seconds));
         bound.unwrap_or_else(|| histogram.record(seconds, &all()));
+    }
+
+    /// A message was sent, or nobody knows. `parts` say how that ended.
+    pub(super) fn sent(&self, of: &Instruments, parts: &Parts<'_>) {
+        let all = || [self.labels.as_slice(), &parts.concat()].concat();
+        let bound = self.sent.record(parts, || of.messaging.sent.bind(&all()), |bound| bound.add(1));
+        bound.unwrap_or_else(|| of.messaging.sent.add(1, &all()));
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use fuseboard_policy::names;
 use fuseboard_policy::pipeline::{self, AttemptKind, AttemptOutcome, Call, GiveUp, Next, Refused};
 use http::HeaderMap;
-use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::trace::{SpanContext, SpanKind, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 
@@ -67,7 +67,8 @@ impl LiveCall {
         let now = agent.clock.nanos(started);
         let (in_force, rules) = edge.begin(now, inbound);
         let lane = Lane::of(&edge, &target);
-        let span = lane.begin(agent, Parent::new(cx.span().span_context(), &cx), At::Read(started), |record| {
+        let parent = Parent::new(cx.span().span_context(), &cx);
+        let span = lane.begin(agent, target.protocol.kind(), parent, At::Read(started), |record| {
             about_call(record, &target, &in_force);
             record.attribute(KeyValue::new(names::CALL, true));
             let left = rules.as_ref().map_or(inbound.left, |call| call.left(now));
@@ -89,6 +90,11 @@ impl LiveCall {
     pub(crate) fn may_repeat(&self) -> bool {
         let settings = &self.in_force.settings;
         settings.hedge.is_some() || settings.retry.as_ref().is_some_and(|retry| retry.max_attempts > Some(1))
+    }
+
+    /// The ids of its own span.
+    pub(crate) fn span_context(&self) -> SpanContext {
+        self.span.ids().clone()
     }
 
     /// What of the request's headers the balancer hashes; nothing where it does not, or where there is no such header.
@@ -131,7 +137,7 @@ impl LiveCall {
         waited: Option<Duration>,
     ) -> LiveAttempt {
         self.attempts = permit.number;
-        let span = self.lane.begin(&self.agent, self.parent(), At::Read(started), |record| {
+        let span = self.lane.begin(&self.agent, SpanKind::Client, self.parent(), At::Read(started), |record| {
             about_call(record, &self.target, &self.in_force);
             record.attribute(KeyValue::new(names::ATTEMPT, i64::from(permit.number)));
             record.attribute(KeyValue::new(names::BREAKER_STATE, permit.breaker_state));
@@ -272,7 +278,7 @@ impl LiveCall {
 
     pub(super) fn draw(&self, refusal: &Refusal, more: impl FnOnce(&mut Record)) {
         let (at, wall) = (At::Read(Instant::now()), SystemTime::now());
-        let span = self.lane.begin(&self.agent, self.parent(), at, |record| {
+        let span = self.lane.begin(&self.agent, SpanKind::Client, self.parent(), at, |record| {
             about_call(record, &self.target, &self.in_force);
             more(record);
             record.attribute(KeyValue::new(names::ATTEMPT, i64::from(self.attempts + 1)));
@@ -311,6 +317,10 @@ impl LiveCall {
         self.lane.in_flight(instruments, -1);
         if self.target.protocol != Protocol::Http {
             self.lane.duration(instruments, at - self.started, &end.labels());
+        }
+        // What a local rule refused was not sent.
+        if self.target.protocol == Protocol::Messaging && self.attempts > 0 {
+            self.lane.sent(instruments, &end.labels());
         }
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
 
 pub(crate) use self::attempt::LiveAttempt;
 pub(crate) use self::drive::{Read, Transport, drive};
@@ -31,6 +32,15 @@ pub(crate) enum Protocol {
     Http,
     /// tarpc.
     Tarpc,
+    /// A message to a broker.
+    Messaging,
+}
+
+impl Protocol {
+    /// The kind of a call's own span. A message's is a producer's, to which its consumers link; attempts are a client's always.
+    fn kind(self) -> SpanKind {
+        if self == Self::Messaging { SpanKind::Producer } else { SpanKind::Client }
+    }
 }
 
 /// What is called.

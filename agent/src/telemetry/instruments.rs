@@ -1,7 +1,7 @@
 //! The metrics of an agent: rate, errors and duration of each side of each call, and what the rules around calls did.
 
 use fuseboard_policy::names;
-use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 
 /// Seconds; the boundaries that OpenTelemetry's conventions advise for request durations.
 const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
@@ -27,6 +27,61 @@ pub(crate) struct Instruments {
     pub(crate) answering: UpDownCounter<i64>,
     /// `resilience.circuit_breaker.transitions`, by callee, operation, from and to.
     pub(crate) transitions: Counter<u64>,
+    /// Queues and topics.
+    pub(crate) messaging: Messaging,
+}
+
+/// The metrics of messages.
+#[derive(Debug, Clone)]
+pub(crate) struct Messaging {
+    /// `messaging.client.operation.duration`: each publish, with its retries.
+    pub(crate) operation: Histogram<f64>,
+    /// `messaging.client.sent.messages`.
+    pub(crate) sent: Counter<u64>,
+    /// `messaging.client.consumed.messages`.
+    pub(crate) consumed: Counter<u64>,
+    /// `messaging.process.duration`.
+    pub(crate) process: Histogram<f64>,
+    /// `resilience.queue.lag`: from publish to processing.
+    pub(crate) lag: Histogram<f64>,
+    /// `resilience.queue.depth`: messages that wait, where the broker says so.
+    pub(crate) depth: Gauge<u64>,
+}
+
+/// Seconds that messages wait in a queue: up to hours.
+const WAITS: [f64; 12] = [0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0];
+
+impl Messaging {
+    fn new(meter: &Meter) -> Self {
+        let histogram = |name: &'static str, what: &'static str, bounds: &[f64]| {
+            meter.f64_histogram(name).with_unit("s").with_description(what).with_boundaries(bounds.to_vec()).build()
+        };
+        let counter = |name: &'static str, what: &'static str| {
+            meter.u64_counter(name).with_unit("{message}").with_description(what).build()
+        };
+        Self {
+            operation: histogram(
+                "messaging.client.operation.duration",
+                "Duration of messaging operation initiated by a producer or consumer client.",
+                &SECONDS,
+            ),
+            sent: counter(
+                "messaging.client.sent.messages",
+                "Number of messages producer attempted to send to the broker.",
+            ),
+            consumed: counter(
+                "messaging.client.consumed.messages",
+                "Number of messages that were delivered to the application.",
+            ),
+            process: histogram("messaging.process.duration", "Duration of processing operation.", &SECONDS),
+            lag: histogram(names::QUEUE_LAG, "Time from publishing a message to processing it.", &WAITS),
+            depth: meter
+                .u64_gauge(names::QUEUE_DEPTH)
+                .with_unit("{message}")
+                .with_description("Messages that wait for this consumer, as the broker counts them.")
+                .build(),
+        }
+    }
 }
 
 impl Instruments {
@@ -65,6 +120,7 @@ impl Instruments {
                 .with_unit("{transition}")
                 .with_description("Changes of breakers' states.")
                 .build(),
+            messaging: Messaging::new(meter),
         }
     }
 }

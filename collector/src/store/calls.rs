@@ -189,7 +189,8 @@ impl<'a> Counter<'a> {
             self.peer(one)
         };
         let operation = self.book.names.number(one.tape.get(one.span.operation));
-        self.edge(self.service(one.service), callee, operation, one.span.kind == PRODUCER)
+        // A producer's attempts are a client's spans, and may come before its own.
+        self.edge(self.service(one.service), callee, operation, callee.kind == NodeKind::Queue)
     }
 
     /// Counts a call on an edge found by pairing: `server` says who answered what, `seen` is the half whose outcome counts.
@@ -357,6 +358,8 @@ fn duration(span: &FlatSpan) -> u64 {
 #[cfg(test)]
 mod tests {
     use fuseboard_api::graph::OUTSIDE;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
     use opentelemetry_proto::tonic::trace::v1::Span;
     use opentelemetry_proto::tonic::trace::v1::span::Link;
     use rusqlite::Connection;
@@ -506,6 +509,27 @@ mod tests {
             }
             assert_eq!(stage.edges(), [edge("mails", "mailer", 1), edge("shop", "mails", 1)], "{together}");
         }
+    }
+
+    #[test]
+    fn attempts_to_publish_are_no_calls_and_leave_their_edge_asynchronous() {
+        let queued = |s: Span, mark: &str| {
+            let named = testing::with(s, "messaging.destination.name", "mails");
+            let mut named = testing::with(named, "resilience.operation", "publish");
+            let value = Some(AnyValue { value: Some(Value::BoolValue(true)) });
+            named.attributes.push(KeyValue { key: mark.into(), value, key_strindex: 0 });
+            named
+        };
+        let mut stage = Stage::new();
+        let attempt = queued(span(CLIENT, 5, 4), "resilience.attempt");
+        stage.commit(vec![testing::batch("shop", vec![attempt])]);
+        stage.commit(vec![testing::batch("shop", vec![queued(span(PRODUCER, 4, 0), "resilience.call")])]);
+        assert_eq!(stage.edges(), [edge("shop", "mails", 1)]);
+        let asynchronous: bool = stage
+            .conn
+            .query_row("SELECT min(asynchronous) FROM series WHERE NOT inbound", [], |r| r.get(0))
+            .expect("one");
+        assert!(asynchronous);
     }
 
     #[test]

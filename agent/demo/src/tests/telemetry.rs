@@ -41,7 +41,7 @@ async fn a_checkout_is_one_trace_through_eight_services_with_its_logs() {
     let services: BTreeSet<&str> = spans.iter().map(|(service, _)| service.as_str()).collect();
     let eight = ["bank", "gateway", "inventory", "notifications", "orders", "payments", "pricing", "users"];
     assert_eq!(services, BTreeSet::from(eight), "{whole}");
-    for line in ["bank server POST /authorize", "orders client INSERT orders", "orders producer send order.events"] {
+    for line in ["bank server POST /authorize", "orders client INSERT orders", "orders producer publish order.events"] {
         assert!(whole.contains(line), "no `{line}` in\n{whole}");
     }
 

@@ -1,0 +1,85 @@
+//! Queues and topics: policy around sending and taking messages, and spans that make a queue an edge.
+//!
+//! # On the sending side
+//!
+//! A publish is a call like any other, on the edge *caller → destination*: in policies its `service` is the destination's
+//! name ([`Producer`] says which that is), its `operation` is [`PUBLISH`]. Timeouts, retries with their budget, the breaker,
+//! rate and concurrency limits apply as to an RPC: while the broker is down the breaker opens, and publishes are refused at
+//! once. A publish is tried again only where that can do no harm: the message certainly never left, the broker drops
+//! duplicates (JetStream), or [`Producer::idempotent`] says that consumers do.
+//!
+//! # On the receiving side
+//!
+//! [`Handling`] says how many messages are processed at once, for how long, how often one is handed out again and after
+//! which pauses. Policy rules that name the operation [`PROCESS`] of the destination are obeyed too, live (general rules
+//! are not: nobody who gives calls a second means the nightly import's messages): `timeout.attempt_ms` cuts processing,
+//! `retry.max_attempts` and `retry.backoff` say how often and when a message comes again, `rate` and `concurrency` hold
+//! messages back, an open `breaker` pauses the consumer.
+//!
+//! A message that fails [`Handling::max_deliveries`] times is put where dead letters go, so that no poison loops for ever. One
+//! whose handling is dropped (a stopped consumer) goes back to its queue.
+//!
+//! # What is traced
+//!
+//! A PRODUCER span `publish NAME` for each message, its attempts as CLIENT spans below it; a CONSUMER span `process NAME` in
+//! the producer's trace, with a link to it; batches have a span with links to all. `traceparent`, `tracestate` and `baggage`
+//! travel in the message's headers, and so does the time of sending: the consumer's span has
+//! [`QUEUE_LAG_MS`](fuseboard_policy::names::QUEUE_LAG_MS).
+
+mod carry;
+mod consumer;
+mod failure;
+mod gate;
+mod handling;
+mod producer;
+mod worker;
+
+use std::sync::Arc;
+
+use opentelemetry::KeyValue;
+
+pub use self::carry::Incoming;
+pub use self::consumer::Consumer;
+pub use self::failure::{Failure, PublishError};
+pub use self::handling::Handling;
+pub use self::producer::Producer;
+pub use self::worker::{BrokerError, Settle, Source, Taken};
+
+/// The operation of sending, in policies.
+pub const PUBLISH: &str = "publish";
+/// The operation of processing, in policies. Only rules that name it act on it.
+pub const PROCESS: &str = "process";
+
+/// Where messages go to or come from.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    system: &'static str,
+    destination: Arc<str>,
+    /// Who shares the messages.
+    group: Option<KeyValue>,
+    /// What each span says besides: `server.address`…
+    details: Vec<KeyValue>,
+}
+
+impl Place {
+    pub(crate) fn new(system: &'static str, destination: impl Into<Arc<str>>) -> Self {
+        Self { system, destination: destination.into(), group: None, details: Vec::new() }
+    }
+
+    fn server(&mut self, host: &str, port: u16) {
+        self.details.push(KeyValue::new("server.address", host.to_owned()));
+        self.details.push(KeyValue::new("server.port", i64::from(port)));
+    }
+
+    /// Attributes for spans and metrics of an operation (`messaging.operation.name`) of a kind (`messaging.operation.type`).
+    fn labels(&self, operation: &'static str, kind: &'static str) -> Vec<KeyValue> {
+        let mut labels = vec![
+            KeyValue::new("messaging.system", self.system),
+            KeyValue::new("messaging.destination.name", self.destination.clone()),
+            KeyValue::new("messaging.operation.name", operation),
+            KeyValue::new("messaging.operation.type", kind),
+        ];
+        labels.extend(self.group.clone());
+        labels
+    }
+}
