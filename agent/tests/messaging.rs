@@ -127,7 +127,7 @@ enum Told {
 #[derive(Clone)]
 struct Shelf {
     waiting: Arc<Mutex<Vec<(Headers, u32)>>>,
-    told: mpsc::UnboundedSender<Told>,
+    told: mpsc::Sender<Told>,
 }
 
 struct Item {
@@ -137,8 +137,8 @@ struct Item {
 }
 
 impl Shelf {
-    fn with(messages: Vec<Headers>) -> (Self, mpsc::UnboundedReceiver<Told>) {
-        let (told, heard) = mpsc::unbounded_channel();
+    fn with(messages: Vec<Headers>) -> (Self, mpsc::Receiver<Told>) {
+        let (told, heard) = mpsc::channel(64);
         let waiting = Arc::new(Mutex::new(messages.into_iter().map(|headers| (headers, 1)).collect()));
         (Self { waiting, told }, heard)
     }
@@ -174,7 +174,7 @@ impl Item {
         if matches!(told, Told::Retry(_) | Told::Requeue) {
             self.shelf.waiting.lock().unwrap().push((self.headers, self.delivery + 1));
         }
-        self.shelf.told.send(told)?;
+        self.shelf.told.try_send(told)?;
         Ok(())
     }
 }

@@ -85,15 +85,15 @@ impl Consumer {
             Some(producer) => one.baggage.with_remote_span_context(producer.clone()),
             None => one.baggage.clone(),
         };
-        self.open(std::slice::from_ref(one), parent, details)
+        self.open(std::slice::from_ref(one), &parent, details)
     }
 
     fn begin_batch(&self, all: &[Incoming]) -> Processing {
         let count = i64::try_from(all.len()).unwrap_or(i64::MAX);
-        self.open(all, Context::new(), vec![KeyValue::new("messaging.batch.message_count", count)])
+        self.open(all, &Context::new(), vec![KeyValue::new("messaging.batch.message_count", count)])
     }
 
-    fn open(&self, all: &[Incoming], parent: Context, mut details: Vec<KeyValue>) -> Processing {
+    fn open(&self, all: &[Incoming], parent: &Context, mut details: Vec<KeyValue>) -> Processing {
         let labels = self.place.labels(PROCESS, "process");
         let metrics = &self.agent.telemetry.instruments.messaging;
         metrics.consumed.add(u64::try_from(all.len()).unwrap_or(u64::MAX), &labels);
@@ -108,7 +108,7 @@ impl Consumer {
             .with_kind(SpanKind::Consumer)
             .with_attributes(details)
             .with_links(links)
-            .start_with_context(tracer, &parent);
+            .start_with_context(tracer, parent);
         let cx = parent.with_span(span);
         Processing { agent: self.agent.clone(), cx, labels, started: Instant::now(), ended: false }
     }

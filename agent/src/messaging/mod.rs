@@ -43,7 +43,7 @@ pub use self::consumer::Consumer;
 pub use self::failure::{Failure, PublishError};
 pub use self::handling::Handling;
 pub use self::producer::Producer;
-pub use self::worker::{BrokerError, Settle, Source, Taken};
+pub use self::worker::{BrokerError, Settle, Source, Taken, TakenFrom};
 
 /// The operation of sending, in policies.
 pub const PUBLISH: &str = "publish";

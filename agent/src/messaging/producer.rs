@@ -8,7 +8,7 @@ use opentelemetry::KeyValue;
 use super::failure::PublishError;
 use super::{PUBLISH, Place, carry};
 use crate::agent::Inner;
-use crate::call::{Ended, LiveCall, Protocol, Sent, Target};
+use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Read, Target, Transport, drive};
 use crate::propagation::Headers;
 
 /// The sending side of a destination; see [`crate::Agent::producer`], and the modules of the brokers for theirs.
@@ -118,26 +118,9 @@ impl Producer {
         E: Send,
     {
         let Outgoing { mut headers, details, deduplicated } = message;
-        let mut call = LiveCall::begin(&self.agent, self.target(details, deduplicated));
+        let call = LiveCall::begin(&self.agent, self.target(details, deduplicated));
         carry::write(&call.span_context(), self.with_deadline, &mut headers);
-        loop {
-            let attempt = match call.attempt(b"").await {
-                Ok(attempt) => attempt,
-                Err(refusal) => {
-                    call.refused(&refusal);
-                    return Err(refusal.into());
-                }
-            };
-            let (ended, result) = match attempt.run(async { send(headers.clone()).await }).await {
-                Sent::Cut => (Ended::timed_out(), Err(PublishError::TimedOut)),
-                Sent::Aborted(fault) => (Ended::with(fault.code.clone()), Err(fault.into())),
-                Sent::Got(got) => (read(&got), got.map_err(PublishError::Failed)),
-            };
-            if !call.settle(attempt, &ended) {
-                call.finish(&ended);
-                return result;
-            }
-        }
+        drive(&Sending { headers, send, read }, call, b"").await
     }
 
     fn target(&self, mut details: Vec<KeyValue>, deduplicated: bool) -> Target {
@@ -164,6 +147,44 @@ pub(super) struct Outgoing<H> {
     pub(super) details: Vec<KeyValue>,
     /// Whether the broker drops it when it comes twice.
     pub(super) deduplicated: bool,
+}
+
+/// One message on its way.
+struct Sending<H, S, R> {
+    headers: H,
+    send: S,
+    read: R,
+}
+
+impl<H, F, T, E, S, R> Transport for Sending<H, S, R>
+where
+    H: Clone + Send + Sync,
+    S: Fn(H) -> F + Sync,
+    F: Future<Output = Result<T, E>> + Send,
+    T: Send,
+    E: Send,
+    R: Fn(&Result<T, E>) -> Ended + Sync,
+{
+    type Request = H;
+    type Got = Result<T, E>;
+    type Answer = T;
+    type Error = PublishError<E>;
+
+    fn request(&self, _: &mut LiveAttempt) -> H {
+        self.headers.clone()
+    }
+
+    async fn send(&self, headers: H) -> Result<T, E> {
+        (self.send)(headers).await
+    }
+
+    fn read(&self, _: &LiveAttempt, got: Result<T, E>) -> Read<T, PublishError<E>> {
+        Read::Ended((self.read)(&got), got.map_err(PublishError::Failed))
+    }
+
+    fn late(&self) -> PublishError<E> {
+        PublishError::TimedOut
+    }
 }
 
 /// The end of an attempt with this code.

@@ -43,6 +43,9 @@ pub struct Taken<M, S> {
     pub settle: S,
 }
 
+/// What a source gives.
+pub type TakenFrom<S> = Taken<<S as Source>::Message, <S as Source>::Settle>;
+
 /// Where messages come from; for brokers that have no adapter here.
 pub trait Source: Send {
     /// What handlers are given.
@@ -54,10 +57,7 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// The broker cannot be asked now. It is asked again after a pause, unless [`Source::is_gone`].
-    fn take(
-        &mut self,
-        room: usize,
-    ) -> impl Future<Output = Result<Vec<Taken<Self::Message, Self::Settle>>, BrokerError>> + Send;
+    fn take(&mut self, room: usize) -> impl Future<Output = Result<Vec<TakenFrom<Self>>, BrokerError>> + Send;
 
     /// Whether there will never be messages again; the consumer ends with the error.
     fn is_gone(&self) -> bool {
