@@ -67,8 +67,9 @@ impl LiveCall {
         let now = agent.clock.nanos(started);
         let (in_force, rules) = edge.begin(now, inbound);
         let lane = Lane::of(&edge, &target);
-        let parent = Parent::new(cx.span().span_context(), &cx);
-        let span = lane.begin(agent, target.protocol.kind(), parent, At::Read(started), |record| {
+        let (above, kind) = (cx.span(), target.protocol.kind());
+        let parent = Parent::new(above.span_context(), &cx);
+        let span = lane.begin(agent, kind, parent, At::Read(started), |record| {
             about_call(record, &target, &in_force);
             record.attribute(KeyValue::new(names::CALL, true));
             let left = rules.as_ref().map_or(inbound.left, |call| call.left(now));

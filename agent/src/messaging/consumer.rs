@@ -95,10 +95,9 @@ impl Consumer {
 
     fn open(&self, all: &[Incoming], parent: &Context, mut details: Vec<KeyValue>) -> Processing {
         let labels = self.place.labels(PROCESS, "process");
-        let metrics = &self.agent.telemetry.instruments.messaging;
-        metrics.consumed.add(u64::try_from(all.len()).unwrap_or(u64::MAX), &labels);
-        for lag in all.iter().filter_map(Incoming::lag) {
-            metrics.lag.record(lag.as_secs_f64(), &labels);
+        if let Some(metrics) = self.agent.telemetry.instruments.as_ref().map(|all| &all.messaging) {
+            metrics.consumed.add(u64::try_from(all.len()).unwrap_or(u64::MAX), &labels);
+            all.iter().filter_map(Incoming::lag).for_each(|lag| metrics.lag.record(lag.as_secs_f64(), &labels));
         }
         details.extend(self.place.details.iter().chain(&labels).cloned());
         let links = all.iter().filter_map(|one| one.producer.clone()).map(Link::with_context).collect();
@@ -153,8 +152,9 @@ impl Processing {
             span.set_status(Status::error(text));
         }
         span.end();
-        let metrics = &self.agent.telemetry.instruments.messaging;
-        metrics.process.record(self.started.elapsed().as_secs_f64(), &self.labels);
+        if let Some(all) = &self.agent.telemetry.instruments {
+            all.messaging.process.record(self.started.elapsed().as_secs_f64(), &self.labels);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use opentelemetry::KeyValue;
 use super::failure::PublishError;
 use super::{PUBLISH, Place, carry};
 use crate::agent::Inner;
-use crate::call::{Ended, LiveAttempt, LiveCall, Protocol, Read, Target, Transport, drive};
+use crate::call::{Ended, LiveAttempt, LiveCall, NoPlace, Protocol, Read, Target, Transport, drive};
 use crate::propagation::Headers;
 
 /// The sending side of a destination; see [`crate::Agent::producer`], and the modules of the brokers for theirs.
@@ -170,8 +170,8 @@ where
     type Answer = T;
     type Error = PublishError<E>;
 
-    fn request(&self, _: &mut LiveAttempt) -> H {
-        self.headers.clone()
+    async fn request(&self, _: &mut LiveAttempt) -> Result<H, NoPlace> {
+        Ok(self.headers.clone())
     }
 
     async fn send(&self, headers: H) -> Result<T, E> {

@@ -176,9 +176,8 @@ impl Consumer {
     }
 
     fn tell_depth(&self, depth: Option<u64>) {
-        if let Some(depth) = depth {
-            let labels = self.place.labels(super::PROCESS, "process");
-            self.agent.telemetry.instruments.messaging.depth.record(depth, &labels[..2]);
+        if let (Some(depth), Some(all)) = (depth, &self.agent.telemetry.instruments) {
+            all.messaging.depth.record(depth, &self.place.labels(super::PROCESS, "process"));
         }
     }
 
