@@ -48,6 +48,11 @@ impl Rules {
         }
     }
 
+    /// Whether there is a ratio that a good call could complete to a trip.
+    pub(super) fn looks_at_ratios(&self) -> bool {
+        self.window.is_some() && (self.failure_ratio.is_some() || self.slow_ratio.is_some())
+    }
+
     pub(super) fn is_slow(&self, duration: u64) -> bool {
         self.slow_nanos.is_some_and(|limit| duration > limit)
     }

@@ -1,12 +1,12 @@
-//! The window that ratios look at. One call costs O(1); memory is bounded by the settings.
+//! The window that verdicts look at. One call costs O(1), any number of good ones at once too; memory is bounded by the
+//! settings.
 
 use std::collections::VecDeque;
 
-use super::{SHOWN_CALLS, WindowCall};
 use crate::settings;
 
-/// Entries that are set aside at once; a larger window grows as it fills.
-const RESERVED: u64 = 1 << 14;
+/// Bad calls or slices for which room is set aside at once; a larger window grows as it fills.
+const RESERVED: u64 = 1 << 8;
 
 const FAILED: u8 = 1;
 const SLOW: u8 = 2;
@@ -20,10 +20,14 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, failed: bool, slow: bool) {
-        self.calls += 1;
-        self.failures += u64::from(failed);
-        self.slow += u64::from(slow);
+    fn new(calls: u64, flags: u8) -> Self {
+        Self { calls, failures: u64::from(flags & FAILED != 0), slow: u64::from(flags & SLOW != 0) }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.failures += other.failures;
+        self.slow += other.slow;
     }
 
     fn take(&mut self, other: Self) {
@@ -33,7 +37,7 @@ impl Counts {
     }
 }
 
-/// Where an entry sits, to find it again.
+/// Where a call sits, to find it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark(u64);
 
@@ -44,16 +48,26 @@ struct Slice {
     counts: Counts,
 }
 
+/// A call that failed or was slow.
+#[derive(Debug, Clone, Copy)]
+struct Bad {
+    /// Calls before it.
+    position: u64,
+    flags: u8,
+}
+
 #[derive(Debug)]
 enum Kind {
     Nothing,
-    /// The last `size` calls, one byte each.
+    /// The last `size` calls. Good ones leave no trace but their number.
     Count {
         size: u64,
-        entries: VecDeque<u8>,
+        /// Calls so far.
         pushed: u64,
+        /// Those of the last `size` that were bad, oldest first.
+        bad: VecDeque<Bad>,
     },
-    /// The slices that hold anything, oldest first.
+    /// The slices that were looked at, oldest first.
     Time {
         width: u64,
         buckets: u64,
@@ -69,17 +83,18 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn new(spec: Option<&settings::Window>) -> Self {
-        let room = |wanted: u64| VecDeque::with_capacity(usize::try_from(wanted.min(RESERVED)).unwrap_or(0));
+        let room = |wanted: u64| usize::try_from(wanted.min(RESERVED)).unwrap_or(0);
         let kind = match spec {
             None => Kind::Nothing,
             Some(&settings::Window::Count { size }) => {
-                Kind::Count { size: size.max(1), entries: room(size), pushed: 0 }
+                Kind::Count { size: size.max(1), pushed: 0, bad: VecDeque::with_capacity(room(size)) }
             }
             Some(&settings::Window::Time { ms, buckets }) => {
                 let buckets = buckets.max(1);
                 let width = u128::from(ms) * 1_000_000 / u128::from(buckets);
                 let width = u64::try_from(width).unwrap_or(u64::MAX).max(1);
-                let slices = VecDeque::with_capacity(usize::try_from(buckets.min(RESERVED / 8)).unwrap_or(0));
+                // The oldest leaves after the newest has come.
+                let slices = VecDeque::with_capacity(room(buckets.saturating_add(1)));
                 Kind::Time { width, buckets, slices }
             }
         };
@@ -90,13 +105,32 @@ impl Window {
         self.total = Counts::default();
         match &mut self.kind {
             Kind::Nothing => {}
-            Kind::Count { entries, .. } => entries.clear(),
+            Kind::Count { pushed, bad, .. } => {
+                *pushed = 0;
+                bad.clear();
+            }
             Kind::Time { slices, .. } => slices.clear(),
         }
     }
 
     pub(super) fn exists(&self) -> bool {
         !matches!(self.kind, Kind::Nothing)
+    }
+
+    /// The slice of a moment; 0 where there are none.
+    pub(super) fn slice_at(&self, now: u64) -> u64 {
+        match &self.kind {
+            Kind::Time { width, .. } => now / width,
+            Kind::Nothing | Kind::Count { .. } => 0,
+        }
+    }
+
+    /// The first moment after a slice; none ever where there are no slices.
+    pub(super) fn end_of(&self, slice: u64) -> u64 {
+        match &self.kind {
+            Kind::Time { width, .. } => slice.saturating_add(1).saturating_mul(*width),
+            Kind::Nothing | Kind::Count { .. } => u64::MAX,
+        }
     }
 
     /// What the window holds at `now`.
@@ -106,46 +140,72 @@ impl Window {
     }
 
     fn expire(&mut self, now: u64) {
-        if let Kind::Time { width, buckets, slices } = &mut self.kind {
-            let current = now / *width;
-            while let Some(slice) = slices.pop_front_if(|slice| current.saturating_sub(slice.index) >= *buckets) {
-                self.total.take(slice.counts);
+        match &mut self.kind {
+            Kind::Nothing => {}
+            Kind::Count { size, pushed, bad } => {
+                let oldest = pushed.saturating_sub(*size);
+                while let Some(call) = bad.pop_front_if(|call| call.position < oldest) {
+                    self.total.take(Counts::new(0, call.flags));
+                }
+            }
+            Kind::Time { width, buckets, slices } => {
+                let current = now / *width;
+                while let Some(slice) = slices.pop_front_if(|slice| current.saturating_sub(slice.index) >= *buckets) {
+                    self.total.take(slice.counts);
+                }
+            }
+        }
+    }
+
+    /// Opens the slice of `now`, so that good calls can be added to it later.
+    pub(super) fn turn(&mut self, now: u64) {
+        self.expire(now);
+        if let Kind::Time { width, slices, .. } = &mut self.kind {
+            let index = now / *width;
+            if slices.back().is_none_or(|last| last.index < index) {
+                slices.push_back(Slice { index, counts: Counts::default() });
             }
         }
     }
 
     /// Adds a call that ended (or became slow) at `now`.
     pub(super) fn record(&mut self, now: u64, failed: bool, slow: bool) -> Mark {
-        self.expire(now);
-        match &mut self.kind {
+        self.turn(now);
+        let flags = if failed { FAILED } else { 0 } | if slow { SLOW } else { 0 };
+        let bad_one = Counts::new(0, flags);
+        let mark = match &mut self.kind {
             Kind::Nothing => return Mark(0),
-            Kind::Count { size, entries, pushed } => {
-                if entries.len() as u64 >= *size
-                    && let Some(old) = entries.pop_front()
-                {
-                    self.total.take(counts_of(old));
+            Kind::Count { pushed, bad, .. } => {
+                if flags != 0 {
+                    bad.push_back(Bad { position: *pushed, flags });
                 }
-                entries.push_back(if failed { FAILED } else { 0 } | if slow { SLOW } else { 0 });
-                *pushed += 1;
+                *pushed
             }
-            Kind::Time { width, slices, .. } => {
-                let index = now / *width;
-                match slices.back_mut() {
-                    Some(last) if last.index >= index => last.counts.add(failed, slow),
-                    _ => {
-                        let mut counts = Counts::default();
-                        counts.add(failed, slow);
-                        slices.push_back(Slice { index, counts });
-                    }
-                }
+            Kind::Time { slices, .. } => slices.back_mut().map_or(0, |slice| {
+                slice.counts.add(bad_one);
+                slice.index
+            }),
+        };
+        self.total.add(bad_one);
+        self.add_calls(mark, 1, now);
+        Mark(mark)
+    }
+
+    /// Adds calls, good unless counted as bad beside; to this slice if it is still there.
+    pub(super) fn add_calls(&mut self, slice: u64, calls: u64, now: u64) {
+        match &mut self.kind {
+            Kind::Nothing => return,
+            Kind::Count { size, pushed, .. } => {
+                *pushed += calls;
+                self.total.calls = (*pushed).min(*size);
+            }
+            Kind::Time { slices, .. } => {
+                let Some(slice) = slices.iter_mut().rev().find(|open| open.index == slice) else { return };
+                slice.counts.calls += calls;
+                self.total.calls += calls;
             }
         }
-        self.total.add(failed, slow);
-        match &self.kind {
-            Kind::Nothing => Mark(0),
-            Kind::Count { pushed, .. } => Mark(*pushed - 1),
-            Kind::Time { slices, .. } => Mark(slices.back().map_or(0, |slice| slice.index)),
-        }
+        self.expire(now);
     }
 
     /// A call recorded before as slow has failed now. False when it is no longer in the window.
@@ -153,12 +213,11 @@ impl Window {
         self.expire(now);
         let found = match &mut self.kind {
             Kind::Nothing => false,
-            Kind::Count { entries, pushed, .. } => {
-                let oldest = *pushed - entries.len() as u64;
-                let entry = mark.0.checked_sub(oldest).and_then(|i| entries.get_mut(usize::try_from(i).ok()?));
-                entry.is_some_and(|entry| {
-                    let was_good = *entry & FAILED == 0;
-                    *entry |= FAILED;
+            Kind::Count { bad, .. } => {
+                let place = bad.binary_search_by_key(&mark.0, |call| call.position).ok();
+                place.and_then(|i| bad.get_mut(i)).is_some_and(|call| {
+                    let was_good = call.flags & FAILED == 0;
+                    call.flags |= FAILED;
                     was_good
                 })
             }
@@ -174,42 +233,31 @@ impl Window {
         found
     }
 
-    /// Carries what is alive over to another window: newest kept, nothing forgotten comes back.
+    /// Another window with what is alive in this one: newest kept, nothing forgotten comes back.
     pub(super) fn become_like(&mut self, spec: Option<&settings::Window>, now: u64) {
         self.expire(now);
         let mut next = Self::new(spec);
-        match (&mut self.kind, &mut next.kind) {
+        let held = self.total;
+        match (&self.kind, &mut next.kind) {
             (Kind::Nothing, _) | (_, Kind::Nothing) => {}
-            (Kind::Count { entries: old, .. }, Kind::Count { size, entries, pushed }) => {
-                let keep = usize::try_from(*size).unwrap_or(usize::MAX).min(old.len());
-                entries.extend(old.iter().skip(old.len() - keep));
-                *pushed = entries.len() as u64;
+            (Kind::Count { pushed: before, bad: old, .. }, Kind::Count { size, pushed, bad }) => {
+                *pushed = held.calls.min(*size);
+                let oldest = *before - *pushed;
+                let kept = old.iter().filter(|call| call.position >= oldest);
+                bad.extend(kept.map(|call| Bad { position: call.position - oldest, flags: call.flags }));
             }
             (Kind::Count { .. }, Kind::Time { width, slices, .. }) => {
-                if self.total.calls > 0 {
-                    slices.push_back(Slice { index: now / *width, counts: self.total });
-                }
+                slices.push_back(Slice { index: now / *width, counts: held });
             }
-            (Kind::Time { slices: old, .. }, Kind::Count { size, entries, pushed }) => {
-                for slice in old.iter().rev() {
-                    let room = size.saturating_sub(entries.len() as u64).min(slice.counts.calls);
-                    for i in 0..room {
-                        let failed = if i < slice.counts.failures { FAILED } else { 0 };
-                        entries.push_front(failed | if i < slice.counts.slow { SLOW } else { 0 });
-                    }
-                }
-                *pushed = entries.len() as u64;
+            (Kind::Time { slices: old, .. }, Kind::Count { size, pushed, bad }) => {
+                *pushed = held.calls.min(*size);
+                fill(*pushed, old, bad);
             }
-            (Kind::Time { slices: old, width: before, .. }, Kind::Time { slices, width, .. }) => {
-                for slice in old.drain(..) {
-                    let end = slice.index.saturating_mul(*before).saturating_add(*before - 1).min(now);
-                    let index = end / *width;
+            (Kind::Time { slices: old, .. }, Kind::Time { slices, width, .. }) => {
+                for slice in old {
+                    let index = self.end_of(slice.index).saturating_sub(1).min(now) / *width;
                     match slices.back_mut() {
-                        Some(last) if last.index == index => {
-                            last.counts.calls += slice.counts.calls;
-                            last.counts.failures += slice.counts.failures;
-                            last.counts.slow += slice.counts.slow;
-                        }
+                        Some(last) if last.index == index => last.counts.add(slice.counts),
                         _ => slices.push_back(Slice { index, counts: slice.counts }),
                     }
                 }
@@ -221,61 +269,29 @@ impl Window {
     }
 
     fn recount(&mut self) {
-        let parts: Box<dyn Iterator<Item = Counts>> = match &self.kind {
-            Kind::Nothing => Box::new(std::iter::empty()),
-            Kind::Count { entries, .. } => Box::new(entries.iter().map(|&entry| counts_of(entry))),
-            Kind::Time { slices, .. } => Box::new(slices.iter().map(|slice| slice.counts)),
-        };
-        self.total = parts.fold(Counts::default(), |mut sum, part| {
-            sum.calls += part.calls;
-            sum.failures += part.failures;
-            sum.slow += part.slow;
-            sum
-        });
-    }
-}
-
-fn counts_of(entry: u8) -> Counts {
-    Counts { calls: 1, failures: u64::from(entry & FAILED != 0), slow: u64::from(entry & SLOW != 0) }
-}
-
-/// The newest calls, for people.
-#[derive(Debug)]
-pub(super) struct Samples {
-    ring: [(u64, WindowCall); SHOWN_CALLS],
-    next: usize,
-    len: usize,
-}
-
-impl Samples {
-    pub(super) fn new() -> Self {
-        Self { ring: [(0, WindowCall::default()); SHOWN_CALLS], next: 0, len: 0 }
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.len = 0;
-    }
-
-    /// Adds a call; `serial` finds it again.
-    pub(super) fn push(&mut self, serial: u64, call: WindowCall) {
-        if let Some(place) = self.ring.get_mut(self.next) {
-            *place = (serial, call);
+        let mut total = Counts::default();
+        match &self.kind {
+            Kind::Nothing => {}
+            Kind::Count { size, pushed, bad } => {
+                bad.iter().for_each(|call| total.add(Counts::new(0, call.flags)));
+                total.calls = (*pushed).min(*size);
+            }
+            Kind::Time { slices, .. } => slices.iter().for_each(|slice| total.add(slice.counts)),
         }
-        self.next = (self.next + 1) % SHOWN_CALLS;
-        self.len = (self.len + 1).min(SHOWN_CALLS);
+        self.total = total;
     }
+}
 
-    /// A call shown before as slow has failed.
-    pub(super) fn fail(&mut self, serial: u64, micros: u32, trace_id: Option<[u8; 16]>) {
-        if let Some((_, call)) = self.ring.iter_mut().find(|(s, _)| *s == serial) {
-            (call.failed, call.micros, call.trace_id) = (true, micros, trace_id);
+/// Puts the bad calls of slices into the last `pushed` positions, newest slices first. Inside a slice the bad ones count as
+/// the newest.
+fn fill(pushed: u64, slices: &VecDeque<Slice>, bad: &mut VecDeque<Bad>) {
+    let mut room = pushed;
+    for slice in slices.iter().rev() {
+        let Counts { calls, failures, slow } = slice.counts;
+        for nth in 0..failures.max(slow).min(calls).min(room) {
+            let flags = if nth < failures { FAILED } else { 0 } | if nth < slow { SLOW } else { 0 };
+            bad.push_front(Bad { position: room - nth - 1, flags });
         }
-    }
-
-    /// The newest calls, at most `most`, newest last.
-    pub(super) fn newest(&self, most: u64) -> Vec<WindowCall> {
-        let take = self.len.min(usize::try_from(most).unwrap_or(SHOWN_CALLS));
-        let first = self.next + SHOWN_CALLS - take;
-        (0..take).filter_map(|i| self.ring.get((first + i) % SHOWN_CALLS).map(|(_, call)| *call)).collect()
+        room -= calls.min(room);
     }
 }
