@@ -55,6 +55,10 @@ pub(super) struct Board {
 }
 
 const KIND: u64 = 0b11;
+const LOCKED: u64 = 0;
+const CLOSED: u64 = 1;
+const REFUSE: u64 = 2;
+const FREE: u64 = 3;
 const UNSETTLED: u64 = 1 << 2;
 const SHADOW: u64 = 1 << 3;
 const WATCHED: u64 = 1 << 4;
@@ -77,29 +81,35 @@ impl Board {
         StateName::from_bits(self.word() >> STATE)
     }
 
-    /// The publication that stands and its word; `None` while there is another one under way.
-    #[inline]
-    pub(super) fn read(&self) -> Option<(u64, View)> {
+    /// What `look` sees of the publication that stands, with its word; `None` while there is another one under way.
+    #[inline(always)]
+    pub(super) fn read<T>(&self, look: impl FnOnce(u64, &Self) -> T) -> Option<(u64, T)> {
         let word = self.word.load(Ordering::Acquire);
-        let view = View {
+        let seen = look(word, self);
+        fence(Ordering::Acquire);
+        (word & KIND != LOCKED && self.word.load(Ordering::Relaxed) == word).then_some((word, seen))
+    }
+
+    /// All of the publication that stands.
+    #[inline]
+    pub(super) fn view(&self) -> Option<(u64, View)> {
+        self.read(|word, board| View {
             kind: match word & KIND {
-                1 => Kind::Closed,
-                2 => Kind::Refuse,
-                3 => Kind::Free,
-                _ => return None,
+                CLOSED => Kind::Closed,
+                REFUSE => Kind::Refuse,
+                FREE => Kind::Free,
+                _ => Kind::Locked,
             },
             state: StateName::from_bits(word >> STATE),
             shadow: word & SHADOW != 0,
             watched: word & WATCHED != 0,
             unsettled: word & UNSETTLED != 0,
-            generation: self.generation.load(Ordering::Relaxed),
-            turn_at: self.turn_at.load(Ordering::Relaxed),
-            slow_over: self.slow_over.load(Ordering::Relaxed),
-            due: self.due.load(Ordering::Relaxed),
-            epoch: self.epoch.load(Ordering::Relaxed),
-        };
-        fence(Ordering::Acquire);
-        (self.word.load(Ordering::Relaxed) == word).then_some((word, view))
+            generation: board.generation.load(Ordering::Relaxed),
+            turn_at: board.turn_at.load(Ordering::Relaxed),
+            slow_over: board.slow_over.load(Ordering::Relaxed),
+            due: board.due.load(Ordering::Relaxed),
+            epoch: board.epoch.load(Ordering::Relaxed),
+        })
     }
 
     /// Sends everybody to the lock until the next publication. Whoever has counted a call and then looks at the word either
@@ -108,6 +118,13 @@ impl Board {
         let word = self.word.load(Ordering::Relaxed);
         self.word.store(((word >> NUMBER) + 1) << NUMBER | (word & 0xff & !KIND), Ordering::Relaxed);
         fence(Ordering::SeqCst);
+    }
+
+    /// What a call needs that asks a closed breaker; `None` when it is not closed or its calls are watched.
+    #[inline(always)]
+    pub(super) fn pass(&self) -> Option<u64> {
+        let (word, generation) = self.read(|_, board| board.generation.load(Ordering::Relaxed))?;
+        (word & (KIND | WATCHED) == CLOSED).then_some(generation)
     }
 
     /// Only with the lock.
@@ -120,10 +137,10 @@ impl Board {
         self.epoch.store(view.epoch, Ordering::Relaxed);
         let flag = |set: bool, bit: u64| if set { bit } else { 0 };
         let kind = match view.kind {
-            Kind::Locked => 0,
-            Kind::Closed => 1,
-            Kind::Refuse => 2,
-            Kind::Free => 3,
+            Kind::Locked => LOCKED,
+            Kind::Closed => CLOSED,
+            Kind::Refuse => REFUSE,
+            Kind::Free => FREE,
         };
         let bits = kind
             | flag(view.unsettled, UNSETTLED)

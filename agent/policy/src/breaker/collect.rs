@@ -1,12 +1,12 @@
 //! Between the lock and those who go without it: what the stripes have counted is collected on entering, what they may count
 //! from now on is published on leaving.
 
+use super::State;
 use super::board::{Board, Kind, View};
 use super::machine::Machine;
 use super::ring::Shown;
 use super::stripe::{COMMON, Stripe, Stripes};
 use super::watch::{Seen, Spot};
-use super::{Permit, State};
 use crate::settings::BreakerMode;
 
 /// What the lock's holder knows of a stripe.
@@ -54,19 +54,6 @@ impl Place<'_> {
 
     pub(super) fn refused(&self) -> u64 {
         self.stripes.each().map(Stripe::refused).sum()
-    }
-}
-
-impl Permit {
-    pub(super) fn watch(&mut self, seat: usize, spot: Option<Spot>) {
-        if let (Some(spot), Ok(seat)) = (spot, u8::try_from(seat)) {
-            (self.seat, self.place, self.serial) = (seat, spot.place, spot.serial);
-        }
-    }
-
-    /// Where it is watched in flight.
-    pub(super) fn spot(&self) -> Option<(usize, Spot)> {
-        (self.place != 0).then(|| (usize::from(self.seat), Spot { place: self.place, serial: self.serial }))
     }
 }
 

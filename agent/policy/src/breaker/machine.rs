@@ -139,7 +139,7 @@ impl Machine {
         let stripe = self.own(place);
         match self.rules.mode {
             BreakerMode::ForcedOpen => self.refuse(),
-            BreakerMode::ForcedClosed | BreakerMode::Disabled => Admission::Admitted(self.late_permit(false)),
+            BreakerMode::ForcedClosed | BreakerMode::Disabled => Admission::Admitted(self.late_permit()),
             BreakerMode::Auto | BreakerMode::Shadow => self.admit_by_rules(place, stripe),
         }
     }
@@ -155,19 +155,19 @@ impl Machine {
         match self.phase {
             State::Closed if self.rules.inflight_slow => {
                 let spot = stripe.and_then(|stripe| stripe.watch.start(self.now, self.epoch));
-                permit.watch(place.seat, spot);
+                permit = permit.watched(place.seat, spot);
             }
             State::Closed => {}
             State::HalfOpen if (self.probes.len() as u64) < self.rules.permits => {
                 self.serial += 1;
                 self.probes.push_back(Probe { serial: self.serial, started: self.now });
                 self.changed = true;
-                (permit.probe, permit.serial) = (true, self.serial);
+                permit = permit.probe(self.serial);
             }
             State::HalfOpen | State::Open if self.rules.mode == BreakerMode::Shadow => {
                 self.changed = true;
                 self.refused = self.refused.saturating_add(1);
-                permit = self.late_permit(true);
+                permit = self.late_permit().refused();
             }
             State::HalfOpen | State::Open => return self.refuse(),
         }
@@ -175,8 +175,8 @@ impl Machine {
     }
 
     /// A permit whose result reaches nothing.
-    fn late_permit(&self, would_refuse: bool) -> Permit {
-        Permit { would_refuse, ..Permit::new(0, self.now, self.state_name()) }
+    fn late_permit(&self) -> Permit {
+        Permit::new(0, self.now, self.state_name())
     }
 
     fn refuse(&mut self) -> Admission {
@@ -205,8 +205,8 @@ impl Machine {
         }
         self.changed = true;
         let took = self.now.saturating_sub(permit.started);
-        if permit.probe {
-            self.probes.retain(|probe| probe.serial != permit.serial);
+        if permit.is_probe() {
+            self.probes.retain(|probe| probe.serial != permit.serial());
             self.finish_probe(place, outcome, self.rules.slow_ratio.is_some() && self.rules.is_slow(took));
         } else {
             let counted = self.take_counted(seen);

@@ -12,6 +12,7 @@ mod cause;
 mod collect;
 mod hot;
 mod machine;
+mod permit;
 mod phase;
 mod ring;
 mod rules;
@@ -31,7 +32,8 @@ use crossbeam_utils::CachePadded;
 use machine::Machine;
 use stripe::{COMMON, Stripes};
 
-pub use self::types::{Admission, Outcome, Permit, Refusal, Snapshot, State, Transition, WindowCall};
+pub use self::permit::Permit;
+pub use self::types::{Admission, Outcome, Refusal, Snapshot, State, Transition, WindowCall};
 use crate::settings;
 
 /// How many of a window's calls a report shows.
@@ -83,9 +85,9 @@ impl Breaker {
     /// Asks whether a call may be made now.
     #[inline]
     pub fn admit(&self, now: u64) -> Admission {
-        match self.try_admit(now) {
-            Some(admission) => admission,
-            None => self.admit_locked(now),
+        match self.pass(now) {
+            Some(permit) => Admission::Admitted(permit),
+            None => self.admit_otherwise(now),
         }
     }
 
@@ -99,8 +101,8 @@ impl Breaker {
     #[inline]
     #[expect(clippy::needless_pass_by_value, reason = "a permit is used up by finishing it")]
     pub fn finish_traced(&self, permit: Permit, now: u64, outcome: Outcome, trace_id: Option<[u8; 16]>) {
-        if !self.try_finish(&permit, now, outcome, trace_id) {
-            self.finish_locked(&permit, now, outcome, trace_id);
+        if outcome != Outcome::Success || !self.count_good(&permit, now, trace_id) {
+            self.finish_otherwise(&permit, now, outcome, trace_id);
         }
     }
 

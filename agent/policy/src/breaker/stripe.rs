@@ -94,6 +94,7 @@ impl Stripes {
         Some((seat, self.get(seat)?))
     }
 
+    #[inline]
     pub(super) fn get(&self, seat: usize) -> Option<&Stripe> {
         self.0.get(seat)?.get().map(|stripe| &***stripe)
     }

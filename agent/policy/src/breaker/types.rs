@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::words;
+use super::{Permit, words};
 use crate::settings::BreakerMode;
 
 /// A breaker's state.
@@ -77,48 +77,6 @@ impl StateName {
             4 => Self::ForcedClosed,
             _ => Self::Disabled,
         }
-    }
-}
-
-/// The right to make one call. Give it back with [`Breaker::finish`](super::Breaker::finish), whatever happens.
-#[derive(Debug)]
-#[must_use = "a permit that is not finished holds a probe's place until its lease runs out"]
-pub struct Permit {
-    /// The phase it belongs to; 0 belongs to none, so its result reaches nothing.
-    pub(super) generation: u64,
-    /// Of a probe: which one. Of a call watched in flight: its serial in its place.
-    pub(super) serial: u64,
-    pub(super) started: u64,
-    /// The seat and the place there where it is watched in flight; place 0 is none.
-    pub(super) seat: u8,
-    pub(super) place: u16,
-    pub(super) probe: bool,
-    pub(super) would_refuse: bool,
-    pub(super) state: StateName,
-}
-
-impl Permit {
-    #[inline]
-    pub(super) fn new(generation: u64, started: u64, state: StateName) -> Self {
-        Self { generation, serial: 0, started, seat: 0, place: 0, probe: false, would_refuse: false, state }
-    }
-
-    /// Whether the call is a probe of a half-open breaker.
-    #[must_use]
-    pub fn is_probe(&self) -> bool {
-        self.probe
-    }
-
-    /// The breaker's state in words when it was admitted (see [`Breaker::state_name`](super::Breaker::state_name)).
-    #[must_use]
-    pub fn state(&self) -> &'static str {
-        self.state.text()
-    }
-
-    /// Whether the call would be refused, were the breaker not in shadow mode.
-    #[must_use]
-    pub fn would_refuse(&self) -> bool {
-        self.would_refuse
     }
 }
 

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod breaker;
+mod breaker_model;
+mod breaker_threads;
 mod budget;
 mod document;
 mod hedging;
