@@ -9,7 +9,7 @@ const MS: u64 = 1_000_000;
 /// A call as the window shows it, found again by the number of its permit where it was counted in flight.
 #[derive(Debug, Clone, Copy)]
 struct Shown {
-    call: (u64, bool, bool, u32),
+    call: Told,
     number: Option<u64>,
 }
 
@@ -45,13 +45,17 @@ struct Model {
     /// Permits that are out: number, start, what they are.
     out: Vec<(u64, u64, Held)>,
     numbered: u64,
-    trip: Option<(Counts, Vec<(u64, bool, bool, u32)>)>,
+    trip: Option<(Counts, Vec<Told>)>,
     refused: u64,
     trips: u64,
     transitions: Vec<(u64, State, State)>,
 }
 
+/// Calls, failures, slow ones.
 type Counts = (u64, u64, u64);
+
+/// When, whether it failed and was slow, microseconds.
+type Told = (u64, bool, bool, u32);
 
 impl Model {
     fn mode(&self) -> BreakerMode {
@@ -82,7 +86,7 @@ impl Model {
         (alive.len() as u64, of(|entry| entry.failed), of(|entry| entry.slow))
     }
 
-    fn newest(&self) -> Vec<(u64, bool, bool, u32)> {
+    fn newest(&self) -> Vec<Told> {
         let most = if self.set.window.is_some() { self.counts().0 as usize } else { usize::MAX };
         let first = self.shown.len().saturating_sub(most.min(SHOWN_CALLS));
         self.shown[first..].iter().map(|shown| shown.call).collect()
