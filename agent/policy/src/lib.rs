@@ -25,6 +25,7 @@ pub mod rate;
 pub mod retry_budget;
 pub mod set;
 pub mod settings;
+pub mod shed;
 mod slots;
 pub mod throttle;
 #[cfg(feature = "wire")]

@@ -13,4 +13,5 @@ mod races;
 mod rates;
 #[path = "../../examples/vectors/runner/mod.rs"]
 mod runner;
+mod shedding;
 mod vectors;
