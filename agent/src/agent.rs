@@ -24,6 +24,7 @@ use crate::http::{HttpClient, HttpClientLayer, HttpServerLayer};
 use crate::log::Severity;
 use crate::messaging::{Consumer, Place, Producer};
 use crate::proxy::Proxy;
+use crate::shedding::LoadSource;
 use crate::sightings::Sightings;
 use crate::tarpc::{TarpcClient, TarpcServer};
 use crate::telemetry::{Limits, Telemetry};
@@ -54,6 +55,7 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) operations_per_edge: usize,
     pub(crate) shutdown_limit: Duration,
+    pub(crate) load: Option<LoadSource>,
 }
 
 /// What dials with what.
@@ -129,7 +131,8 @@ impl Agent {
         }
         let clock = Clock::start();
         let most = setup.operations_per_edge;
-        let edges = Arc::new(Edges::new(service.clone(), instance.clone(), clock, most, steering.rules()));
+        let edges = Edges::new(service.clone(), instance.clone(), clock, most, steering.rules());
+        let edges = Arc::new(edges.with_load(setup.load));
         let (reports, transitions) = Reports::new();
         let closing = CancellationToken::new();
         let inner = Arc::new(Inner {

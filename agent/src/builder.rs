@@ -13,6 +13,7 @@ use crate::discovery::Discovery;
 use crate::environment::{self, env};
 use crate::error::AgentError;
 use crate::rules;
+use crate::shedding::LoadSource;
 use crate::telemetry::Limits;
 use crate::tls::ClientTls;
 use crate::token::Token;
@@ -37,6 +38,7 @@ pub struct Builder {
     limits: Limits,
     operations_per_edge: usize,
     shutdown_limit: Duration,
+    load: Option<LoadSource>,
 }
 
 /// Where the policy before the first one from the control plane comes from.
@@ -88,6 +90,7 @@ impl Builder {
             },
             operations_per_edge: 128,
             shutdown_limit: Duration::from_secs(5),
+            load: None,
         }
     }
 
@@ -209,6 +212,13 @@ impl Builder {
         self
     }
 
+    /// How much of the processor is used, 0…1, for `shed` in this service's policy: read four times a second and smoothed.
+    /// When not given, what this process used of the processors that it may use (on Linux; elsewhere nothing is shed).
+    pub fn processor_load(mut self, read: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        self.load = Some(LoadSource::new(read));
+        self
+    }
+
     /// Longest time that [`Agent::shutdown`] takes; 5 s when not given.
     pub fn shutdown_limit(mut self, limit: Duration) -> Self {
         self.shutdown_limit = limit;
@@ -271,6 +281,7 @@ impl Builder {
             limits,
             operations_per_edge: self.operations_per_edge,
             shutdown_limit: self.shutdown_limit,
+            load: self.load,
         };
         Agent::start(setup).await
     }

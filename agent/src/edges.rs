@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use fuseboard_policy::pipeline::{Call, EdgeEngine, Inbound, Plan, Refused};
-use fuseboard_policy::settings::EdgeSettings;
-use fuseboard_policy::settings::Fault;
+use fuseboard_policy::settings::{EdgeSettings, Fault, ServiceSettings};
 
 use tokio::sync::Notify;
 
 use crate::call::Lanes;
 use crate::clock::Clock;
 use crate::rules::Rules;
+use crate::shedding::{LoadSource, Shedding};
 
 /// The operation of those beyond the cap.
 pub(crate) const OTHER: &str = "(other)";
@@ -98,12 +98,23 @@ pub(crate) struct Edges {
     rules: Mutex<Arc<Rules>>,
     /// The first edge is there.
     pub(crate) first: Notify,
+    /// This service's own side.
+    pub(crate) own: Shedding,
 }
 
 impl Edges {
     /// No edges yet; `most` operations of a callee get an engine of their own.
     pub(crate) fn new(caller: Arc<str>, instance: Arc<str>, clock: Clock, most: usize, rules: Arc<Rules>) -> Self {
-        Self { caller, instance, clock, most, all: ArcSwap::default(), rules: Mutex::new(rules), first: Notify::new() }
+        let own = Shedding::new(clock, &rules.set.service(&caller), None);
+        let (all, rules, first) = (ArcSwap::default(), Mutex::new(rules), Notify::new());
+        Self { caller, instance, clock, most, all, rules, first, own }
+    }
+
+    /// Reads the processor's load elsewhere.
+    pub(crate) fn with_load(mut self, source: Option<LoadSource>) -> Self {
+        let rules = self.rules.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.own = Shedding::new(self.clock, &rules.set.service(&self.caller), source);
+        self
     }
 
     /// The edge of an operation; the shared one of the callee when it has too many.
@@ -145,7 +156,15 @@ impl Edges {
         for edge in self.list() {
             edge.change(rules.resolve(&self.caller, &self.instance, &edge.service, &edge.operation), now);
         }
+        self.own.change(&rules.set.service(&self.caller));
         *current = rules;
+    }
+
+    /// Over the settings of this service's own side, where there are any.
+    pub(crate) fn own_hash(&self) -> Option<[u8; 16]> {
+        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = rules.set.service(&self.caller);
+        (settings != ServiceSettings::default()).then(|| settings.hash())
     }
 
     /// All edges.

@@ -61,7 +61,7 @@
 //!   refused attempt is a span without length, with `resilience.refused_by`. Queues: `publish NAME` with its attempts, `process NAME`.
 //! - **Metrics**: `http.server.request.duration`, `http.client.request.duration` (attempts), `rpc.server.call.duration`,
 //!   `rpc.client.call.duration` (calls), `resilience.attempts`, `resilience.refusals`, `resilience.calls.in_flight`,
-//!   `resilience.requests.in_flight`, `resilience.circuit_breaker.transitions`.
+//!   `resilience.requests.in_flight`, `resilience.requests.shed`, `resilience.circuit_breaker.transitions`.
 //! - **Events**: `resilience.circuit_breaker.transition`, on the span that caused it and as a log record with its trace;
 //!   `resilience.refused`, on refused spans.
 //! - **Log records** of the application, by [`Agent::log`], with the current trace.
@@ -116,6 +116,7 @@ pub mod proxy;
 mod rules;
 mod seldom;
 mod serve;
+mod shedding;
 mod sightings;
 pub mod tarpc;
 mod telemetry;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use fuseboard_policy::names;
+use fuseboard_policy::shed::Shed;
 use opentelemetry::trace::{SpanContext, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use crate::agent::Inner;
 use crate::call::{Protocol, millis};
 use crate::context;
+use crate::shedding::Place;
 
 /// What came with a request.
 #[derive(Debug, Default)]
@@ -31,6 +33,8 @@ pub(crate) struct Served {
     labels: Vec<KeyValue>,
     started: Instant,
     deadline: Option<Instant>,
+    /// Its place among those in flight, where requests may be shed.
+    place: Option<Place>,
     ended: bool,
 }
 
@@ -64,7 +68,31 @@ impl Served {
             instruments.answering.add(1, &[]);
         }
         let cx = context::with_inbound(&parent.with_span(span), inbound.deadline, inbound.attempt);
-        Self { agent: agent.clone(), cx, protocol, labels, started, deadline: inbound.deadline, ended: false }
+        let (agent, deadline) = (agent.clone(), inbound.deadline);
+        Self { agent, cx, protocol, labels, started, deadline, place: None, ended: false }
+    }
+
+    /// Asks whether the machine can take the request. Where it cannot, the request must be refused: the span says why, and how
+    /// it is answered with [`Served::end`].
+    ///
+    /// # Errors
+    /// The numbers.
+    pub(crate) fn admit(&mut self) -> Result<(), Shed> {
+        let shed = match self.agent.edges.own.admit(self.started) {
+            Ok(place) => {
+                self.place = place;
+                return Ok(());
+            }
+            Err(shed) => shed,
+        };
+        let by = KeyValue::new(names::REFUSED_BY, "shed");
+        let span = self.cx.span();
+        span.set_attributes([by.clone(), KeyValue::new(names::SHED, true)]);
+        span.add_event(names::REFUSED_EVENT, vec![by, KeyValue::new("cause", shed.to_string())]);
+        if let Some(instruments) = &self.agent.telemetry.instruments {
+            instruments.shed.add(1, &[]);
+        }
+        Err(shed)
     }
 
     /// The context for the handler.
@@ -89,6 +117,10 @@ impl Served {
 
     fn close(&mut self, outcome: &'static str, error: Option<String>, attributes: Vec<KeyValue>) {
         self.ended = true;
+        // What failed may have failed at once; it says nothing about what the machine can do.
+        if let Some(place) = self.place.take().filter(|_| outcome == "success") {
+            place.answered();
+        }
         let span = self.cx.span();
         span.set_attribute(KeyValue::new(names::OUTCOME, outcome));
         span.set_attributes(attributes.iter().cloned());

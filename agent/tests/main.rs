@@ -17,5 +17,6 @@ mod messaging;
 mod paused;
 mod pki;
 mod rig;
+mod shedding;
 mod tarpc;
 mod tls;

@@ -202,6 +202,7 @@ fn effective_hash(edges: &Edges) -> [u8; 16] {
     let mut all: Vec<_> =
         edges.list().iter().map(|e| (format!("{}/{}", e.service, e.operation), e.in_force().hash)).collect();
     all.sort_unstable();
+    all.extend(edges.own_hash().map(|hash| ("service".to_owned(), hash)));
     hash_all(all.iter().flat_map(|(name, hash)| [name.as_bytes(), hash.as_slice()]))
 }
 

@@ -1,4 +1,5 @@
-//! The agent's pulse: engines that must notice time passing, and the ends of overrides. It rests while there are neither.
+//! The agent's pulse: engines that must notice time passing, the processor's load, and the ends of overrides. It rests while
+//! there is none of these.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::report::tell_transitions;
 use crate::agent::Inner;
+use crate::log::Severity;
 
 /// Time between two looks at the engines.
 const TICK: Duration = Duration::from_millis(100);
@@ -16,7 +18,8 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) async fn run(agent: Weak<Inner>, closing: CancellationToken) {
     loop {
         let Some(inner) = agent.upgrade() else { return };
-        let tick = (!inner.edges.is_empty()).then(|| Instant::now() + TICK);
+        let busy = !inner.edges.is_empty() || inner.edges.own.is_on();
+        let tick = busy.then(|| Instant::now() + TICK);
         let next = [tick, inner.steering.next_expiry()].into_iter().flatten().min();
         // Not upgraded while waiting, so that an agent that nobody holds can end.
         let (steering, edges) = (inner.steering.clone(), inner.edges.clone());
@@ -40,6 +43,9 @@ pub(crate) async fn run(agent: Weak<Inner>, closing: CancellationToken) {
 
 fn beat(inner: &Arc<Inner>) {
     inner.steering.expire(&inner.edges);
+    if let Some(cannot) = inner.edges.own.tick(Instant::now()) {
+        crate::log::write(inner, Severity::Warn, cannot.to_owned(), &[]);
+    }
     let now = inner.clock.now();
     for edge in inner.edges.list() {
         edge.engine().tick(now, rand::random::<f64>);

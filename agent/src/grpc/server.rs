@@ -6,14 +6,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use fuseboard_policy::names;
+use fuseboard_policy::shed::Shed;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use opentelemetry::KeyValue;
 use opentelemetry::context::FutureExt as _;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
-use tonic::Code;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use crate::agent::Inner;
@@ -21,6 +22,7 @@ use crate::call::Protocol;
 use crate::guard::{Refusing, SpanSlot, guards_for};
 use crate::propagation::extract;
 use crate::serve::{Inbound, Served};
+use crate::shedding;
 use crate::timeout;
 use crate::tls::Dialer;
 
@@ -83,7 +85,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let served = begin(&self.agent, &request);
+        let mut served = begin(&self.agent, &request);
+        if let Err(why) = served.admit() {
+            return Box::pin(std::future::ready(Ok(shed(served, why))));
+        }
         let cx = served.cx();
         let answer = {
             let _entered = cx.clone().attach();
@@ -94,9 +99,9 @@ where
             Ok(match response.headers().get("grpc-status").map(|v| Code::from_bytes(v.as_bytes())) {
                 Some(code) => {
                     end(served, code);
-                    response.map(|inner| ServedBody { inner, served: None })
+                    response.map(|inner| ServedBody { inner: Some(inner), served: None })
                 }
-                None => response.map(|inner| ServedBody { inner, served: Some(served) }),
+                None => response.map(|inner| ServedBody { inner: Some(inner), served: Some(served) }),
             })
         })
     }
@@ -108,6 +113,16 @@ impl<S> Refusing for GrpcServer<S> {
         let (status, rule) = (super::status_attribute(code), KeyValue::new(names::REFUSED_BY, rule));
         begin(&self.agent, request).end("refused", None, vec![status, rule]);
     }
+}
+
+/// The answer to a request that the machine cannot take.
+fn shed<R>(served: Served, why: Shed) -> Response<ServedBody<R>> {
+    let busy = Code::Unavailable;
+    served.end("refused", Some(super::word(busy).to_owned()), vec![super::status_attribute(busy)]);
+    let mut response = Status::new(busy, why.to_string()).into_http::<()>();
+    let wait = HeaderValue::from(u64::try_from(shedding::WAIT.as_millis()).unwrap_or(u64::MAX));
+    response.headers_mut().insert(super::PUSHBACK, wait);
+    response.map(|()| ServedBody { inner: None, served: None })
 }
 
 fn begin<B>(agent: &Arc<Inner>, request: &Request<B>) -> Served {
@@ -148,7 +163,7 @@ pin_project! {
     /// The body of an answer: ends the request's span with the trailers.
     pub struct ServedBody<R> {
         #[pin]
-        inner: R,
+        inner: Option<R>,
         served: Option<Served>,
     }
 }
@@ -166,7 +181,8 @@ impl<R: HttpBody<Data = Bytes>> HttpBody for ServedBody<R> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         let this = self.project();
         let _entered = this.served.as_ref().map(|served| served.cx().attach());
-        let polled = this.inner.poll_frame(cx);
+        let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
+        let polled = inner.poll_frame(cx);
         let code = match &polled {
             Poll::Ready(Some(Ok(frame))) => frame.trailers_ref().map(super::status_of),
             Poll::Ready(Some(Err(_)) | None) => Some(Code::Unknown),
@@ -179,10 +195,10 @@ impl<R: HttpBody<Data = Bytes>> HttpBody for ServedBody<R> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.served.is_none() && self.inner.is_end_stream()
+        self.served.is_none() && self.inner.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
     }
 }

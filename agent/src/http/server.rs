@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 use axum::extract::MatchedPath;
 use fuseboard_policy::names;
 use futures_util::future::BoxFuture;
-use http::{Request, Response, StatusCode, Version};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use opentelemetry::KeyValue;
 use opentelemetry::context::FutureExt as _;
 use tokio::time::Instant;
@@ -18,6 +19,7 @@ use crate::call::Protocol;
 use crate::guard::{Refusing, SpanSlot, guards_for};
 use crate::propagation::extract;
 use crate::serve::{Inbound, Served};
+use crate::shedding;
 use crate::timeout;
 use crate::tls::Dialer;
 
@@ -81,7 +83,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let served = begin(&self.agent, &request);
+        let mut served = begin(&self.agent, &request);
+        if served.admit().is_err() {
+            return Box::pin(std::future::ready(Ok(shed(served))));
+        }
         let cx = served.cx();
         let answer = {
             let _entered = cx.clone().attach();
@@ -115,6 +120,16 @@ impl<S> Refusing for HttpServer<S> {
         let (status, rule) = (status_attribute(answer.status()), KeyValue::new(names::REFUSED_BY, rule));
         begin(&self.agent, request).end("refused", None, vec![status, rule]);
     }
+}
+
+/// The answer to a request that the machine cannot take.
+fn shed<R: Default>(served: Served) -> Response<R> {
+    let busy = StatusCode::SERVICE_UNAVAILABLE;
+    served.end("refused", Some(busy.as_str().to_owned()), vec![status_attribute(busy)]);
+    let mut response = Response::new(R::default());
+    *response.status_mut() = busy;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(shedding::WAIT.as_secs()));
+    response
 }
 
 fn begin<B>(agent: &Arc<Inner>, request: &Request<B>) -> Served {

@@ -22,7 +22,20 @@ pub(crate) const WAIT: Duration = Duration::from_secs(1);
 const UNKNOWN: u64 = u64::MAX;
 
 /// Says how much of the processor is used, 0…1.
-pub(crate) type LoadSource = Arc<dyn Fn() -> f64 + Send + Sync>;
+#[derive(Clone)]
+pub(crate) struct LoadSource(Arc<dyn Fn() -> f64 + Send + Sync>);
+
+impl LoadSource {
+    pub(crate) fn new(read: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+}
+
+impl std::fmt::Debug for LoadSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LoadSource")
+    }
+}
 
 /// Sheds requests while the policy of this service says so.
 pub(crate) struct Shedding {
@@ -77,7 +90,7 @@ impl Shedding {
         }
         readings.next = now.checked_add(READING);
         let share = match &readings.source {
-            Some(source) => Some(source()),
+            Some(source) => Some((source.0)()),
             None => readings.cpu.share(now),
         };
         if let Some(share) = share {
@@ -139,7 +152,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_keep_their_places_over_a_change_and_none_is_taken_while_it_is_off() {
         let clock = Clock::start();
-        let shedding = Shedding::new(clock, &ServiceSettings::default(), Some(Arc::new(|| 1.0)));
+        let shedding = Shedding::new(clock, &ServiceSettings::default(), Some(LoadSource::new(|| 1.0)));
         assert!(!shedding.is_on() && shedding.admit(Instant::now()).unwrap().is_none());
         shedding.change(&on(80));
         assert_eq!(shedding.tick(Instant::now()), None);
@@ -160,7 +173,7 @@ mod tests {
     async fn the_load_is_read_four_times_a_second() {
         let reads = Arc::new(AtomicU64::new(0));
         let counted = reads.clone();
-        let source: LoadSource = Arc::new(move || {
+        let source = LoadSource::new(move || {
             counted.fetch_add(1, Ordering::SeqCst);
             0.5
         });

@@ -22,7 +22,7 @@ use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::carry::{Carried, ClientCarry};
-use super::{Socket, operation};
+use super::{BUSY, Socket, operation};
 use crate::agent::Inner;
 use crate::call::{Ended, LiveAttempt, LiveCall, NoPlace, Protocol, Read, Refusal, Target, Transport, drive};
 use crate::discovery::{Instance, IntoEndpoints};
@@ -212,6 +212,7 @@ where
             Err(RpcError::DeadlineExceeded) => Ended::timed_out(),
             Ok(answer) => Ended::with(self.judge.and_then(|judge| judge(answer)).unwrap_or("ok")),
             Err(RpcError::Send(error)) if error.is::<Unreachable>() => Ended::no_connection(),
+            Err(RpcError::Server(error)) if error.detail.starts_with(BUSY) => Ended::with("unavailable"),
             Err(RpcError::Server(_)) => Ended::with("internal"),
             Err(_) => Ended::with("reset"),
         }

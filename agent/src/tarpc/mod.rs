@@ -13,6 +13,10 @@ use tarpc::tokio_serde::formats::Bincode;
 pub use self::client::TarpcClient;
 pub use self::server::TarpcServer;
 
+/// How the words begin with which a server refuses a request that its machine cannot take. The kind of an error does not say
+/// it: tarpc over bincode writes it as a signed number and reads it as an unsigned one.
+const BUSY: &str = "unavailable: ";
+
 /// A connection that reads `In` and writes `Out`.
 type Socket<T, In, Out> = serde_transport::Transport<T, In, Out, Bincode<In, Out>>;
 

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use super::carry::{Carried, ServerCarry};
-use super::{Socket, operation};
+use super::{BUSY, Socket, operation};
 use crate::agent::Inner;
 use crate::call::Protocol;
 use crate::error::AgentError;
@@ -139,7 +139,11 @@ impl<S: Serve> Serve for Traced<S> {
         let inbound =
             Inbound { parent: ids(&request.trace), deadline: Some(Instant::from_std(ctx.deadline)), attempt: None };
         let labels = vec![KeyValue::new("rpc.system.name", "tarpc"), KeyValue::new("rpc.method", operation.clone())];
-        let served = Served::begin(&self.agent, Protocol::Tarpc, operation, inbound, labels, Vec::new());
+        let mut served = Served::begin(&self.agent, Protocol::Tarpc, operation, inbound, labels, Vec::new());
+        if let Err(why) = served.admit() {
+            served.end("refused", Some("unavailable".to_owned()), Vec::new());
+            return Err(ServerError::new(io::ErrorKind::WouldBlock, format!("{BUSY}{why}")));
+        }
         let answer = self.serve.serve(ctx, request.message).with_context(served.cx()).await;
         match &answer {
             Ok(_) => served.end("success", None, Vec::new()),

@@ -25,6 +25,8 @@ pub(crate) struct Instruments {
     pub(crate) in_flight: UpDownCounter<i64>,
     /// `resilience.requests.in_flight`: requests that this instance answers.
     pub(crate) answering: UpDownCounter<i64>,
+    /// `resilience.requests.shed`: requests that this instance refused because its processor was busy.
+    pub(crate) shed: Counter<u64>,
     /// `resilience.circuit_breaker.transitions`, by callee, operation, from and to.
     pub(crate) transitions: Counter<u64>,
     /// Queues and topics.
@@ -114,6 +116,11 @@ impl Instruments {
                 .i64_up_down_counter("resilience.requests.in_flight")
                 .with_unit("{request}")
                 .with_description("Requests that this instance is answering.")
+                .build(),
+            shed: meter
+                .u64_counter("resilience.requests.shed")
+                .with_unit("{request}")
+                .with_description("Requests refused because the processor was busy.")
                 .build(),
             transitions: meter
                 .u64_counter("resilience.circuit_breaker.transitions")

@@ -14,6 +14,14 @@ pub struct ServiceSettings {
     pub slo: Option<Slo>,
 }
 
+impl ServiceSettings {
+    /// A hash: equal settings give equal ones, on every machine (see [`crate::set::Effective::hash`]).
+    #[must_use]
+    pub fn hash(&self) -> [u8; 16] {
+        crate::set::hash_all([toml::to_string(self).unwrap_or_default()])
+    }
+}
+
 /// Refusing requests before the machine drowns in them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
