@@ -112,7 +112,15 @@ impl Agent {
         Builder::new(service.into())
     }
 
-    pub(crate) async fn start(setup: Setup) -> Result<Self, AgentError> {
+    /// Starts an agent for a service with what the [environment](crate#environment) says, as [`Builder::start`] does.
+    ///
+    /// # Errors
+    /// As for [`Builder::start`].
+    pub async fn start(service: impl Into<String>) -> Result<Self, AgentError> {
+        Self::builder(service).start().await
+    }
+
+    pub(crate) async fn begin(setup: Setup) -> Result<Self, AgentError> {
         let control = setup.control.as_deref().map(crate::address::uri).transpose()?;
         let (dialer, otlp_dialer, control_dialer) = setup.tls.dialers()?;
         let state = match &setup.state_dir {

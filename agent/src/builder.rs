@@ -158,7 +158,8 @@ impl Builder {
         self
     }
 
-    /// A directory of this instance's own where the last good policy and the overrides in force are kept over restarts.
+    /// A directory of this instance's own where the last good policy and the overrides in force are kept over restarts;
+    /// `FUSEBOARD_STATE_DIR` when not given.
     pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(directory.into());
         self
@@ -276,13 +277,13 @@ impl Builder {
             token,
             tls,
             discovery: self.discovery,
-            state_dir: self.state_dir,
+            state_dir: self.state_dir.or_else(|| env("FUSEBOARD_STATE_DIR").map(PathBuf::from)),
             default_policy,
             limits,
             operations_per_edge: self.operations_per_edge,
             shutdown_limit: self.shutdown_limit,
             load: self.load,
         };
-        Agent::start(setup).await
+        Agent::begin(setup).await
     }
 }

@@ -1,6 +1,24 @@
 //! What a service embeds: resilience layers, OTLP export, live control.
 //!
-//! A tonic service, instrumented on both sides in five lines:
+//! An axum service, instrumented on both sides in five lines (where it exports to and who controls it, the
+//! [environment](#environment) says; [`Agent::builder`] says it in code):
+//!
+//! ```no_run
+//! # async fn serve(listener: tokio::net::TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, routing::get};
+//! use fuseboard_agent::{Agent, stop_signal};
+//!
+//! let agent = Agent::start("gateway").await?;
+//! let bank = agent.http_client("bank", "http://bank:8080")?; // bank.get("/balance").send().await?
+//! let router: Router = Router::new().route("/healthz", get(|| async { "well" })).layer(agent.http_server());
+//! axum::serve(listener, router).with_graceful_shutdown(stop_signal()).await?;
+//! agent.shutdown().await; // the last batch is sent, within a bound
+//! # drop(bank);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A tonic service:
 //!
 //! ```no_run
 //! # async fn serve(
@@ -8,31 +26,34 @@
 //! #         impl opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::TraceService,
 //! #     >,
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
-//! use fuseboard_agent::Agent;
+//! use fuseboard_agent::{Agent, stop_signal};
 //! use tonic::transport::Server;
 //!
 //! let agent = Agent::builder("orders").version("2.14.0").otlp("127.0.0.1:4317").control("127.0.0.1:4390").start().await?;
 //! let payments = agent.grpc_client("payments", ["10.0.0.7:50051", "10.0.0.8:50051"])?; // PaymentsClient::new(payments)
-//! Server::builder().layer(agent.grpc_server()).add_service(orders).serve("0.0.0.0:50051".parse()?).await?;
-//! agent.shutdown().await; // the last batch is sent, within a bound
+//! let server = Server::builder().layer(agent.grpc_server()).add_service(orders);
+//! server.serve_with_shutdown("0.0.0.0:50051".parse()?, stop_signal()).await?;
+//! agent.shutdown().await;
 //! # drop(payments);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! An axum service:
+//! With certificates, tokens and limits, each a call more ([`tls`], [`guard`]; whole programs in `agent/examples`):
 //!
 //! ```no_run
-//! # async fn serve(listener: tokio::net::TcpListener) -> Result<(), Box<dyn std::error::Error>> {
-//! use axum::{Router, routing::get};
-//! use fuseboard_agent::Agent;
+//! # async fn serve(listener: tokio::net::TcpListener, router: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+//! use fuseboard_agent::guard::{Limits, RequestLog};
+//! use fuseboard_agent::tls::{ClientTls, Peer, ServerTls};
+//! use fuseboard_agent::{Agent, stop_signal};
 //!
-//! let agent = Agent::builder("gateway").otlp("127.0.0.1:4317").control("127.0.0.1:4390").start().await?;
-//! let bank = agent.http_client("bank", "http://bank:8080")?; // bank.get("/balance").send().await?
-//! let router: Router = Router::new().route("/healthz", get(|| async { "well" })).layer(agent.http_server());
-//! axum::serve(listener, router).await?;
-//! agent.shutdown().await;
-//! # drop(bank);
+//! let inside = ClientTls::default().roots("ca.pem").identity("tls.crt", "tls.key");
+//! let agent = Agent::builder("orders").tls(inside).start().await?; // for https:// addresses, whoever dials them
+//! let limits = Limits::default().rate_per_caller(100, 200).in_flight_per_caller(32).body(1 << 20);
+//! let router = router.layer(agent.http_server().with_limits(limits).with_log(RequestLog::default().route("*")));
+//! let incoming = agent.http_tls_listener(listener, &ServerTls::new("tls.crt", "tls.key").require_clients_of("ca.pem"))?;
+//! let service = router.into_make_service_with_connect_info::<Peer>();
+//! axum::serve(incoming, service).with_graceful_shutdown(stop_signal()).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -61,17 +82,30 @@
 //!   refused attempt is a span without length, with `resilience.refused_by`. Queues: `publish NAME` with its attempts, `process NAME`.
 //! - **Metrics**: `http.server.request.duration`, `http.client.request.duration` (attempts), `rpc.server.call.duration`,
 //!   `rpc.client.call.duration` (calls), `resilience.attempts`, `resilience.refusals`, `resilience.calls.in_flight`,
-//!   `resilience.requests.in_flight`, `resilience.requests.shed`, `resilience.circuit_breaker.transitions`.
+//!   `resilience.requests.in_flight`, `resilience.requests.shed`, `resilience.requests.refused`,
+//!   `resilience.circuit_breaker.transitions`, `tls.handshakes`, `tls.certificate.expires_in`.
 //! - **Events**: `resilience.circuit_breaker.transition`, on the span that caused it and as a log record with its trace;
 //!   `resilience.refused`, on refused spans.
 //! - **Log records** of the application, by [`Agent::log`], with the current trace.
 //!
 //! # Environment
 //!
-//! These fill what the builder leaves open: `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` (also `service.instance.id` and
-//! `service.version`), `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, then `OTEL_EXPORTER_OTLP_ENDPOINT` (one address for all three
-//! signals), `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`, `OTEL_SPAN_{ATTRIBUTE,EVENT,LINK}_COUNT_LIMIT`, and `none` in
-//! `OTEL_TRACES_EXPORTER` or `OTEL_METRICS_EXPORTER`.
+//! These fill what the builder leaves open.
+//!
+//! | variable | says |
+//! |---|---|
+//! | `FUSEBOARD_CONTROL` | the control address: [`Builder::control`] |
+//! | `FUSEBOARD_TOKEN_FILE`, then `FUSEBOARD_TOKEN` | the token for the control plane: [`Builder::token`] |
+//! | `FUSEBOARD_TLS_ROOTS`, `FUSEBOARD_TLS_CERTIFICATE`, `FUSEBOARD_TLS_KEY` | PEM files for every connection to an `https://` address: [`Builder::tls`] |
+//! | `FUSEBOARD_STATE_DIR` | where the last good policy is kept: [`Builder::state_dir`] |
+//! | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | the service's name, and attributes (also `service.instance.id`, `service.version`) |
+//! | `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, then `OTEL_EXPORTER_OTLP_ENDPOINT` | the OTLP/gRPC address of all three signals: [`Builder::otlp`] |
+//! | `OTEL_EXPORTER_OTLP_INSECURE` | `false`: an OTLP address without a scheme is `https://` |
+//! | `OTEL_EXPORTER_OTLP_CERTIFICATE`, `…_CLIENT_CERTIFICATE`, `…_CLIENT_KEY` (or `…_TRACES_…`) | PEM files for the export: [`Builder::otlp_tls`] |
+//! | `OTEL_EXPORTER_OTLP_HEADERS` (or that of a signal) | headers of each export, `name=value,name=value` |
+//! | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | which traces are sampled |
+//! | `OTEL_SPAN_{ATTRIBUTE,EVENT,LINK}_COUNT_LIMIT` | bounds of a span |
+//! | `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` | `none` switches the signal off |
 //!
 //! # Bounds, and a collector that is not there
 //!
@@ -118,6 +152,7 @@ mod seldom;
 mod serve;
 mod shedding;
 mod sightings;
+mod signal;
 pub mod tarpc;
 mod telemetry;
 mod timeout;
@@ -129,6 +164,7 @@ pub use self::builder::Builder;
 pub use self::call::Refusal;
 pub use self::error::AgentError;
 pub use self::log::Severity;
+pub use self::signal::stop_signal;
 pub use self::token::Token;
 pub use ::http::Method as HttpMethod;
 pub use fuseboard_policy as policy;

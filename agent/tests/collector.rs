@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use fuseboard_policy::wire::v1;
+use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
@@ -18,12 +19,14 @@ use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::server::{NamedService, StreamingService};
 use tonic::transport::Server;
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Longest wait for anything in a test; a test that gets there fails.
@@ -64,6 +67,8 @@ struct Kept {
     spans: Mutex<Vec<Got>>,
     logs: Mutex<Vec<LogRecord>>,
     metrics: Mutex<Vec<String>>,
+    /// The header `x-tenant` of each export of log records.
+    tenants: Mutex<Vec<Option<String>>>,
     more: Notify,
 }
 
@@ -85,6 +90,8 @@ impl Drop for Collector {
 pub(crate) struct Session {
     pub(crate) from: Streaming<v1::FromAgent>,
     pub(crate) to: mpsc::Sender<Result<v1::ToAgent, Status>>,
+    /// What it says to be let in.
+    pub(crate) authorization: Option<String>,
 }
 
 impl Session {
@@ -128,7 +135,15 @@ impl Collector {
 
     /// Starts on a socket that is there already.
     pub(crate) fn listen(listener: TcpListener) -> Self {
-        let address = listener.local_addr().unwrap();
+        Self::over(listener.local_addr().unwrap(), TcpListenerStream::new(listener))
+    }
+
+    /// Starts on connections of any kind.
+    pub(crate) fn over<I, T>(address: SocketAddr, incoming: I) -> Self
+    where
+        I: Stream<Item = std::io::Result<T>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
         let kept = Arc::new(Kept::default());
         let (tx, sessions) = mpsc::channel(16);
         let serve = Server::builder()
@@ -136,9 +151,14 @@ impl Collector {
             .add_service(LogsServiceServer::from_arc(kept.clone()))
             .add_service(MetricsServiceServer::from_arc(kept.clone()))
             .add_service(Control { sessions: tx })
-            .serve_with_incoming(TcpListenerStream::new(listener));
+            .serve_with_incoming(incoming);
         let server = tokio::spawn(serve).abort_handle();
         Self { address, kept, sessions, server }
+    }
+
+    /// Whose the log records were, export by export.
+    pub(crate) fn tenants(&self) -> Vec<Option<String>> {
+        self.kept.tenants.lock().unwrap().clone()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -224,6 +244,8 @@ impl LogsService for Kept {
         &self,
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        let tenant = request.metadata().get("x-tenant").map(|v| v.to_str().unwrap().to_owned());
+        self.tenants.lock().unwrap().push(tenant);
         let scopes = request.into_inner().resource_logs.into_iter().flat_map(|r| r.scope_logs);
         self.logs.lock().unwrap().extend(scopes.flat_map(|scope| scope.log_records));
         self.more.notify_waiters();
@@ -264,7 +286,8 @@ impl StreamingService<v1::FromAgent> for Control {
         Box::pin(async move {
             let (to, rx) = mpsc::channel(16);
             // A test that has ended does not listen any more.
-            let _ = sessions.send(Session { from: request.into_inner(), to }).await;
+            let authorization = request.metadata().get("authorization").map(|v| v.to_str().unwrap().to_owned());
+            let _ = sessions.send(Session { from: request.into_inner(), to, authorization }).await;
             Ok(Response::new(ReceiverStream::new(rx)))
         })
     }

@@ -36,7 +36,11 @@ impl Ca {
     }
 
     pub(crate) fn pem(&self) -> Pem {
-        Pem::text(self.0.pem())
+        Pem::text(self.text())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.0.pem()
     }
 
     /// Signs a certificate for names (DNS names, addresses, URIs).

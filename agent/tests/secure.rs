@@ -1,0 +1,140 @@
+//! The agent's own connections over TLS: export, control, tarpc; and what the environment says about them.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use fuseboard_agent::{Agent, Severity, Token};
+use tokio::net::TcpListener;
+
+use crate::collector::{Collector, soon};
+use crate::pki::{Ca, Files, Life, put};
+use crate::rig::agent;
+
+/// A collector that lets in only who shows a certificate of the CA. The agent lends it its ears.
+async fn secured(host: &Agent, ca: &Ca) -> Collector {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tls = ca.server().require_clients_of(ca.pem());
+    Collector::over(address, host.grpc_tls_incoming(listener, &tls).unwrap())
+}
+
+#[tokio::test]
+async fn export_and_control_go_over_mtls_with_a_token_that_may_change() {
+    let (plain, ca) = (Collector::start().await, Ca::new());
+    let host = agent("collector", &plain, "").await;
+    let mut collector = secured(&host, &ca).await;
+    let own = Files::new(&ca.issue(&["orders"], Life::Long));
+    let token = own.chain().with_file_name("token");
+    put(&token, "first\n");
+    let address = format!("https://{}", collector.address);
+    let builder = Agent::builder("orders").otlp(&address).control(&address).token(Token::file(&token));
+    let orders = builder.tls(ca.client().identity(own.chain(), own.key())).start().await.unwrap();
+    let (session, hello) = collector.session().await;
+    assert_eq!((hello.service.as_str(), session.authorization.as_deref()), ("orders", Some("Bearer first")));
+    orders.log(Severity::Info, "over TLS", &[]);
+    collector.logs("the record", |logs| logs.len() == 1).await;
+    // The next connection brings the next token.
+    put(&token, "second\n");
+    drop(session);
+    let (session, _) = collector.session().await;
+    assert_eq!(session.authorization.as_deref(), Some("Bearer second"));
+}
+
+#[tokio::test]
+async fn a_token_in_the_clear_is_warned_of_and_a_missing_one_refused() {
+    let collector = Collector::start().await;
+    let missing = Agent::builder("orders").token(Token::file("/no/such/token")).start().await.unwrap_err();
+    assert!(missing.to_string().contains("/no/such/token"), "{missing}");
+    let builder = Agent::builder("orders").otlp(collector.url()).control("http://control.invalid:4390");
+    let _orders = builder.token(Token::text("s3cret")).start().await.unwrap();
+    let logs = collector.logs("the warning", |logs| !logs.is_empty()).await;
+    let said = format!("{logs:?}");
+    assert!(said.contains("in the clear") && said.contains("control.invalid") && !said.contains("s3cret"), "{said}");
+}
+
+/// The other process of the next test: all that it knows is in its environment.
+#[tokio::test]
+#[ignore = "is run by another test, in an environment of its own"]
+async fn child() {
+    if std::env::var_os("OTEL_EXPORTER_OTLP_CERTIFICATE").is_none() {
+        return;
+    }
+    let agent = Agent::start("").await.unwrap();
+    agent.log(Severity::Info, "from the environment", &[]);
+    // Until the other one has seen enough.
+    tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await.unwrap().unwrap();
+    agent.shutdown().await;
+    assert_eq!((agent.service(), agent.dropped()), ("from-the-environment", 0));
+}
+
+#[tokio::test]
+async fn the_environment_says_where_and_how() {
+    let (plain, ca) = (Collector::start().await, Ca::new());
+    let host = agent("collector", &plain, "").await;
+    let mut collector = secured(&host, &ca).await;
+    let own = Files::new(&ca.issue(&["child"], Life::Long));
+    let roots = own.chain().with_file_name("ca.pem");
+    put(&roots, &ca.text());
+    let token = own.chain().with_file_name("token");
+    put(&token, "from a file");
+    let address = collector.address.to_string();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["secure::child", "--exact", "--ignored"]).stdout(Stdio::null());
+    command.env("OTEL_SERVICE_NAME", "from-the-environment");
+    // Without a scheme, and not insecure.
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &address).env("OTEL_EXPORTER_OTLP_INSECURE", "false");
+    command.env("OTEL_EXPORTER_OTLP_CERTIFICATE", &roots).env("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", own.chain());
+    command.env("OTEL_EXPORTER_OTLP_CLIENT_KEY", own.key()).env("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=shop%20one");
+    command.env("FUSEBOARD_CONTROL", format!("https://{address}")).env("FUSEBOARD_TOKEN_FILE", &token);
+    command.env("FUSEBOARD_TLS_ROOTS", &roots).env("FUSEBOARD_TLS_CERTIFICATE", own.chain());
+    command.env("FUSEBOARD_TLS_KEY", own.key());
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    // Whatever happens here ends it.
+    let enough = child.stdin.take();
+    collector.logs("its record", |logs| logs.len() == 1).await;
+    assert_eq!(collector.tenants(), [Some("shop one".to_owned())]);
+    let (session, _) = collector.session().await;
+    assert_eq!(session.authorization.as_deref(), Some("Bearer from a file"));
+    drop(enough);
+    let ended = tokio::task::spawn_blocking(move || child.wait());
+    let ended = soon("the other process ends", ended).await.unwrap().unwrap();
+    assert!(ended.success(), "{ended}");
+}
+
+#[tarpc::service]
+trait Stock {
+    async fn reserve(n: u32) -> u32;
+}
+
+#[derive(Clone)]
+struct Shelf;
+
+impl Stock for Shelf {
+    async fn reserve(self, _: tarpc::context::Context, n: u32) -> u32 {
+        n + 1
+    }
+}
+
+#[tokio::test]
+async fn tarpc_goes_over_mtls() {
+    let (collector, ca) = (Collector::start().await, Ca::new());
+    let orders = agent("orders", &collector, "").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tls = ca.issue(&["stock"], Life::Long).server().require_clients_of(ca.pem());
+    let server = orders.tarpc_server();
+    tokio::spawn(async move { server.run_tls(listener, &tls, Shelf.serve()).await.unwrap() });
+    let own = Files::new(&ca.issue(&["orders"], Life::Long));
+    let secure = orders.with_tls(&ca.client().identity(own.chain(), own.key())).unwrap();
+    let stock = |agent: &Agent, name: &str| {
+        StockClient::from(agent.tarpc_client("stock", [address]).unwrap().tls(name.to_owned()))
+    };
+    let mut ctx = tarpc::context::current();
+    ctx.deadline = std::time::Instant::now() + Duration::from_secs(20);
+    assert_eq!(stock(&secure, "stock").reserve(ctx, 1).await.unwrap(), 2);
+    let error = stock(&secure, "elsewhere").reserve(ctx, 1).await.unwrap_err();
+    let text = format!("{error:?}");
+    assert!(text.contains("set the server name"), "{text}");
+    let nobody = orders.with_tls(&ca.client()).unwrap();
+    stock(&nobody, "stock").reserve(ctx, 1).await.unwrap_err();
+}
