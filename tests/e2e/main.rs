@@ -4,5 +4,6 @@
 mod console;
 mod control;
 mod replay;
+mod sidecar;
 mod tidy;
 mod traces;

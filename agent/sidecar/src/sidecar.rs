@@ -78,13 +78,14 @@ impl Sidecar {
             let listener = Port::new(listener, said.tls.as_ref(), &agent)?;
             let local = Arc::new(Local::new(&config, said, &agent));
             locals.push(local.clone());
-            let handler = ToService { name: config.service.name.clone(), proxy: proxy.server(), local };
+            let handler =
+                ToService { name: config.service.name.clone(), proxy: proxy.server(), local, open: door.open.clone() };
             tokio::spawn(listen(listener, Arc::new(handler), door.clone()));
         }
         for said in &config.outbound {
             let listener = Port::Plain(bind(said.listen, &mut outbound).await?);
             let only = upstreams.iter().find(|u| said.to.as_deref() == Some(&**u.client.service())).cloned();
-            let handler = ToUpstream { only, all: upstreams.clone() };
+            let handler = ToUpstream { only, all: upstreams.clone(), open: door.open.clone() };
             tokio::spawn(listen(listener, Arc::new(handler), door.clone()));
         }
         let closing = door.closing.clone();

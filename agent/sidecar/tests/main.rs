@@ -1,5 +1,8 @@
 //! The sidecar over real sockets.
 #![expect(clippy::unwrap_used, reason = "what these tests lean on may fail them")]
 
+mod config;
+mod edges;
+mod grpc;
 mod http1;
 mod rig;

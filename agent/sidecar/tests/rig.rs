@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use fuseboard_sidecar::{Config, Sidecar};
@@ -15,6 +15,11 @@ pub(crate) async fn serve(router: Router) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
+}
+
+/// A future that must end.
+pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(30), future).await.unwrap()
 }
 
 /// A port on which nobody listens.
@@ -31,16 +36,21 @@ pub(crate) async fn sidecar(text: &str, policy: &str) -> Beside {
         "service = {{ name = \"shop\" }}\ntelemetry = {{ otlp = \"127.0.0.1:1\" }}\ncontrol = {{ policy = {file:?} }}\n{text}"
     );
     let config = Config::parse(&text, "test.toml").unwrap();
-    Beside { sidecar: Arc::new(Sidecar::start(config).await.unwrap()), _folder: folder }
+    Beside { sidecar: Sidecar::start(config).await.unwrap(), _folder: folder }
 }
 
 /// A sidecar and its files.
 pub(crate) struct Beside {
-    pub(crate) sidecar: Arc<Sidecar>,
+    pub(crate) sidecar: Sidecar,
     _folder: TempDir,
 }
 
 impl Beside {
+    /// Ends the sidecar.
+    pub(crate) async fn end(self) {
+        self.sidecar.shutdown().await;
+    }
+
     /// The address of an inbound listener.
     pub(crate) fn inbound(&self, path: &str) -> String {
         format!("http://{}{path}", self.sidecar.inbound()[0])

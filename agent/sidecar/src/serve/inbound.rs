@@ -7,6 +7,8 @@ use fuseboard_agent::proxy::{ProxyServer, RequestBody, WireError, is_grpc};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use tokio_util::task::TaskTracker;
+
 use super::listener::Handler;
 use super::{outbound::authority, upgrade};
 use crate::answer::{Own, Plain, Reply};
@@ -22,6 +24,8 @@ pub(crate) struct ToService {
     pub(crate) name: String,
     pub(crate) proxy: ProxyServer,
     pub(crate) local: Arc<Local>,
+    /// All connections.
+    pub(crate) open: TaskTracker,
 }
 
 impl Handler for ToService {
@@ -46,7 +50,7 @@ impl Handler for ToService {
         };
         entry.end(ending);
         let mut answer = serving.answered(answer);
-        upgrade::settle(upgrade, &mut answer);
+        upgrade::settle(upgrade, &mut answer, &self.open);
         answer.map(Reply::Served)
     }
 }

@@ -21,6 +21,7 @@ use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::watched::Watched;
 use crate::answer::Reply;
 use crate::config::{Identity, Limits, millis};
 
@@ -156,11 +157,18 @@ async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         // In a box, so that a connection without a request is small.
         Box::pin(async move { Ok::<_, Infallible>(handler.handle(request, from).await) })
     });
+    let stream = Watched::new(stream);
+    let pulse = stream.pulse();
+    let mut stopped = pin!(pulse.stopped(millis(door.limits.idle_ms)));
     let mut connection = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service));
     // An error is the other side's affair: it hung up, or spoke something else.
     tokio::select! {
         _ = connection.as_mut() => return,
+        () = stopped.as_mut() => return,
         () = door.closing.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    let _ = connection.await;
+    tokio::select! {
+        _ = connection => {}
+        () = stopped => {}
+    }
 }

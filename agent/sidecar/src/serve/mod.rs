@@ -4,6 +4,7 @@ mod inbound;
 mod listener;
 mod outbound;
 mod upgrade;
+mod watched;
 
 pub(crate) use self::inbound::ToService;
 pub(crate) use self::listener::{Door, Handler, Port, listen};

@@ -9,6 +9,8 @@ use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use tokio_util::task::TaskTracker;
+
 use super::listener::Handler;
 use super::upgrade;
 use crate::answer::{Own, Reply};
@@ -23,6 +25,8 @@ pub(crate) struct ToUpstream {
     pub(crate) only: Option<Arc<Upstream>>,
     /// Those that may be chosen by host and path.
     pub(crate) all: Vec<Arc<Upstream>>,
+    /// All connections.
+    pub(crate) open: TaskTracker,
 }
 
 impl Handler for ToUpstream {
@@ -44,7 +48,7 @@ impl Handler for ToUpstream {
                 let failed = answer.status().is_server_error();
                 entry.end(if failed { Ending::Failed } else { Ending::Fine });
                 let through = answer.version();
-                upgrade::settle(upgrade, &mut answer);
+                upgrade::settle(upgrade, &mut answer, &self.open);
                 headers::via(answer.headers_mut(), through);
                 answer.map(Reply::Called)
             }

@@ -5,6 +5,8 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
+use tokio_util::task::TaskTracker;
+
 use crate::headers;
 
 /// A request that asks for an upgrade, before its answer.
@@ -19,8 +21,8 @@ impl Pending {
     }
 }
 
-/// Joins both sides where the answer agrees to the upgrade, and takes from every other answer what concerns one connection.
-pub(super) fn settle<B>(pending: Option<Pending>, answer: &mut Response<B>) {
+/// Joins both sides, as one of what is `open`, where the answer agrees to the upgrade, and takes from every other answer what concerns one connection.
+pub(super) fn settle<B>(pending: Option<Pending>, answer: &mut Response<B>, open: &TaskTracker) {
     let agreed = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
     let protocol = answer.headers().get(UPGRADE).cloned();
     headers::end_to_end(answer.headers_mut(), false);
@@ -30,7 +32,7 @@ pub(super) fn settle<B>(pending: Option<Pending>, answer: &mut Response<B>) {
         if let Some(protocol) = protocol {
             answer.headers_mut().insert(UPGRADE, protocol);
         }
-        tokio::spawn(join(near, far));
+        open.spawn(join(near, far));
     }
 }
 
