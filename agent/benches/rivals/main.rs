@@ -5,7 +5,10 @@
 //! measured in turns of some 20 µs, so that a busy machine disturbs all alike; each value is the median of many turns.
 //! Nothing is asserted: times belong to the machine.
 
+mod balance;
 mod breaker;
+mod limits;
+mod pipeline;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -16,7 +19,8 @@ type Failed = Box<dyn std::error::Error>;
 type Section = fn(&Bench) -> Result<(), Failed>;
 
 /// The sections and their names.
-const SECTIONS: [(&str, Section); 1] = [("breaker", breaker::run)];
+const SECTIONS: [(&str, Section); 4] =
+    [("breaker", breaker::run), ("limits", limits::run), ("balance", balance::run), ("pipeline", pipeline::run)];
 
 /// A turn is made of so many calls that it takes about this long.
 const TURN: Duration = Duration::from_micros(20);
