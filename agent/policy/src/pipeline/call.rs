@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hedging::Hedges;
-use super::words::{AttemptKind, AttemptOutcome, GiveUp, Inbound, Next, NoHedge, Refused, RefusedBy};
+use super::words::{AttemptKind, AttemptOutcome, Cause, GiveUp, Inbound, Next, NoHedge, Refused, RefusedBy};
 use super::{Lasting, Plan};
 use crate::backoff::{Attempts, Pushback};
 use crate::breaker::{Admission, Outcome, Permit};
@@ -146,7 +146,7 @@ impl Call {
                 by: RefusedBy::Breaker,
                 breaker_state: refusal.state,
                 probe_at: refusal.probe_at,
-                cause: refusal.cause,
+                cause: Cause::Breaker(refusal.cause),
             }),
             Admission::Admitted(permit) => {
                 let pick = self.plan.lasting.pool.pick(now, key, &mut self.tried, draw);
@@ -382,18 +382,18 @@ impl Call {
         if let Some(rate) = &self.plan.limits.rate
             && !rate.acquire(now, 1)
         {
-            return Err(self.refused(RefusedBy::Rate, "more calls than the edge's rate allows".into()));
+            return Err(self.refused(RefusedBy::Rate, Cause::Rate));
         }
         if let Some(throttle) = &self.plan.limits.throttle
             && let Err(chance) = throttle.admit(now, draw)
         {
-            let cause = format!("the callee takes so few calls that {:.0} % are not sent", chance * 100.0);
-            return Err(self.refused(RefusedBy::Throttle, cause.into()));
+            let percent = (chance * 100.0).round() as u32;
+            return Err(self.refused(RefusedBy::Throttle, Cause::Throttle { percent }));
         }
         if let Some(limiter) = &self.plan.limits.concurrency {
             let Some(ticket) = limiter.acquire(now) else {
-                let cause = format!("{} calls are in flight and the limit is {}", limiter.in_flight(), limiter.limit());
-                return Err(self.refused(RefusedBy::Concurrency, cause.into()));
+                let cause = Cause::Concurrency { in_flight: limiter.in_flight(), limit: limiter.limit() };
+                return Err(self.refused(RefusedBy::Concurrency, cause));
             };
             let in_flight = ticket.in_flight();
             self.in_flight = Some((ticket, in_flight));
@@ -401,7 +401,7 @@ impl Call {
         Ok(())
     }
 
-    fn refused(&self, by: RefusedBy, cause: Arc<str>) -> Refused {
+    fn refused(&self, by: RefusedBy, cause: Cause) -> Refused {
         Refused { by, breaker_state: self.plan.lasting.breaker.state_name(), probe_at: None, cause }
     }
 
@@ -409,7 +409,7 @@ impl Call {
         if !self.deadline.expired(now) {
             return Ok(());
         }
-        Err(self.refused(RefusedBy::Deadline, "the deadline has passed".into()))
+        Err(self.refused(RefusedBy::Deadline, Cause::Deadline))
     }
 }
 

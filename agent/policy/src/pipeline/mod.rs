@@ -41,7 +41,13 @@ use crate::settings::{EdgeSettings, Timeout};
 use crate::throttle::Throttle;
 
 pub use self::call::{Attempt, Call};
-pub use self::words::{AttemptKind, AttemptOutcome, GiveUp, Inbound, Next, NoHedge, Refused, RefusedBy};
+pub use self::words::{AttemptKind, AttemptOutcome, Cause, GiveUp, Inbound, Next, NoHedge, Refused, RefusedBy};
+
+/// Bytes that an edge without any settings takes at most.
+pub const FRESH_BYTES: i64 = 3_200;
+/// Bytes that an edge with every engine and ten instances takes at most, in use by one thread. A sliding window adds up to
+/// 32 bytes for each call of its limit, a consistent hash 32 KiB.
+pub const FULL_BYTES: i64 = 15_000;
 
 /// What retries and hedges look at where `on` is absent.
 pub const DEFAULT_RETRY_ON: [&str; 2] = ["unavailable", "reset"];

@@ -1,5 +1,6 @@
 //! What the pipeline is told and what it answers.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,8 +53,46 @@ pub struct Refused {
     pub breaker_state: &'static str,
     /// When the breaker lets a probe through, on the engine's clock.
     pub probe_at: Option<u64>,
-    /// Why, with numbers.
-    pub cause: Arc<str>,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why a local rule refused; in words, with the numbers, where it is displayed. Nothing is written down before that: an edge
+/// that refuses much must do it cheaply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// Why the breaker left the closed state.
+    Breaker(Arc<str>),
+    /// The deadline has passed.
+    Deadline,
+    /// The rate is used up.
+    Rate,
+    /// The callee takes so few calls.
+    Throttle {
+        /// Chance that a call is refused, in per cent.
+        percent: u32,
+    },
+    /// The places are taken.
+    Concurrency {
+        /// Calls in flight.
+        in_flight: u64,
+        /// The limit.
+        limit: u64,
+    },
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Breaker(cause) => f.write_str(cause),
+            Self::Deadline => f.write_str("the deadline has passed"),
+            Self::Rate => f.write_str("more calls than the edge's rate allows"),
+            Self::Throttle { percent } => write!(f, "the callee takes so few calls that {percent} % are not sent"),
+            Self::Concurrency { in_flight, limit } => {
+                write!(f, "{in_flight} calls are in flight and the limit is {limit}")
+            }
+        }
+    }
 }
 
 /// What is known of a call when it begins.
