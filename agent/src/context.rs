@@ -12,6 +12,8 @@ use opentelemetry::trace::{SpanContext, TraceContextExt};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::tls::Peer;
+
 /// When the current call must be over.
 #[derive(Debug, Clone, Copy)]
 struct Deadline(Instant);
@@ -44,6 +46,12 @@ pub fn span_context() -> SpanContext {
     Context::map_current(|cx| cx.span().span_context().clone())
 }
 
+/// Who calls, in the handlers of a tarpc server; those of HTTP and gRPC find their [`Peer`] in the request's extensions.
+#[must_use]
+pub fn peer() -> Option<Peer> {
+    Context::map_current(|cx| cx.get::<Peer>().cloned())
+}
+
 /// Runs a future that has at most `limit` for all its calls. An earlier deadline stays in force.
 pub fn with_deadline<F: Future>(limit: Duration, future: F) -> impl Future<Output = F::Output> {
     let cx = Context::current();
@@ -71,6 +79,14 @@ where
     let here = Context::current();
     let cx = Context::new().with_remote_span_context(here.span().span_context().clone());
     tokio::spawn(future.with_context(cx))
+}
+
+/// A context with who calls.
+pub(crate) fn with_peer(cx: Context, peer: Option<Peer>) -> Context {
+    match peer {
+        Some(peer) => cx.with_value(peer),
+        None => cx,
+    }
 }
 
 /// The deadline in a context.

@@ -103,15 +103,17 @@ async fn the_environment_says_where_and_how() {
 
 #[tarpc::service]
 trait Stock {
-    async fn reserve(n: u32) -> u32;
+    /// Who calls.
+    async fn caller() -> String;
 }
 
 #[derive(Clone)]
 struct Shelf;
 
 impl Stock for Shelf {
-    async fn reserve(self, _: tarpc::context::Context, n: u32) -> u32 {
-        n + 1
+    async fn caller(self, _: tarpc::context::Context) -> String {
+        let peer = fuseboard_agent::context::peer().unwrap();
+        peer.certificate().and_then(|shown| shown.name()).unwrap_or_default().to_owned()
     }
 }
 
@@ -131,10 +133,10 @@ async fn tarpc_goes_over_mtls() {
     };
     let mut ctx = tarpc::context::current();
     ctx.deadline = std::time::Instant::now() + Duration::from_secs(20);
-    assert_eq!(stock(&secure, "stock").reserve(ctx, 1).await.unwrap(), 2);
-    let error = stock(&secure, "elsewhere").reserve(ctx, 1).await.unwrap_err();
+    assert_eq!(stock(&secure, "stock").caller(ctx).await.unwrap(), "orders");
+    let error = stock(&secure, "elsewhere").caller(ctx).await.unwrap_err();
     let text = format!("{error:?}");
     assert!(text.contains("set the server name"), "{text}");
     let nobody = orders.with_tls(&ca.client()).unwrap();
-    stock(&nobody, "stock").reserve(ctx, 1).await.unwrap_err();
+    stock(&nobody, "stock").caller(ctx).await.unwrap_err();
 }

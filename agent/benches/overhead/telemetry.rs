@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
+use fuseboard_agent::guard::{Auth, Keys, Limits};
 use fuseboard_agent::http::{ReplayBody, Route};
 use fuseboard_agent::{Agent, Builder};
 use http::{Request, Response};
@@ -84,6 +85,8 @@ pub(crate) fn costs(length: Duration) -> Result<(), Box<dyn std::error::Error>> 
         client("client call, no telemetry", &agents.none, root),
         server("served request", &agents.full),
         server("served request, no telemetry", &agents.none),
+        guarded("served request, no telemetry, limits", &agents.none, false)?,
+        guarded("served request, no telemetry, limits and a token", &agents.none, true)?,
     ];
     let costs = measure(&here, &beside, length, &agents, &variants);
     for (variant, cost) in variants.iter().zip(&costs).skip(1) {
@@ -106,6 +109,8 @@ pub(crate) fn costs(length: Duration) -> Result<(), Box<dyn std::error::Error>> 
     alone("its metrics", 4, 5);
     alone("telemetry of a client call, sampled out", 2, 5);
     alone("telemetry of a served request (1 span, 2 metrics)", 6, 7);
+    alone("limits of each caller and of all", 8, 7);
+    alone("a token that was seen before", 9, 8);
     beside.block_on(async {
         for agent in agents.all() {
             agent.shutdown().await;
@@ -179,6 +184,26 @@ fn client(agent: &Agent) -> Call {
         drop(request);
         answer(Request::new(Body::empty()))
     })))
+}
+
+/// A server's layers with limits, and with a token that is checked once and remembered.
+fn guarded(name: &'static str, agent: &Agent, token: bool) -> Result<Variant, Box<dyn std::error::Error>> {
+    let limits = Limits::default().rate(u64::from(u32::MAX), u64::from(u32::MAX)).in_flight(1000).body(1 << 20);
+    let limits = limits.rate_per_caller(u64::from(u32::MAX), u64::from(u32::MAX)).in_flight_per_caller(100);
+    let layer = agent.grpc_server().with_limits(limits);
+    if !token {
+        return Ok(Variant { name, call: calls(layer.layer(service_fn(answer))), within: Telling::new() });
+    }
+    let secret = [7; 32];
+    let claims = serde_json::json!({ "sub": "ann", "aud": "callee", "exp": u32::MAX });
+    let signed = jsonwebtoken::encode(&Default::default(), &claims, &jsonwebtoken::EncodingKey::from_secret(&secret))?;
+    let value = http::HeaderValue::try_from(format!("Bearer {signed}"))?;
+    let layer = layer.with_auth(Auth::jwt("callee", Keys::secret(secret)?));
+    let call = calls(layer.layer(service_fn(answer)).map_request(move |mut request: Request<Body>| {
+        request.headers_mut().insert(http::header::AUTHORIZATION, value.clone());
+        request
+    }));
+    Ok(Variant { name, call, within: Telling::new() })
 }
 
 /// Calls of a service. The callee never waits, so that a call is one poll.

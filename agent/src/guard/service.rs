@@ -92,7 +92,7 @@ impl<S, L: Layer<S>> Layer<S> for GuardedLayer<L> {
     type Service = Guarded<L::Service>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Guarded { guards: self.guards.clone(), inner: self.inner.layer(inner) }
+        Guarded { guards: Arc::new(self.guards.clone()), inner: self.inner.layer(inner) }
     }
 }
 
@@ -162,7 +162,7 @@ impl Guards {
 /// A server's service with guards before it.
 #[derive(Clone)]
 pub struct Guarded<S> {
-    guards: Guards,
+    guards: Arc<Guards>,
     inner: S,
 }
 
@@ -197,7 +197,11 @@ where
     }
 }
 
-async fn run<S, B, R>(guards: Guards, mut inner: S, request: Request<B>) -> Result<Response<GuardedBody<R>>, S::Error>
+async fn run<S, B, R>(
+    guards: Arc<Guards>,
+    mut inner: S,
+    request: Request<B>,
+) -> Result<Response<GuardedBody<R>>, S::Error>
 where
     S: Service<Request<B>, Response = Response<R>> + Refusing,
     B: ServerBody,

@@ -16,7 +16,7 @@ use tarpc::tokio_serde::formats::Bincode;
 use tarpc::tokio_util::codec::LengthDelimitedCodec;
 use tarpc::{ClientMessage, RequestName, Response, ServerError, serde_transport, trace};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_stream::wrappers::TcpListenerStream;
 
@@ -24,9 +24,10 @@ use super::carry::{Carried, ServerCarry};
 use super::{BUSY, Socket, operation};
 use crate::agent::Inner;
 use crate::call::Protocol;
+use crate::context;
 use crate::error::AgentError;
 use crate::serve::{Inbound, Served};
-use crate::tls::{Alpn, ServerTls, TlsIncoming};
+use crate::tls::{Alpn, Peer, ServerTls, TlsIncoming};
 
 /// Most requests of one connection that are answered at once.
 const AT_ONCE: usize = 256;
@@ -59,7 +60,20 @@ impl TarpcServer {
         T: Stream<Item = io::Result<ClientMessage<S::Req>>> + Sink<Response<S::Resp>, Error = io::Error>,
         S: Serve + Clone,
     {
-        let traced = Traced { agent: self.agent.clone(), serve };
+        self.requests_of(transport, serve, None)
+    }
+
+    fn requests_of<T, S>(
+        &self,
+        transport: T,
+        serve: S,
+        peer: Option<Peer>,
+    ) -> impl Stream<Item = impl Future<Output = ()> + use<T, S>> + use<T, S>
+    where
+        T: Stream<Item = io::Result<ClientMessage<S::Req>>> + Sink<Response<S::Resp>, Error = io::Error>,
+        S: Serve + Clone,
+    {
+        let traced = Traced { agent: self.agent.clone(), serve, peer };
         BaseChannel::with_defaults(ServerCarry { inner: transport }).max_concurrent_requests(AT_ONCE).execute(traced)
     }
 
@@ -73,10 +87,11 @@ impl TarpcServer {
         S::Req: DeserializeOwned,
         S::Resp: Serialize,
     {
-        let plain = TcpListenerStream::new(listener).map(|accepted| {
-            let stream = accepted?;
-            stream.set_nodelay(true)?;
-            Ok(stream)
+        let plain = TcpListenerStream::new(listener).filter_map(|accepted| async {
+            // A caller that is gone already is no reason to stop.
+            let described =
+                |tcp: TcpStream| tcp.set_nodelay(true).and_then(|()| Ok((Peer::from(tcp.peer_addr()?), tcp)));
+            accepted.map(|tcp| described(tcp).ok()).transpose()
         });
         self.serve(plain, serve).await
     }
@@ -92,6 +107,7 @@ impl TarpcServer {
         S::Resp: Serialize,
     {
         let incoming = TlsIncoming::start(&self.agent, listener, tls, Alpn::None)?;
+        let incoming = incoming.map(|accepted| accepted.map(|stream| (stream.peer().clone(), stream)));
         // Its stream holds no errors.
         let _ = self.serve(incoming, serve).await;
         Ok(())
@@ -99,7 +115,7 @@ impl TarpcServer {
 
     async fn serve<I, T, S>(&self, incoming: I, serve: S) -> io::Result<()>
     where
-        I: Stream<Item = io::Result<T>>,
+        I: Stream<Item = io::Result<(Peer, T)>>,
         T: AsyncRead + AsyncWrite + Unpin,
         S: Serve + Clone,
         S::Req: DeserializeOwned,
@@ -110,10 +126,11 @@ impl TarpcServer {
         loop {
             tokio::select! {
                 Some(accepted) = incoming.next() => {
-                    let framed = LengthDelimitedCodec::builder().new_framed(accepted?);
+                    let (peer, stream) = accepted?;
+                    let framed = LengthDelimitedCodec::builder().new_framed(stream);
                     let transport: Socket<T, ClientMessage<S::Req>, Response<S::Resp>> =
                         serde_transport::new(framed, Bincode::default());
-                    let requests = self.requests(transport, serve.clone());
+                    let requests = self.requests_of(transport, serve.clone(), Some(peer));
                     connections.push(requests.for_each_concurrent(None, |request| request));
                 }
                 Some(()) = connections.next(), if !connections.is_empty() => {}
@@ -128,6 +145,7 @@ impl TarpcServer {
 struct Traced<S> {
     agent: Arc<Inner>,
     serve: S,
+    peer: Option<Peer>,
 }
 
 impl<S: Serve> Serve for Traced<S> {
@@ -144,7 +162,8 @@ impl<S: Serve> Serve for Traced<S> {
             served.end("refused", Some("unavailable".to_owned()), Vec::new());
             return Err(ServerError::new(io::ErrorKind::WouldBlock, format!("{BUSY}{why}")));
         }
-        let answer = self.serve.serve(ctx, request.message).with_context(served.cx()).await;
+        let cx = context::with_peer(served.cx(), self.peer);
+        let answer = self.serve.serve(ctx, request.message).with_context(cx).await;
         match &answer {
             Ok(_) => served.end("success", None, Vec::new()),
             Err(error) => served.end("failure", Some(format!("{:?}", error.kind)), Vec::new()),
