@@ -6,6 +6,41 @@
 //!
 //! Where the rules come from: half-open permits, slow calls and windows follow resilience4j; generations that keep late
 //! results away follow gobreaker; leases of probes, in-flight slow calls and exact ratios are our own.
+//!
+//! # Calls without the lock
+//!
+//! A mutex guards the machine that knows the rules. Admissions while closed, good results that cannot trip, refusals and late
+//! results do without it:
+//!
+//! * Each thread that calls has a *seat*, and in each breaker it calls a *stripe* that it alone writes: plain stores, no locked
+//!   instruction (calls watched in flight need one, to end). Threads beyond 32 seats call under the lock.
+//! * Whoever holds the lock publishes on the *board* how calls are treated from then on: a sequence lock whose word is never
+//!   the same twice. A thread counts in its stripe only under the word for which it has *rolled* the stripe, which it does
+//!   under the lock; the machine then notes to which phase and slice that stripe's count belongs.
+//! * Whoever takes the lock first *collects* what the stripes have counted since: counts only grow, and the machine remembers
+//!   how much it has taken, so that nothing is lost and nothing taken twice. What arrives late goes where it belonged when its
+//!   call looked at the board: to its slice if that is alive, nowhere if its phase is over.
+//!
+//! Why verdicts are exact. Failures, slow calls, the first result of a slice and the first after other settings come under the
+//! lock, and are judged there with all that was collected. A good call elsewhere can trip in one way only: as the one that
+//! completes `min_calls` while there are enough bad ones, for within a slice the bad ones change under the lock alone and
+//! each further good one lowers the ratios. Once the window holds `min_calls` (it is *settled*) that is over until the slice
+//! turns. Until then, whoever counts a good call looks at the board again behind a full fence, and whoever is about to count a
+//! bad one changes the board before a full fence and collects after it: one of the two sees the other, and judges. Where the
+//! bad ones already suffice, all calls go to the lock until `min_calls` is complete.
+//!
+//! In which order. A result counts in the order of its thread, and before everything that happens after it (in the sense of
+//! the memory model: through whatever tells another thread of it). Between results that end on several threads at the same
+//! moment the order is open, as it would be before a lock: a run of failures ends with any success collected before the next
+//! failure, a count window takes the good calls in before that failure. Within a thread, and so for all that is driven from
+//! one, time never runs back; between threads it is as good as their clock, and who takes the lock goes by the latest time any
+//! of them has seen.
+//!
+//! # Memory
+//!
+//! A breaker takes less than 2 KiB and, on the heap, its rule in words and its window: 16 bytes a call of a count window or
+//! 32 bytes a slice of a time window, for at most 256 of them at first. Each thread that calls it adds 2.3 KB (most of it the
+//! 64 calls that reports show), and 1 KiB for calls watched in flight; more than 32 of these a thread double it as they come.
 
 mod board;
 mod cause;
@@ -194,5 +229,18 @@ impl Breaker {
 
     fn lock(&self) -> MutexGuard<'_, Machine> {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_breaker_is_as_small_as_it_says() {
+        assert!(size_of::<Breaker>() < 2_048);
+        assert!(size_of::<CachePadded<stripe::Stripe>>() <= 2_304);
+        assert_eq!(watch::FIRST_BYTES, 1_024);
+        assert_eq!(size_of::<Permit>(), 32);
     }
 }

@@ -139,6 +139,10 @@ const fn before(nth: usize) -> usize {
     FIRST * ((1 << nth) - 1)
 }
 
+/// What the first segment takes.
+#[cfg(test)]
+pub(super) const FIRST_BYTES: usize = FIRST * size_of::<Slot>();
+
 #[cfg(test)]
 mod tests {
     use super::*;
