@@ -19,6 +19,7 @@ use crate::control::{Dial, Line, Reports, StateFile, Steering, run_stream, run_t
 use crate::discovery::{Discovery, IntoEndpoints, Snapshot};
 use crate::edges::Edges;
 use crate::error::AgentError;
+use crate::fallback::Fallbacks;
 use crate::grpc::{GrpcClient, GrpcServerLayer};
 use crate::http::{HttpClient, HttpClientLayer, HttpServerLayer};
 use crate::log::Severity;
@@ -87,6 +88,7 @@ pub(crate) struct Inner {
     /// The agent's own source of instances.
     pub(crate) discovery: Option<Arc<dyn Discovery>>,
     pub(crate) sightings: Sightings,
+    pub(crate) fallbacks: Fallbacks,
     shutdown_limit: Duration,
     pub(crate) closing: CancellationToken,
 }
@@ -153,6 +155,7 @@ impl Agent {
             telemetry,
             discovery: setup.discovery,
             sightings: Sightings::default(),
+            fallbacks: Fallbacks::default(),
             shutdown_limit: setup.shutdown_limit,
             closing: closing.clone(),
         });
@@ -304,6 +307,16 @@ impl Agent {
     #[must_use]
     pub fn consumer(&self, system: &'static str, destination: impl Into<String>) -> Consumer {
         Consumer::new(&self.inner, Place::new(system, destination.into()))
+    }
+
+    /// Registers what callers in this process are given where the policy says `fallback = { kind = "value", name = "…" }` and
+    /// a call fails or is refused. What `make` gives says for which clients it is: a [`crate::grpc::Reply`] for gRPC, a
+    /// [`crate::http::HttpResponse`] for [`Agent::http_client`], an `http::Response<B>` for clients below
+    /// [`Agent::http_client_layer`] whose answers are that, the response of a generated tarpc service (`TillResponse`) for
+    /// tarpc. One name may stand for one value of each. Without a value of the right type the failure is passed on, with a
+    /// warning.
+    pub fn fallback<T: 'static>(&self, name: impl AsRef<str>, make: impl Fn() -> T + Send + Sync + 'static) {
+        self.inner.fallbacks.set(name.as_ref(), make);
     }
 
     /// Runs a future in an internal span of its own, for work that no request started (or a part of one worth seeing).

@@ -138,6 +138,7 @@ pub mod discovery;
 mod edges;
 mod environment;
 mod error;
+mod fallback;
 mod generated;
 pub mod grpc;
 pub mod guard;

@@ -10,6 +10,7 @@ mod deadline;
 mod discovery;
 mod examples;
 mod export;
+mod fallback;
 mod grpc;
 mod hedging;
 mod http;

@@ -4,7 +4,9 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
+use super::spans::outcome_word;
 use super::{Ended, LiveAttempt, LiveCall, NoPlace, Pushback, Refusal, Sent, Then};
+use crate::fallback::Fallbacks;
 
 /// How a protocol sends one attempt of a call and reads what comes of it.
 pub(crate) trait Transport: Sync {
@@ -34,6 +36,18 @@ pub(crate) trait Transport: Sync {
 
     /// The error of a call whose last attempt was cut by its limit.
     fn late(&self) -> Self::Error;
+
+    /// What the application is given where the policy names a status as the fallback: an error, if the protocol has nothing
+    /// better.
+    fn status(&self, instead: Refusal) -> Result<Self::Answer, Self::Error> {
+        Err(instead.into())
+    }
+
+    /// What it is given where the policy names a value that the service registered; `None` if there is none for this way
+    /// of calling.
+    fn value(&self, _: &Fallbacks, _: &str) -> Option<Self::Answer> {
+        None
+    }
 }
 
 /// What came of an attempt.
@@ -61,10 +75,7 @@ pub(crate) async fn drive<T: Transport>(transport: &T, mut call: LiveCall, key: 
         let (attempt, read) = if then == Then::Again {
             let attempt = match call.attempt(key).await {
                 Ok(attempt) => start(attempt),
-                Err(refusal) => {
-                    call.refused(&refusal);
-                    return Err(refusal.into());
-                }
+                Err(refusal) => return refuse(transport, call, &refusal),
             };
             if call.hedge_at().is_none() {
                 attempt.await
@@ -80,7 +91,10 @@ pub(crate) async fn drive<T: Transport>(transport: &T, mut call: LiveCall, key: 
                 running.clear();
                 return Ok(answer(call, attempt));
             }
-            Read::Nowhere(none) if running.is_empty() => return Err(call.no_place(attempt, none).into()),
+            Read::Nowhere(none) if running.is_empty() => {
+                let refusal = call.no_place(attempt, none);
+                return refuse(transport, call, &refusal);
+            }
             Read::Nowhere(none) => {
                 call.stranded(attempt, none);
                 then = Then::Wait;
@@ -94,10 +108,19 @@ pub(crate) async fn drive<T: Transport>(transport: &T, mut call: LiveCall, key: 
         then = call.settle(attempt, &ended);
         if then == Then::Over {
             running.clear();
+            let failed = matches!(outcome_word(&ended), "failure" | "timeout");
+            let given = if failed { call.instead(transport, || result) } else { result };
             call.finish(&ended);
-            return result;
+            return given;
         }
     }
+}
+
+/// Ends a call that a local rule refused.
+fn refuse<T: Transport>(transport: &T, call: LiveCall, refusal: &Refusal) -> Result<T::Answer, T::Error> {
+    let given = call.instead(transport, || Err(refusal.clone().into()));
+    call.refused(refusal);
+    given
 }
 
 /// Makes one attempt.

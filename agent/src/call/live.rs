@@ -36,13 +36,13 @@ pub(crate) struct LiveCall {
     pub(super) agent: Arc<Inner>,
     pub(super) target: Target,
     edge: Arc<Edge>,
-    in_force: Arc<InForce>,
+    pub(super) in_force: Arc<InForce>,
     /// The pipeline's side; the refusal where it did not even let the call begin.
     pub(super) rules: Result<Call, Refused>,
     /// Where it was begun.
     cx: Context,
     /// The logical span.
-    span: Span,
+    pub(super) span: Span,
     lane: Arc<Lane>,
     started: Instant,
     /// Wait before the next attempt.
@@ -196,11 +196,10 @@ impl LiveCall {
         })
     }
 
-    /// An admitted attempt has nowhere to go: its permit goes back, its span becomes the refusal's, and the call ends.
-    pub(crate) fn no_place(self, mut attempt: LiveAttempt, none: NoPlace) -> Refusal {
+    /// An admitted attempt has nowhere to go: its permit goes back, its span becomes the refusal's, and the call is to end.
+    pub(crate) fn no_place(&self, mut attempt: LiveAttempt, none: NoPlace) -> Refusal {
         let refusal = self.target.refusal(none.rule, none.cause, "unavailable".to_owned());
         attempt.refuse(&refusal);
-        self.refused(&refusal);
         refusal
     }
 

@@ -4,6 +4,7 @@
 
 mod attempt;
 mod drive;
+mod fallback;
 mod hedge;
 mod lane;
 mod live;

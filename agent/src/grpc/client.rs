@@ -13,12 +13,13 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt as _};
 
-use super::response::ReplyBody;
+use super::response::{Reply, ReplyBody};
 use crate::agent::Inner;
 use crate::body::Outgoing;
 use crate::call::{Ended, LiveAttempt, LiveCall, NoPlace, Protocol, Read, Refusal, Target, Transport, drive};
 use crate::discovery::{Instance, IntoEndpoints};
 use crate::error::AgentError;
+use crate::fallback::Fallbacks;
 use crate::members::Peers;
 use crate::propagation::inject;
 use crate::timeout::{self, GRPC_ATTEMPTS, GRPC_TIMEOUT};
@@ -154,6 +155,10 @@ impl Transport for Sending<'_> {
 
     fn late(&self) -> Status {
         too_late()
+    }
+
+    fn value(&self, fallbacks: &Fallbacks, name: &str) -> Option<Response<ReplyBody>> {
+        fallbacks.get::<Reply>(name).map(Reply::into_response)
     }
 }
 

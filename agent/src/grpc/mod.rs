@@ -10,8 +10,8 @@ use tonic::{Code, Status};
 
 pub use self::client::GrpcClient;
 pub(crate) use self::client::{call_attributes, early_status, timer_went_off, write_headers};
-pub use self::response::ReplyBody;
 pub(crate) use self::response::by_trailers;
+pub use self::response::{Reply, ReplyBody};
 pub use self::server::{GrpcServer, GrpcServerLayer, ServedBody};
 pub(crate) use self::server::{end, is_server_error};
 use crate::call::{Ended, Pushback};

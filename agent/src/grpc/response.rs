@@ -5,8 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Full};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tonic::Status;
@@ -100,5 +101,34 @@ impl HttpBody for ReplyBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+/// An answer of the application's own, for [`crate::Agent::fallback`].
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// With gRPC's five bytes before it: not packed, and its length.
+    message: Bytes,
+}
+
+impl Reply {
+    /// A unary answer: one message and the status `OK`.
+    #[must_use]
+    pub fn new(message: &impl prost::Message) -> Self {
+        let mut data = vec![0; 5];
+        // A vector always has room.
+        let _ = message.encode(&mut data);
+        let length = u32::try_from(data.len() - 5).unwrap_or(u32::MAX).to_be_bytes();
+        data.iter_mut().skip(1).zip(length).for_each(|(place, byte)| *place = byte);
+        Self { message: data.into() }
+    }
+
+    pub(super) fn into_response(self) -> Response<ReplyBody> {
+        let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
+        let body = Full::new(self.message).with_trailers(std::future::ready(Some(Ok(trailers))));
+        let mut response = Response::new(ReplyBody::settled(Body::new(body)));
+        let grpc = HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
+        response
     }
 }

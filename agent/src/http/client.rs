@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use fuseboard_policy::codes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use opentelemetry::KeyValue;
 use serde::Serialize;
@@ -14,6 +15,7 @@ use crate::address::shown;
 use crate::agent::Inner;
 use crate::call::{Ended, LiveAttempt, LiveCall, NoPlace, Protocol, Read, Refusal, Target, Transport, drive};
 use crate::error::AgentError;
+use crate::fallback::Fallbacks;
 
 /// Largest answer that is read, in bytes.
 const MOST_ANSWER: usize = 32 * 1024 * 1024;
@@ -251,6 +253,15 @@ impl Transport for Sending<'_> {
         let request = self.request;
         HttpError::TimedOut { service: request.client.service.clone(), operation: request.operation.clone() }
     }
+
+    fn status(&self, instead: Refusal) -> Result<HttpResponse, HttpError> {
+        let status = StatusCode::from_u16(codes::to_http(&instead.code)).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        Ok(HttpResponse::new(status, Bytes::new()))
+    }
+
+    fn value(&self, fallbacks: &Fallbacks, name: &str) -> Option<HttpResponse> {
+        fallbacks.get(name)
+    }
 }
 
 fn broken(error: &HttpError) -> Ended {
@@ -271,6 +282,19 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
+    /// An answer of the application's own, for [`crate::Agent::fallback`].
+    #[must_use]
+    pub fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self { status, headers: HeaderMap::new(), body: body.into() }
+    }
+
+    /// Itself with a header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
     /// Its status.
     #[must_use]
     pub fn status(&self) -> StatusCode {

@@ -18,6 +18,7 @@ use crate::body::{Outgoing, ReplayBody};
 use crate::call::{Ended, LiveAttempt, LiveCall, NoPlace, Protocol, Read, Refusal, Target, Transport, drive};
 use crate::discovery::{Instance, IntoEndpoints};
 use crate::error::AgentError;
+use crate::fallback::Fallbacks;
 use crate::members::Peers;
 
 /// Names the route of a request for policies and pictures (`/orders/{id}`): put it into the request's extensions. Without it
@@ -206,6 +207,10 @@ where
 
     fn late(&self) -> LayerError {
         LayerError::TimedOut(self.service.clone())
+    }
+
+    fn value(&self, fallbacks: &Fallbacks, name: &str) -> Option<Response<R>> {
+        fallbacks.get(name)
     }
 }
 

@@ -27,6 +27,7 @@ use crate::agent::Inner;
 use crate::call::{Ended, LiveAttempt, LiveCall, NoPlace, Protocol, Read, Refusal, Target, Transport, drive};
 use crate::discovery::{Instance, IntoEndpoints};
 use crate::error::AgentError;
+use crate::fallback::Fallbacks;
 use crate::members::{Peer, Peers};
 use crate::tls::{Alpn, Dialer};
 
@@ -184,6 +185,10 @@ where
 
     fn late(&self) -> RpcError {
         RpcError::DeadlineExceeded
+    }
+
+    fn value(&self, fallbacks: &Fallbacks, name: &str) -> Option<Resp> {
+        fallbacks.get(name)
     }
 }
 
