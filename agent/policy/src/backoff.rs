@@ -37,44 +37,41 @@ impl Pushback {
     }
 }
 
-/// The delays of one call.
+/// How delays grow and spread.
 #[derive(Debug, Clone)]
-pub struct Backoff {
+struct Delays {
     base: u128,
     max: u128,
     multiplier: Decimal,
     jitter: Jitter,
-    taken: u64,
+}
+
+/// Delays taken so far.
+#[derive(Debug, Clone, Copy)]
+struct Taken {
+    count: u64,
     previous: f64,
 }
 
-impl Backoff {
-    /// A new call. A multiplier that is no number counts as 1.
-    #[must_use]
-    pub fn new(settings: &settings::Backoff) -> Self {
+impl Delays {
+    fn new(settings: &settings::Backoff) -> Self {
         let nanos = |ms: u64| u128::from(ms) * 1_000_000;
-        let base = nanos(settings.base_ms.unwrap_or(DEFAULT_BASE_MS));
         Self {
-            base,
+            base: nanos(settings.base_ms.unwrap_or(DEFAULT_BASE_MS)),
             max: nanos(settings.max_ms.unwrap_or(DEFAULT_MAX_MS)),
             multiplier: Decimal::new(settings.multiplier.unwrap_or(DEFAULT_MULTIPLIER)).unwrap_or(Decimal::ONE),
             jitter: settings.jitter.unwrap_or_default(),
-            taken: 0,
-            previous: base as f64,
         }
     }
 
-    /// Whether the next delay needs a draw.
-    #[must_use]
-    pub fn needs_draw(&self) -> bool {
-        self.jitter != Jitter::None
+    fn begin(&self) -> Taken {
+        Taken { count: 0, previous: self.base as f64 }
     }
 
-    /// The delay before the next retry. `draw` is a uniform number in [0, 1); `jitter = "none"` does not look at it.
-    pub fn next_delay(&mut self, draw: f64) -> Duration {
+    fn next(&self, taken: &mut Taken, draw: f64) -> Duration {
         let plain =
-            if self.base >= self.max { self.max } else { geometric(self.base, self.multiplier, self.taken, self.max) };
-        self.taken = self.taken.saturating_add(1);
+            if self.base >= self.max { self.max } else { geometric(self.base, self.multiplier, taken.count, self.max) };
+        taken.count = taken.count.saturating_add(1);
         let d = plain as f64;
         match self.jitter {
             Jitter::None => duration(plain),
@@ -83,34 +80,74 @@ impl Backoff {
             Jitter::Grpc => duration((d * (0.8 + 0.4 * draw)) as u128),
             Jitter::Decorrelated => {
                 let base = self.base as f64;
-                self.previous = (base + draw * (3.0 * self.previous - base)).min(self.max as f64);
-                duration(self.previous as u128)
+                taken.previous = (base + draw * (3.0 * taken.previous - base)).min(self.max as f64);
+                duration(taken.previous as u128)
             }
         }
+    }
+}
+
+/// The delays of one call.
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    delays: Delays,
+    taken: Taken,
+}
+
+impl Backoff {
+    /// A new call. A multiplier that is no number counts as 1.
+    #[must_use]
+    pub fn new(settings: &settings::Backoff) -> Self {
+        let delays = Delays::new(settings);
+        Self { taken: delays.begin(), delays }
+    }
+
+    /// Whether the next delay needs a draw.
+    #[must_use]
+    pub fn needs_draw(&self) -> bool {
+        self.delays.jitter != Jitter::None
+    }
+
+    /// The delay before the next retry. `draw` is a uniform number in [0, 1); `jitter = "none"` does not look at it.
+    pub fn next_delay(&mut self, draw: f64) -> Duration {
+        self.delays.next(&mut self.taken, draw)
     }
 
     /// Back to the start, as after a pushback.
     pub fn restart(&mut self) {
-        self.taken = 0;
-        self.previous = self.base as f64;
+        self.taken = self.delays.begin();
     }
 }
 
-/// The attempts of one call and the waits between them.
+/// How many attempts a call may have and how long it waits between them: the same for all calls of an edge.
+#[derive(Debug, Clone)]
+pub struct AttemptRules {
+    most: Option<u64>,
+    delays: Delays,
+}
+
+impl AttemptRules {
+    /// `most` counts the first attempt too; `None` is no limit. A multiplier that is no number counts as 1.
+    #[must_use]
+    pub fn new(most: Option<u64>, settings: &settings::Backoff) -> Self {
+        Self { most, delays: Delays::new(settings) }
+    }
+
+    /// A new call, before its first attempt.
+    #[must_use]
+    pub fn begin(&self) -> Attempts {
+        Attempts { made: 1, taken: self.delays.begin() }
+    }
+}
+
+/// The attempts of one call and the waits between them; asked with the rules that it began with.
 #[derive(Debug, Clone)]
 pub struct Attempts {
-    most: Option<u64>,
     made: u64,
-    backoff: Backoff,
+    taken: Taken,
 }
 
 impl Attempts {
-    /// A new call, before its first attempt. `most` counts that one too; `None` is no limit.
-    #[must_use]
-    pub fn new(most: Option<u64>, settings: &settings::Backoff) -> Self {
-        Self { most, made: 1, backoff: Backoff::new(settings) }
-    }
-
     /// The number of the attempt that is being made, from 1.
     #[must_use]
     pub fn number(&self) -> u64 {
@@ -119,23 +156,28 @@ impl Attempts {
 
     /// Whether `max_attempts` leaves none.
     #[must_use]
-    pub fn used_up(&self) -> bool {
-        self.most.is_some_and(|most| self.made >= most)
+    pub fn used_up(&self, rules: &AttemptRules) -> bool {
+        rules.most.is_some_and(|most| self.made >= most)
     }
 
     /// The attempt failed in a way worth another: how long to wait for that, or `None` if there is none. A pushback is the
     /// exact wait and puts the backoff back to its start. `draw` is asked for at most one uniform number in [0, 1).
-    pub fn failed(&mut self, pushback: Option<Pushback>, draw: impl FnOnce() -> f64) -> Option<Duration> {
-        if self.used_up() || pushback == Some(Pushback::Stop) {
+    pub fn failed(
+        &mut self,
+        rules: &AttemptRules,
+        pushback: Option<Pushback>,
+        draw: impl FnOnce() -> f64,
+    ) -> Option<Duration> {
+        if self.used_up(rules) || pushback == Some(Pushback::Stop) {
             return None;
         }
         self.made = self.made.saturating_add(1);
         if let Some(Pushback::After(delay)) = pushback {
-            self.backoff.restart();
+            self.taken = rules.delays.begin();
             return Some(delay);
         }
-        let draw = if self.backoff.needs_draw() { draw() } else { 0.0 };
-        Some(self.backoff.next_delay(draw))
+        let draw = if rules.delays.jitter == Jitter::None { 0.0 } else { draw() };
+        Some(rules.delays.next(&mut self.taken, draw))
     }
 }
 

@@ -44,6 +44,10 @@ pub fn format_timeout(timeout: Duration) -> String {
 }
 
 fn from_nanos(nanos: u128) -> Duration {
+    // Mostly it fits, and dividing 64 bits is much cheaper.
+    if let Ok(nanos) = u64::try_from(nanos) {
+        return Duration::from_nanos(nanos);
+    }
     let secs = u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX);
     Duration::new(secs, u32::try_from(nanos % 1_000_000_000).unwrap_or(0))
 }

@@ -87,10 +87,11 @@ impl Drop for Attempt {
 
 impl Call {
     /// A call begins (see [`Plan::begin`]).
+    #[inline]
     pub(super) fn begin(plan: Arc<Plan>, now: u64, inbound: Inbound, draw: f64) -> Result<Self, Refused> {
         let mut call = Self {
             deadline: Deadline::begin(now, &plan.timeout, inbound.left),
-            attempts: plan.attempts.clone(),
+            attempts: plan.attempts.begin(),
             hedges: Hedges::new(plan.hedges(&inbound)),
             plan,
             inbound,
@@ -342,10 +343,10 @@ impl Call {
         retry_after: Option<Duration>,
         draw: f64,
     ) -> Result<Duration, GiveUp> {
-        if self.attempts.used_up() {
+        if self.attempts.used_up(&self.plan.attempts) {
             return Err(GiveUp::Attempts);
         }
-        let after = self.attempts.failed(pushback, || draw).ok_or(GiveUp::Pushback)?;
+        let after = self.attempts.failed(&self.plan.attempts, pushback, || draw).ok_or(GiveUp::Pushback)?;
         // A pushback is exact; otherwise the reply may ask for more patience than the backoff has.
         let delay = if pushback.is_some() { after } else { after.max(retry_after.unwrap_or_default()) };
         if !self.deadline.allows_retry(now, delay) {

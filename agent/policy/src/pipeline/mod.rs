@@ -30,7 +30,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
-use crate::backoff::Attempts;
+use crate::backoff::AttemptRules;
 use crate::breaker::Breaker;
 use crate::concurrency::ConcurrencyLimiter;
 use crate::hedge::{Hedger, Latencies};
@@ -62,7 +62,7 @@ pub struct Plan {
     again: Option<Again>,
     hedger: Option<Hedger>,
     /// Of a call that begins.
-    attempts: Attempts,
+    attempts: AttemptRules,
     limits: Limits,
     balance_key: Option<String>,
     lasting: Arc<Lasting>,
@@ -126,7 +126,7 @@ impl Plan {
             timeout: settings.timeout.clone().unwrap_or_default(),
             again: (settings.retry.is_some() || hedger.is_some()).then_some(again),
             hedger,
-            attempts: Attempts::new(Some(u64::from(most)), &backoff),
+            attempts: AttemptRules::new(Some(u64::from(most)), &backoff),
             limits: Limits {
                 rate: settings.rate.as_ref().map(rate),
                 throttle: settings.throttle.as_ref().map(throttle),
@@ -142,6 +142,7 @@ impl Plan {
     ///
     /// # Errors
     /// The deadline has already passed, or a limit refuses.
+    #[inline]
     pub fn begin(self: &Arc<Self>, now: u64, inbound: Inbound, draw: f64) -> Result<Call, Refused> {
         let call = Call::begin(Arc::clone(self), now, inbound, draw)?;
         self.limits.budget.deposit(now, 1);
@@ -235,6 +236,7 @@ impl EdgeEngine {
     ///
     /// # Errors
     /// The deadline has already passed, or a limit refuses.
+    #[inline]
     pub fn begin(&self, now: u64, inbound: Inbound, draw: f64) -> Result<Call, Refused> {
         self.plan().begin(now, inbound, draw)
     }

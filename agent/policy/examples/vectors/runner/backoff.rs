@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use fuseboard_policy::backoff::{Attempts, Pushback};
+use fuseboard_policy::backoff::{AttemptRules, Attempts, Pushback};
 use fuseboard_policy::settings;
 use serde_json::{Map, Value};
 
@@ -11,8 +11,7 @@ use super::value::millis;
 use super::{Answer, Draws, Facts, Got, Step, Wrong, only, typed};
 
 pub(crate) struct Machine {
-    most: Option<u64>,
-    backoff: settings::Backoff,
+    rules: AttemptRules,
     call: Attempts,
 }
 
@@ -25,16 +24,16 @@ impl Machine {
         };
         let backoff = settings.get("backoff").and_then(Value::as_object).ok_or("settings: no backoff")?;
         let backoff: settings::Backoff = typed(backoff)?;
-        let call = Attempts::new(most, &backoff);
-        Ok(Self { most, backoff, call })
+        let rules = AttemptRules::new(most, &backoff);
+        Ok(Self { call: rules.begin(), rules })
     }
 
     fn reset(&mut self) {
-        self.call = Attempts::new(self.most, &self.backoff);
+        self.call = self.rules.begin();
     }
 
     fn failed(&mut self, pushback: Option<&str>, draws: &mut Draws) -> Result<Option<Duration>, Wrong> {
-        let delay = self.call.failed(pushback.map(Pushback::parse), || draws.lend());
+        let delay = self.call.failed(&self.rules, pushback.map(Pushback::parse), || draws.lend());
         draws.checked()?;
         Ok(delay)
     }
