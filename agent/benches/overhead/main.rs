@@ -1,7 +1,8 @@
 //! What the agent costs a call: time of one call on one thread, exporters at work beside it, and what its telemetry alone costs:
 //! time, allocations of the calling thread, memory held for an edge.
 //!
-//! `cargo bench -p fuseboard-agent --bench overhead [-- --quick]`. Prints one line a figure:
+//! `cargo bench -p fuseboard-agent --bench overhead [-- --quick] [NAME]`; with a name, that call alone, for a profiler. Prints one
+//! line a figure:
 //! `figure NAME = VALUE ns | rival NAME = VALUE ns | ratio X`, each the median of many samples. Nothing is asserted: times
 //! belong to the machine.
 
@@ -41,6 +42,9 @@ const CALLS: u32 = 16;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let quick = std::env::args().any(|arg| arg == "--quick");
     let length = Duration::from_millis(if quick { 500 } else { 5_000 });
+    if let Some(name) = std::env::args().skip(1).find(|arg| !arg.starts_with('-')) {
+        return telemetry::one(&name, length);
+    }
     let clock = measure(length, || {
         black_box((Instant::now(), Instant::now()));
     });

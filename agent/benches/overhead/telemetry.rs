@@ -60,14 +60,26 @@ impl Agents {
     }
 }
 
-/// Prints it all.
-pub(crate) fn costs(length: Duration) -> Result<(), Box<dyn std::error::Error>> {
-    // The exporters run on a thread of their own, as they would beside a busy service.
+/// The exporters run on a thread of their own, as they would beside a busy service.
+fn beside() -> Result<(Runtime, Agents), Box<dyn std::error::Error>> {
     let beside = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let agents = beside.block_on(async { Agents::start(super::collector::collector().await?).await })?;
-    let here = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    edges(&here, &agents);
+    Ok((beside, agents))
+}
 
+/// Makes one call of that name over and over.
+pub(crate) fn one(name: &str, length: Duration) -> Result<(), Box<dyn std::error::Error>> {
+    let (beside, agents) = beside()?;
+    let here = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let variants = variants(&agents)?;
+    let variant: Vec<_> = variants.into_iter().filter(|variant| variant.name == name).collect();
+    for cost in measure(&here, &beside, length, &agents, &variant) {
+        println!("figure {name} = {:.0} ns | allocations {} | bytes {}", cost.time, cost.times, cost.bytes);
+    }
+    Ok(())
+}
+
+fn variants(agents: &Agents) -> Result<[Variant; 10], Box<dyn std::error::Error>> {
     let bare = Variant { name: "bare tower service", call: calls(service_fn(answer)), within: Telling::new() };
     let client = |name, agent: &Agent, within| Variant { name, call: client(agent), within };
     let server = |name, agent: &Agent| Variant {
@@ -76,7 +88,7 @@ pub(crate) fn costs(length: Duration) -> Result<(), Box<dyn std::error::Error>> 
         within: Telling::new(),
     };
     let root = Telling::new();
-    let variants = [
+    Ok([
         bare,
         client("client call", &agents.full, root.clone()),
         client("client call, sampled out", &agents.full, sampled_out()),
@@ -87,7 +99,15 @@ pub(crate) fn costs(length: Duration) -> Result<(), Box<dyn std::error::Error>> 
         server("served request, no telemetry", &agents.none),
         guarded("served request, no telemetry, limits", &agents.none, false)?,
         guarded("served request, no telemetry, limits and a token", &agents.none, true)?,
-    ];
+    ])
+}
+
+/// Prints it all.
+pub(crate) fn costs(length: Duration) -> Result<(), Box<dyn std::error::Error>> {
+    let (beside, agents) = beside()?;
+    let here = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    edges(&here, &agents);
+    let variants = variants(&agents)?;
     let costs = measure(&here, &beside, length, &agents, &variants);
     for (variant, cost) in variants.iter().zip(&costs).skip(1) {
         let (name, bare) = (variant.name, costs[0].time);
