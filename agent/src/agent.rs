@@ -25,6 +25,7 @@ use crate::http::{HttpClient, HttpClientLayer, HttpServerLayer};
 use crate::log::Severity;
 use crate::messaging::{Consumer, Place, Producer};
 use crate::proxy::Proxy;
+use crate::serve::Kinds;
 use crate::shedding::LoadSource;
 use crate::sightings::Sightings;
 use crate::tarpc::{TarpcClient, TarpcServer};
@@ -85,6 +86,8 @@ pub(crate) struct Inner {
     pub(crate) steering: Arc<Steering>,
     pub(crate) reports: Reports,
     pub(crate) telemetry: Telemetry,
+    /// What the requests that are answered have in common.
+    pub(crate) served: Kinds,
     /// The agent's own source of instances.
     pub(crate) discovery: Option<Arc<dyn Discovery>>,
     pub(crate) sightings: Sightings,
@@ -153,6 +156,7 @@ impl Agent {
             steering: Arc::new(steering),
             reports,
             telemetry,
+            served: Kinds::default(),
             discovery: setup.discovery,
             sightings: Sightings::default(),
             fallbacks: Fallbacks::default(),

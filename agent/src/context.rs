@@ -14,13 +14,14 @@ use tokio::time::Instant;
 
 use crate::tls::Peer;
 
-/// When the current call must be over.
-#[derive(Debug, Clone, Copy)]
-struct Deadline(Instant);
-
-/// Which attempt of the caller's call this request is, from 1.
-#[derive(Debug, Clone, Copy)]
-struct InboundAttempt(u32);
+/// What the current request brought along.
+#[derive(Debug, Clone, Copy, Default)]
+struct Inbound {
+    /// When the call must be over.
+    deadline: Option<Instant>,
+    /// Which attempt of the caller's call this request is, from 1.
+    attempt: Option<u32>,
+}
 
 /// When the current call must be over; `None` without a deadline.
 #[must_use]
@@ -57,7 +58,8 @@ pub fn with_deadline<F: Future>(limit: Duration, future: F) -> impl Future<Outpu
     let cx = Context::current();
     // A limit beyond what the clock can say is none.
     let own = Instant::now().checked_add(limit);
-    let cx = with_inbound(&cx, [deadline_of(&cx), own].into_iter().flatten().min(), None);
+    let until = [deadline_of(&cx), own].into_iter().flatten().min();
+    let cx = with_inbound(&cx, until, None);
     future.with_context(cx)
 }
 
@@ -91,22 +93,19 @@ pub(crate) fn with_peer(cx: Context, peer: Option<Peer>) -> Context {
 
 /// The deadline in a context.
 pub(crate) fn deadline_of(cx: &Context) -> Option<Instant> {
-    cx.get::<Deadline>().map(|d| d.0)
+    cx.get::<Inbound>()?.deadline
 }
 
 /// The attempt of a context.
 pub(crate) fn inbound_attempt_of(cx: &Context) -> u32 {
-    cx.get::<InboundAttempt>().map_or(1, |a| a.0)
+    cx.get::<Inbound>().and_then(|inbound| inbound.attempt).unwrap_or(1)
 }
 
-/// A context with what a request brought along.
+/// A context with what a request brought along; what it did not bring stays as it was.
 pub(crate) fn with_inbound(cx: &Context, deadline: Option<Instant>, attempt: Option<u32>) -> Context {
-    let mut cx = cx.clone();
-    if let Some(at) = deadline {
-        cx = cx.with_value(Deadline(at));
+    if deadline.is_none() && attempt.is_none() {
+        return cx.clone();
     }
-    if let Some(attempt) = attempt {
-        cx = cx.with_value(InboundAttempt(attempt));
-    }
-    cx
+    let old = cx.get::<Inbound>().copied().unwrap_or_default();
+    cx.with_value(Inbound { deadline: deadline.or(old.deadline), attempt: attempt.or(old.attempt) })
 }

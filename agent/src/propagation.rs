@@ -28,8 +28,14 @@ impl Headers for HeaderMap {
     }
 
     fn set_header(&mut self, name: &'static str, value: String) {
+        // Reading a name takes longer than all the rest; these are known before.
+        let name = match name {
+            TRACEPARENT => const { HeaderName::from_static(TRACEPARENT) },
+            TRACESTATE => const { HeaderName::from_static(TRACESTATE) },
+            other => HeaderName::from_static(other),
+        };
         if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(value)) {
-            self.insert(HeaderName::from_static(name), value);
+            self.insert(name, value);
         }
     }
 }
@@ -76,11 +82,24 @@ pub fn inject(span: &SpanContext, headers: &mut impl Headers) {
         return;
     }
     let flags = span.trace_flags().to_u8() & 0x03;
-    headers.set_header(TRACEPARENT, format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id()));
+    let mut parent = String::with_capacity(55);
+    parent.push_str("00-");
+    push_hex(&mut parent, &span.trace_id().to_bytes());
+    parent.push('-');
+    push_hex(&mut parent, &span.span_id().to_bytes());
+    parent.push('-');
+    push_hex(&mut parent, &[flags]);
+    headers.set_header(TRACEPARENT, parent);
     let state = span.trace_state().header();
     if !state.is_empty() {
         headers.set_header(TRACESTATE, state);
     }
+}
+
+/// Each call writes one of these: the formatting machinery would cost more than the rest of its header.
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble });
+    bytes.iter().for_each(|byte| text.extend([digit(byte >> 4), digit(byte & 0x0f)]));
 }
 
 /// `version-traceid-spanid-flags`; later versions may append to it.

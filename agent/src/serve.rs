@@ -1,11 +1,12 @@
 //! The server's side of a call, whatever the protocol: its span, its context, its metrics.
 
-use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use fuseboard_policy::names;
 use fuseboard_policy::shed::Shed;
-use opentelemetry::trace::{SpanContext, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::metrics::BoundHistogram;
+use opentelemetry::trace::{SpanContext, SpanKind, Status};
 use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 
@@ -13,6 +14,7 @@ use crate::agent::Inner;
 use crate::call::{Protocol, millis};
 use crate::context;
 use crate::shedding::Place;
+use crate::telemetry::{At, Common, Digest, Instruments, Parent, Parts, Series, Span, Table};
 
 /// What came with a request.
 #[derive(Debug, Default)]
@@ -25,12 +27,60 @@ pub(crate) struct Inbound {
     pub(crate) attempt: Option<u32>,
 }
 
+/// Most kinds of requests whose series are kept at hand; for what comes beyond, they are looked up each time.
+const MOST: usize = 1024;
+
+/// What all requests of a kind have in common, worked out once.
+#[derive(Debug)]
+pub(crate) struct Kinds(Table<Kind>);
+
+impl Default for Kinds {
+    fn default() -> Self {
+        Self(Table::new(MOST))
+    }
+}
+
+/// One kind: an operation as it is asked for over one protocol.
+#[derive(Debug)]
+struct Kind {
+    protocol: Protocol,
+    /// Of its spans; its attributes are its metrics' labels too.
+    common: Arc<Common>,
+    durations: Series<BoundHistogram<f64>>,
+}
+
+impl Kinds {
+    fn get(&self, protocol: Protocol, name: &str, labels: &[KeyValue]) -> Arc<Kind> {
+        let digest = Digest::new().text(name).attributes(&[labels]);
+        let is =
+            |kind: &Kind| kind.protocol == protocol && *kind.common.name == *name && kind.common.attributes == labels;
+        let make = || {
+            let common = Arc::new(Common { name: name.into(), attributes: labels.to_vec() });
+            Kind { protocol, common, durations: Series::default() }
+        };
+        self.0.with(digest, is, make, Arc::clone).unwrap_or_else(|| Arc::new(make()))
+    }
+}
+
+impl Kind {
+    fn duration(&self, of: &Instruments, took: Duration, parts: &Parts<'_>) {
+        let histogram = match self.protocol {
+            Protocol::Http => &of.http_server,
+            Protocol::Grpc | Protocol::Tarpc | Protocol::Messaging => &of.rpc_server,
+        };
+        let seconds = took.as_secs_f64();
+        let all = || [self.common.attributes.as_slice(), &parts.concat()].concat();
+        let bound = self.durations.record(parts, || histogram.bind(&all()), |bound| bound.record(seconds));
+        bound.unwrap_or_else(|| histogram.record(seconds, &all()));
+    }
+}
+
 /// A request being answered. Dropping it says that it was cancelled.
 pub(crate) struct Served {
     agent: Arc<Inner>,
     cx: Context,
-    protocol: Protocol,
-    labels: Vec<KeyValue>,
+    span: Span,
+    kind: Arc<Kind>,
     started: Instant,
     deadline: Option<Instant>,
     /// Its place among those in flight, where requests may be shed.
@@ -43,33 +93,27 @@ impl Served {
     pub(crate) fn begin(
         agent: &Arc<Inner>,
         protocol: Protocol,
-        name: impl Into<Cow<'static, str>>,
+        name: impl AsRef<str>,
         inbound: Inbound,
-        labels: Vec<KeyValue>,
-        mut details: Vec<KeyValue>,
+        labels: &[KeyValue],
+        details: Vec<KeyValue>,
     ) -> Self {
-        let started = Instant::now();
-        let parent = match inbound.parent {
-            Some(remote) => Context::new().with_remote_span_context(remote),
-            None => Context::new(),
-        };
-        details.extend(labels.iter().cloned());
-        if let Some(at) = inbound.deadline {
-            let left = millis(at.saturating_duration_since(started));
-            details.push(KeyValue::new(names::DEADLINE_LEFT_MS, left));
-        }
-        let tracer = &agent.telemetry.tracer;
-        let span = tracer
-            .span_builder(name)
-            .with_kind(SpanKind::Server)
-            .with_attributes(details)
-            .start_with_context(tracer, &parent);
+        let Inbound { parent, deadline, attempt } = inbound;
+        let (started, root) = (Instant::now(), Context::new());
+        let kind = agent.served.get(protocol, name.as_ref(), labels);
+        let parent = Parent::new(parent.as_ref().unwrap_or(&SpanContext::NONE), &root);
+        let span = agent.telemetry.tracer.begin(parent, SpanKind::Server, &kind.common, At::Read(started), |record| {
+            record.attributes(details);
+            if let Some(at) = deadline {
+                let left = millis(at.saturating_duration_since(started));
+                record.attribute(KeyValue::new(names::DEADLINE_LEFT_MS, left));
+            }
+        });
         if let Some(instruments) = &agent.telemetry.instruments {
-            instruments.answering.add(1, &[]);
+            instruments.answering.add(1);
         }
-        let cx = context::with_inbound(&parent.with_span(span), inbound.deadline, inbound.attempt);
-        let (agent, deadline) = (agent.clone(), inbound.deadline);
-        Self { agent, cx, protocol, labels, started, deadline, place: None, ended: false }
+        let cx = context::with_inbound(&span.within(&root), deadline, attempt);
+        Self { agent: agent.clone(), cx, span, kind, started, deadline, place: None, ended: false }
     }
 
     /// Asks whether the machine can take the request. Where it cannot, the request must be refused: the span says why, and how
@@ -85,10 +129,12 @@ impl Served {
             }
             Err(shed) => shed,
         };
-        let by = KeyValue::new(names::REFUSED_BY, "shed");
-        let span = self.cx.span();
-        span.set_attributes([by.clone(), KeyValue::new(names::SHED, true)]);
-        span.add_event(names::REFUSED_EVENT, vec![by, KeyValue::new("cause", shed.to_string())]);
+        self.span.write(|record| {
+            let by = KeyValue::new(names::REFUSED_BY, "shed");
+            record.attributes([by.clone(), KeyValue::new(names::SHED, true)]);
+            let why = vec![by, KeyValue::new("cause", shed.to_string())];
+            record.event(names::REFUSED_EVENT.into(), SystemTime::now(), why);
+        });
         if let Some(instruments) = &self.agent.telemetry.instruments {
             instruments.shed.add(1, &[]);
         }
@@ -102,7 +148,7 @@ impl Served {
 
     /// The ids of its span.
     pub(crate) fn span_context(&self) -> SpanContext {
-        self.cx.span().span_context().clone()
+        self.span.ids().clone()
     }
 
     /// When the caller stops waiting.
@@ -111,35 +157,28 @@ impl Served {
     }
 
     /// The request was answered. An `error` makes the span an error; `attributes` describe the answer.
-    pub(crate) fn end(mut self, outcome: &'static str, error: Option<String>, attributes: Vec<KeyValue>) {
+    pub(crate) fn end(mut self, outcome: &'static str, error: Option<String>, attributes: &[KeyValue]) {
         self.close(outcome, error, attributes);
     }
 
-    fn close(&mut self, outcome: &'static str, error: Option<String>, attributes: Vec<KeyValue>) {
+    fn close(&mut self, outcome: &'static str, error: Option<String>, attributes: &[KeyValue]) {
         self.ended = true;
         // What failed may have failed at once; it says nothing about what the machine can do.
         if let Some(place) = self.place.take().filter(|_| outcome == "success") {
             place.answered();
         }
-        let span = self.cx.span();
-        span.set_attribute(KeyValue::new(names::OUTCOME, outcome));
-        span.set_attributes(attributes.iter().cloned());
-        let mut labels = std::mem::take(&mut self.labels);
-        labels.extend(attributes);
-        if let Some(error) = error {
-            let kind = KeyValue::new("error.type", error.clone());
-            span.set_attribute(kind.clone());
-            labels.push(kind);
-            span.set_status(Status::error(error));
-        }
-        span.end();
+        let at = Instant::now();
+        let error = error.map(|error| KeyValue::new("error.type", error));
+        self.span.end(At::Read(at), |record| {
+            record.attribute(KeyValue::new(names::OUTCOME, outcome));
+            record.attributes(attributes.iter().chain(&error).cloned());
+            if let Some(error) = &error {
+                record.status(Status::error(error.value.to_string()));
+            }
+        });
         let Some(instruments) = &self.agent.telemetry.instruments else { return };
-        instruments.answering.add(-1, &[]);
-        let histogram = match self.protocol {
-            Protocol::Http => &instruments.http_server,
-            Protocol::Grpc | Protocol::Tarpc | Protocol::Messaging => &instruments.rpc_server,
-        };
-        histogram.record(self.started.elapsed().as_secs_f64(), &labels);
+        instruments.answering.add(-1);
+        self.kind.duration(instruments, at - self.started, &[attributes, error.as_slice()]);
     }
 }
 
@@ -151,6 +190,6 @@ impl Drop for Served {
         // The handler's future was dropped: the caller hung up, or its time had run out.
         let late = self.deadline.is_some_and(|at| at <= Instant::now());
         // A caller that hung up is no error of the one that was asked.
-        self.close("cancelled", late.then(|| "deadline_exceeded".to_owned()), Vec::new());
+        self.close("cancelled", late.then(|| "deadline_exceeded".to_owned()), &[]);
     }
 }

@@ -111,14 +111,14 @@ impl<S> Refusing for GrpcServer<S> {
     fn refuse(&self, request: &Request<()>, rule: &'static str, answer: &Response<()>) {
         let code = answer.headers().get("grpc-status").map_or(Code::Unknown, |v| Code::from_bytes(v.as_bytes()));
         let (status, rule) = (super::status_attribute(code), KeyValue::new(names::REFUSED_BY, rule));
-        begin(&self.agent, request).end("refused", None, vec![status, rule]);
+        begin(&self.agent, request).end("refused", None, &[status, rule]);
     }
 }
 
 /// The answer to a request that the machine cannot take.
 fn shed<R>(served: Served, why: Shed) -> Response<ServedBody<R>> {
     let busy = Code::Unavailable;
-    served.end("refused", Some(super::word(busy).to_owned()), vec![super::status_attribute(busy)]);
+    served.end("refused", Some(super::word(busy).to_owned()), &[super::status_attribute(busy)]);
     let mut response = Status::new(busy, why.to_string()).into_http::<()>();
     let wait = HeaderValue::from(u64::try_from(shedding::WAIT.as_millis()).unwrap_or(u64::MAX));
     response.headers_mut().insert(super::PUSHBACK, wait);
@@ -134,7 +134,7 @@ fn begin<B>(agent: &Arc<Inner>, request: &Request<B>) -> Served {
         attempt: timeout::inbound_attempt(headers),
     };
     let labels = super::call_attributes(operation.as_str().into());
-    let served = Served::begin(agent, Protocol::Grpc, operation, inbound, labels, Vec::new());
+    let served = Served::begin(agent, Protocol::Grpc, operation, inbound, &labels, Vec::new());
     SpanSlot::tell(request, || served.span_context());
     served
 }
@@ -156,7 +156,7 @@ pub(crate) fn is_server_error(code: Code) -> bool {
 pub(crate) fn end(served: Served, code: Code) {
     let status = super::status_attribute(code);
     let error = is_server_error(code).then(|| super::word(code).to_owned());
-    served.end(if error.is_some() { "failure" } else { "success" }, error, vec![status]);
+    served.end(if error.is_some() { "failure" } else { "success" }, error, &[status]);
 }
 
 pin_project! {

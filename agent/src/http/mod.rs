@@ -6,7 +6,8 @@ mod server;
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use fuseboard_policy::names;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use opentelemetry::KeyValue;
 
 pub use self::client::{HttpClient, HttpError, HttpRequest, HttpResponse};
@@ -29,9 +30,9 @@ pub(crate) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
 pub(crate) fn write_headers(attempt: &LiveAttempt, headers: &mut HeaderMap) {
     inject(&attempt.span_context(), headers);
     if let Some(left) = attempt.left() {
-        headers.insert(fuseboard_policy::names::TIMEOUT_HEADER, timeout::header(left));
+        headers.insert(const { HeaderName::from_static(names::TIMEOUT_HEADER) }, timeout::header(left));
     }
-    headers.insert(fuseboard_policy::names::ATTEMPT_HEADER, HeaderValue::from(attempt.number()));
+    headers.insert(const { HeaderName::from_static(names::ATTEMPT_HEADER) }, HeaderValue::from(attempt.number()));
 }
 
 /// The end of an attempt that was answered.

@@ -100,7 +100,7 @@ where
             };
             let Ok(result) = result else {
                 let late = StatusCode::GATEWAY_TIMEOUT;
-                served.end("timeout", Some(late.as_str().to_owned()), vec![status_attribute(late)]);
+                served.end("timeout", Some(late.as_str().to_owned()), &[status_attribute(late)]);
                 let mut response = Response::new(R::default());
                 *response.status_mut() = late;
                 return Ok(response);
@@ -109,7 +109,7 @@ where
             let status = response.status();
             let error = status.is_server_error().then(|| status.as_str().to_owned());
             let outcome = if error.is_some() { "failure" } else { "success" };
-            served.end(outcome, error, vec![status_attribute(status)]);
+            served.end(outcome, error, &[status_attribute(status)]);
             Ok(response)
         })
     }
@@ -118,14 +118,14 @@ where
 impl<S> Refusing for HttpServer<S> {
     fn refuse(&self, request: &Request<()>, rule: &'static str, answer: &Response<()>) {
         let (status, rule) = (status_attribute(answer.status()), KeyValue::new(names::REFUSED_BY, rule));
-        begin(&self.agent, request).end("refused", None, vec![status, rule]);
+        begin(&self.agent, request).end("refused", None, &[status, rule]);
     }
 }
 
 /// The answer to a request that the machine cannot take.
 fn shed<R: Default>(served: Served) -> Response<R> {
     let busy = StatusCode::SERVICE_UNAVAILABLE;
-    served.end("refused", Some(busy.as_str().to_owned()), vec![status_attribute(busy)]);
+    served.end("refused", Some(busy.as_str().to_owned()), &[status_attribute(busy)]);
     let mut response = Response::new(R::default());
     *response.status_mut() = busy;
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(shedding::WAIT.as_secs()));
@@ -155,7 +155,7 @@ fn begin<B>(agent: &Arc<Inner>, request: &Request<B>) -> Served {
         _ => None,
     };
     details.extend(version.map(|version| KeyValue::new("network.protocol.version", version)));
-    let served = Served::begin(agent, Protocol::Http, name, inbound, labels, details);
+    let served = Served::begin(agent, Protocol::Http, name, inbound, &labels, details);
     SpanSlot::tell(request, || served.span_context());
     served
 }

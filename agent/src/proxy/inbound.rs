@@ -69,10 +69,10 @@ impl ProxyServer {
         let served = if grpc {
             let operation = request.uri().path().trim_start_matches('/').to_owned();
             let labels = grpc::call_attributes(operation.as_str().into());
-            Served::begin(&self.agent, Protocol::Grpc, operation, inbound, labels, Vec::new())
+            Served::begin(&self.agent, Protocol::Grpc, operation, inbound, &labels, Vec::new())
         } else {
             let (name, labels, details) = describe(request, route);
-            Served::begin(&self.agent, Protocol::Http, name, inbound, labels, details)
+            Served::begin(&self.agent, Protocol::Http, name, inbound, &labels, details)
         };
         let trace = served.cx().span().span_context().trace_id();
         let remembered = self.under_way.remember(trace, deadline, attempt);
@@ -144,7 +144,7 @@ impl Open {
         }
         let error = self.status.is_server_error().then(|| self.status.as_str().to_owned());
         let outcome = if error.is_some() { "failure" } else { "success" };
-        self.served.end(outcome, error, vec![web::status_attribute(self.status)]);
+        self.served.end(outcome, error, &[web::status_attribute(self.status)]);
     }
 
     /// The answer broke off.
@@ -152,7 +152,7 @@ impl Open {
         if self.grpc {
             return grpc::end(self.served, Code::Unavailable);
         }
-        self.served.end("failure", Some("reset".to_owned()), vec![web::status_attribute(self.status)]);
+        self.served.end("failure", Some("reset".to_owned()), &[web::status_attribute(self.status)]);
     }
 }
 

@@ -157,16 +157,16 @@ impl<S: Serve> Serve for Traced<S> {
         let inbound =
             Inbound { parent: ids(&request.trace), deadline: Some(Instant::from_std(ctx.deadline)), attempt: None };
         let labels = vec![KeyValue::new("rpc.system.name", "tarpc"), KeyValue::new("rpc.method", operation.clone())];
-        let mut served = Served::begin(&self.agent, Protocol::Tarpc, operation, inbound, labels, Vec::new());
+        let mut served = Served::begin(&self.agent, Protocol::Tarpc, operation, inbound, &labels, Vec::new());
         if let Err(why) = served.admit() {
-            served.end("refused", Some("unavailable".to_owned()), Vec::new());
+            served.end("refused", Some("unavailable".to_owned()), &[]);
             return Err(ServerError::new(io::ErrorKind::WouldBlock, format!("{BUSY}{why}")));
         }
         let cx = context::with_peer(served.cx(), self.peer);
         let answer = self.serve.serve(ctx, request.message).with_context(cx).await;
         match &answer {
-            Ok(_) => served.end("success", None, Vec::new()),
-            Err(error) => served.end("failure", Some(format!("{:?}", error.kind)), Vec::new()),
+            Ok(_) => served.end("success", None, &[]),
+            Err(error) => served.end("failure", Some(format!("{:?}", error.kind)), &[]),
         }
         answer
     }

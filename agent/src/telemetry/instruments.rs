@@ -1,7 +1,7 @@
 //! The metrics of an agent: rate, errors and duration of each side of each call, and what the rules around calls did.
 
 use fuseboard_policy::names;
-use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
+use opentelemetry::metrics::{BoundUpDownCounter, Counter, Gauge, Histogram, Meter, UpDownCounter};
 
 /// Seconds; the boundaries that OpenTelemetry's conventions advise for request durations.
 const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
@@ -24,7 +24,7 @@ pub(crate) struct Instruments {
     /// `resilience.calls.in_flight`, by callee and operation.
     pub(crate) in_flight: UpDownCounter<i64>,
     /// `resilience.requests.in_flight`: requests that this instance answers.
-    pub(crate) answering: UpDownCounter<i64>,
+    pub(crate) answering: BoundUpDownCounter<i64>,
     /// `resilience.requests.shed`: requests that this instance refused because its processor was busy.
     pub(crate) shed: Counter<u64>,
     /// `resilience.circuit_breaker.transitions`, by callee, operation, from and to.
@@ -116,7 +116,8 @@ impl Instruments {
                 .i64_up_down_counter("resilience.requests.in_flight")
                 .with_unit("{request}")
                 .with_description("Requests that this instance is answering.")
-                .build(),
+                .build()
+                .bind(&[]),
             shed: meter
                 .u64_counter("resilience.requests.shed")
                 .with_unit("{request}")

@@ -146,7 +146,7 @@ impl Record {
             parent_span_id: self.parent,
             parent_span_is_remote: self.parent_is_remote,
             span_kind: self.kind,
-            name: self.renamed.unwrap_or_else(|| Cow::Owned(self.common.name.to_string())),
+            name: self.renamed.unwrap_or_else(|| Cow::Owned(String::from(&*self.common.name))),
             start_time: now.wall(self.start),
             end_time: now.wall(self.end),
             attributes,
