@@ -225,4 +225,27 @@ mod tests {
         next.finish(attempt, 0, failed, 0.5);
         assert_eq!(edge.engine().breaker().state_name(), "open", "the failure before the change counts");
     }
+
+    #[test]
+    fn what_is_in_force_and_its_plan_change_at_once() {
+        let text = |ms: u64| format!("[[edge]]\nservice = \"*\"\ntimeout = {{ attempt_ms = {ms} }}\n");
+        let both = [100, 200].map(|ms| rules(&text(ms)));
+        let edges = Edges::new("a".into(), "a-1".into(), Clock::start(), 2, both[0].clone());
+        let edge = edges.get(&"b".into(), &"op".into());
+        std::thread::scope(|scope| {
+            let calls = scope.spawn(|| {
+                for _ in 0..5_000 {
+                    let (in_force, call) = edge.begin(0, Inbound::default());
+                    let said = in_force.settings.timeout.as_ref().and_then(|timeout| timeout.attempt_ms);
+                    assert_eq!(call.unwrap().attempt_timeout(), said.map(std::time::Duration::from_millis));
+                }
+            });
+            for turn in 0.. {
+                if calls.is_finished() {
+                    break;
+                }
+                edges.change(both[turn % 2].clone());
+            }
+        });
+    }
 }

@@ -11,6 +11,7 @@ mod footprint;
 mod hedging;
 mod limits;
 mod pipeline;
+mod pools;
 mod races;
 mod rates;
 #[path = "../../examples/vectors/runner/mod.rs"]
