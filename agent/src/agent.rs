@@ -25,6 +25,7 @@ use crate::http::{HttpClient, HttpClientLayer, HttpServerLayer};
 use crate::log::Severity;
 use crate::messaging::{Consumer, Place, Producer};
 use crate::proxy::Proxy;
+use crate::room::PoolLimits;
 use crate::serve::Kinds;
 use crate::shedding::LoadSource;
 use crate::sightings::Sightings;
@@ -52,6 +53,7 @@ pub(crate) struct Setup {
     pub(crate) token: Option<Token>,
     pub(crate) tls: TlsSettings,
     pub(crate) discovery: Option<Arc<dyn Discovery>>,
+    pub(crate) pool: PoolLimits,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) default_policy: PolicyDocument,
     pub(crate) limits: Limits,
@@ -90,7 +92,9 @@ pub(crate) struct Inner {
     pub(crate) served: Kinds,
     /// The agent's own source of instances.
     pub(crate) discovery: Option<Arc<dyn Discovery>>,
-    pub(crate) sightings: Sightings,
+    pub(crate) sightings: Arc<Sightings>,
+    /// How much clients use of each instance where they are not told.
+    pub(crate) pool: PoolLimits,
     pub(crate) fallbacks: Fallbacks,
     shutdown_limit: Duration,
     pub(crate) closing: CancellationToken,
@@ -136,6 +140,7 @@ impl Agent {
             ),
         };
         let telemetry = Telemetry::start(setup.resource, &setup.otlp, &otlp_dialer, setup.limits)?;
+        let sightings = Sightings::new(&telemetry.meter("fuseboard-agent"));
         let (service, instance): (Arc<str>, Arc<str>) = (setup.service.into(), setup.instance.into());
         let steering = Steering::new(service.clone(), instance.clone(), &setup.default_policy);
         let kept = state.as_ref().map_or(Ok(None), StateFile::load);
@@ -158,7 +163,8 @@ impl Agent {
             telemetry,
             served: Kinds::default(),
             discovery: setup.discovery,
-            sightings: Sightings::default(),
+            sightings,
+            pool: setup.pool,
             fallbacks: Fallbacks::default(),
             shutdown_limit: setup.shutdown_limit,
             closing: closing.clone(),
@@ -245,12 +251,13 @@ impl Agent {
         GrpcServerLayer::new(&self.inner, &self.dialer)
     }
 
-    /// A client for an HTTP service.
+    /// A client for an HTTP service. `endpoints` as for [`Agent::grpc_client`]; an address may have a path (`http://bank:8080/api`),
+    /// which goes before that of each request.
     ///
     /// # Errors
-    /// A base address that is none.
-    pub fn http_client(&self, service: &str, base: &str) -> Result<HttpClient, AgentError> {
-        HttpClient::new(&self.inner, service, base)
+    /// As for [`Agent::grpc_client`].
+    pub fn http_client(&self, service: &str, endpoints: impl IntoEndpoints) -> Result<HttpClient, AgentError> {
+        HttpClient::new(&self.inner, &self.dialer, service, endpoints)
     }
 
     /// The layer for any client that is a `Service<http::Request<…>>`, such as hyper's.

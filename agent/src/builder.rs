@@ -12,6 +12,7 @@ use crate::agent::{Agent, Setup, TlsSettings};
 use crate::discovery::Discovery;
 use crate::environment::{self, env};
 use crate::error::AgentError;
+use crate::room::PoolLimits;
 use crate::rules;
 use crate::shedding::LoadSource;
 use crate::telemetry::Limits;
@@ -33,6 +34,7 @@ pub struct Builder {
     otlp_tls: Option<ClientTls>,
     control_tls: Option<ClientTls>,
     discovery: Option<Arc<dyn Discovery>>,
+    pool: PoolLimits,
     state_dir: Option<PathBuf>,
     default_policy: PolicySource,
     limits: Limits,
@@ -79,6 +81,7 @@ impl Builder {
             otlp_tls: None,
             control_tls: None,
             discovery: None,
+            pool: PoolLimits::default(),
             state_dir: None,
             default_policy: PolicySource::None,
             limits: Limits {
@@ -155,6 +158,12 @@ impl Builder {
     /// The agent's own source of instances, for clients that are given [`Discovered`](crate::discovery::Discovered). None when not given.
     pub fn discovery(mut self, source: impl Discovery) -> Self {
         self.discovery = Some(Arc::new(source));
+        self
+    }
+
+    /// How much clients may use of each instance of their callee, where they are not told themselves.
+    pub fn pool(mut self, limits: PoolLimits) -> Self {
+        self.pool = limits;
         self
     }
 
@@ -277,6 +286,7 @@ impl Builder {
             token,
             tls,
             discovery: self.discovery,
+            pool: self.pool,
             state_dir: self.state_dir.or_else(|| env("FUSEBOARD_STATE_DIR").map(PathBuf::from)),
             default_policy,
             limits,

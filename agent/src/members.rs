@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -126,9 +126,11 @@ type Make<W> = Box<dyn Fn(&Instance) -> Result<W, AgentError> + Send + Sync>;
 pub(crate) struct Peers<W> {
     members: Arc<Members>,
     all: ArcSwap<HashMap<Arc<str>, Arc<Peer<W>>>>,
+    /// Held while they change.
+    changing: Mutex<()>,
     make: Make<W>,
-    /// Ends the task that follows the source.
-    _following: DropGuard,
+    /// Ends the task that follows the source; `None` without one.
+    following: Option<DropGuard>,
 }
 
 impl<W> std::fmt::Debug for Peers<W> {
@@ -146,14 +148,11 @@ impl<W: Send + Sync + 'static> Peers<W> {
         endpoints: impl IntoEndpoints,
         make: impl Fn(&Instance) -> Result<W, AgentError> + Send + Sync + 'static,
     ) -> Result<Arc<Self>, AgentError> {
-        let closing = CancellationToken::new();
-        let following = closing.clone().drop_guard();
-        let (members, make) = (Members::new(service), Box::new(make));
-        let peers = Arc::new(Self { members, all: ArcSwap::default(), make, _following: following });
         let Endpoints(kind) = endpoints.into_endpoints()?;
         let source = match kind {
             Kind::Fixed(list) if list.is_empty() => return Err(AgentError::NoAddress(service.to_owned())),
             Kind::Fixed(list) => {
+                let peers = Self::new(service, make, None);
                 let snapshot = Snapshot { instances: list.into(), answered: true, stale: None };
                 peers.take(snapshot, |_, error| Err(error))?;
                 return Ok(peers);
@@ -161,10 +160,21 @@ impl<W: Send + Sync + 'static> Peers<W> {
             Kind::Found(source) => source,
             Kind::Discovered => agent.discovery.clone().ok_or_else(|| AgentError::NoDiscovery(service.to_owned()))?,
         };
+        let closing = CancellationToken::new();
+        let peers = Self::new(service, make, Some(closing.clone().drop_guard()));
         agent.sightings.add(&peers.members);
         let follow = follow(source.watch(service), Arc::downgrade(&peers), Arc::downgrade(agent));
         tokio::spawn(async move { closing.run_until_cancelled(follow).await });
         Ok(peers)
+    }
+
+    fn new(
+        service: &str,
+        make: impl Fn(&Instance) -> Result<W, AgentError> + Send + Sync + 'static,
+        following: Option<DropGuard>,
+    ) -> Arc<Self> {
+        let (members, make) = (Members::new(service), Box::new(make));
+        Arc::new(Self { members, all: ArcSwap::default(), changing: Mutex::new(()), make, following })
     }
 
     /// What the balancer chooses from.
@@ -175,6 +185,13 @@ impl<W: Send + Sync + 'static> Peers<W> {
     /// Those that are known now.
     pub(crate) fn list(&self) -> Vec<Arc<Peer<W>>> {
         self.all.load().values().cloned().collect()
+    }
+
+    /// What the balancer chooses from, or `None` where there is one address for ever: what is behind it (a balancer of its own, say)
+    /// may be given two attempts of a call at a time.
+    pub(crate) fn choice(&self) -> Option<Arc<Members>> {
+        let one = self.following.is_none() && self.all.load().len() == 1;
+        (!one).then(|| self.members.clone())
     }
 
     /// The instance that the balancer chose. Clients of one callee may know different instances: for what this one does not
@@ -195,6 +212,7 @@ impl<W: Send + Sync + 'static> Peers<W> {
         snapshot: Snapshot,
         mut bad: impl FnMut(&Instance, AgentError) -> Result<(), AgentError>,
     ) -> Result<Snapshot, AgentError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.all.load();
         let (mut all, mut ids) = (HashMap::new(), Vec::new());
         for instance in &*snapshot.instances {
@@ -223,6 +241,18 @@ impl<W: Send + Sync + 'static> Peers<W> {
             reason: "it is not of the form host:port".to_owned(),
         })?;
         Ok(Peer { host: host.to_owned(), port, wire: (self.make)(instance)?, instance: instance.clone() })
+    }
+
+    /// Makes anew what is kept for each instance, after a change of settings. Calls under way end on what they began with.
+    pub(crate) fn remake(&self) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.all.load();
+        let again = |(id, peer): (&Arc<str>, &Arc<Peer<W>>)| {
+            // What could be made once, can be made again.
+            let made = self.peer(&peer.instance).map_or_else(|_| peer.clone(), Arc::new);
+            (id.clone(), made)
+        };
+        self.all.store(Arc::new(old.iter().map(again).collect()));
     }
 }
 

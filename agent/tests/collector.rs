@@ -18,6 +18,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{Tra
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint, metric, number_data_point};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -62,6 +63,25 @@ pub(crate) fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     })
 }
 
+/// The values of a gauge or a sum.
+fn numbers(metric: &Metric) -> Vec<(String, f64)> {
+    let points = match &metric.data {
+        Some(metric::Data::Gauge(gauge)) => &gauge.data_points,
+        Some(metric::Data::Sum(sum)) => &sum.data_points,
+        _ => return Vec::new(),
+    };
+    let read = |point: &NumberDataPoint| {
+        let attributes =
+            point.attributes.iter().map(|a| format!(" {}={}", a.key, text(&point.attributes, &a.key).unwrap()));
+        let value = match point.value.unwrap() {
+            number_data_point::Value::AsDouble(value) => value,
+            number_data_point::Value::AsInt(value) => value as f64,
+        };
+        (format!("{}{}", metric.name, attributes.collect::<String>()), value)
+    };
+    points.iter().map(read).collect()
+}
+
 #[derive(Default)]
 struct Kept {
     spans: Mutex<Vec<Got>>,
@@ -69,6 +89,7 @@ struct Kept {
     metrics: Mutex<Vec<String>>,
     /// The header `x-tenant` of each export of log records.
     tenants: Mutex<Vec<Option<String>>>,
+    points: Mutex<Vec<(String, f64)>>,
     more: Notify,
 }
 
@@ -204,6 +225,11 @@ impl Collector {
         .await
     }
 
+    /// Values of gauges and sums, each under its metric's name and attributes, once something holds of all that came.
+    pub(crate) async fn points(&self, what: &str, holds: impl Fn(&[(String, f64)]) -> bool) {
+        self.wait(what, || holds(&self.kept.points.lock().unwrap()).then_some(())).await;
+    }
+
     async fn wait<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
         let found = tokio::time::timeout(PATIENCE, async {
             loop {
@@ -260,7 +286,10 @@ impl MetricsService for Kept {
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         let scopes = request.into_inner().resource_metrics.into_iter().flat_map(|r| r.scope_metrics);
-        self.metrics.lock().unwrap().extend(scopes.flat_map(|s| s.metrics).map(|m| m.name));
+        for metric in scopes.flat_map(|s| s.metrics) {
+            self.points.lock().unwrap().extend(numbers(&metric));
+            self.metrics.lock().unwrap().push(metric.name);
+        }
         self.more.notify_waiters();
         Ok(Response::new(Default::default()))
     }

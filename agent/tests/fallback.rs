@@ -76,7 +76,7 @@ async fn a_status_is_given_in_the_words_of_the_protocol() {
     assert_eq!(given.code(), Code::DeadlineExceeded);
     assert!(given.message().contains("fallback"), "{given}");
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let client = orders.http_client("bank", &format!("http://{closed}")).unwrap();
+    let client = orders.http_client("bank", format!("http://{closed}")).unwrap();
     let given = client.post("/authorize").send().await.unwrap();
     assert_eq!((given.status(), given.bytes().len()), (StatusCode::GATEWAY_TIMEOUT, 0));
     collector.spans("what was given", |spans| told(spans, "504", "failure")).await;
@@ -88,7 +88,7 @@ async fn http_clients_are_given_their_own_kinds_of_values() {
     let orders = agent("orders", &collector, &policy("bank", VALUE, "")).await;
     orders.fallback("empty", || HttpResponse::new(StatusCode::OK, "[]"));
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let client = orders.http_client("bank", &format!("http://{closed}")).unwrap();
+    let client = orders.http_client("bank", format!("http://{closed}")).unwrap();
     let given = client.get("/accounts").send().await.unwrap();
     assert_eq!((given.status(), &given.bytes()[..]), (StatusCode::OK, &b"[]"[..]));
 

@@ -114,7 +114,7 @@ async fn a_bank_that_is_not_there_was_sent_nothing_and_is_asked_again() {
     let collector = Collector::start().await;
     let payments = agent("payments", &collector, TWICE).await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let client = payments.http_client("bank", &format!("http://{closed}")).unwrap();
+    let client = payments.http_client("bank", format!("http://{closed}")).unwrap();
     client.post("/authorize").send().await.unwrap_err();
     collector.spans("two attempts", |spans| attempts(spans, "connect").len() == 2 && spans.len() == 3).await;
 }
@@ -124,7 +124,7 @@ async fn a_connection_that_breaks_may_have_carried_the_request_and_is_not_asked_
     let collector = Collector::start().await;
     let payments = agent("payments", &collector, TWICE).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = payments.http_client("bank", &format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let client = payments.http_client("bank", format!("http://{}", listener.local_addr().unwrap())).unwrap();
     tokio::spawn(async move {
         loop {
             // Reads the request, and hangs up.

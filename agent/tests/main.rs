@@ -18,6 +18,7 @@ mod limits;
 mod messaging;
 mod paused;
 mod pki;
+mod pools;
 mod rig;
 mod secure;
 mod shedding;

@@ -73,7 +73,7 @@ impl Console {
 }
 
 async fn works(agent: &Agent, address: std::net::SocketAddr) -> Result<bool> {
-    let client = agent.http_client("shelf", &format!("http://{address}"))?;
+    let client = agent.http_client("shelf", format!("http://{address}"))?;
     Ok(client.request(HttpMethod::GET, "/item", "/item").send().await.is_ok())
 }
 

@@ -63,7 +63,7 @@ async fn a_forced_open_breaker_refuses_the_next_call_in_every_instance_and_ends_
     let mut clients = Vec::new();
     for instance in ["clerk-1", "clerk-2", "clerk-3"] {
         let agent = caller(&stage, instance).await?;
-        clients.push((agent.http_client("shelf", &format!("http://{address}"))?, agent));
+        clients.push((agent.http_client("shelf", format!("http://{address}"))?, agent));
     }
     stage.connected("clerk", 3).await?;
     for (client, _) in &clients {
@@ -103,7 +103,7 @@ async fn an_override_ends_in_time_also_when_the_collector_is_gone() -> Result<()
     let stage = Stage::set("").await?;
     let (address, _) = shelf().await?;
     let agent = caller(&stage, "clerk-1").await?;
-    let client = agent.http_client("shelf", &format!("http://{address}"))?;
+    let client = agent.http_client("shelf", format!("http://{address}"))?;
     stage.connected("clerk", 1).await?;
     let began = Instant::now();
     let ttl = Duration::from_millis(2500);

@@ -14,8 +14,9 @@ use tokio::time::Instant;
 
 use super::lane::Lane;
 use super::spans::{End, about_refusal};
-use super::{Ended, Protocol, Refusal, Sent, Target};
+use super::{Ended, NoPlace, Protocol, Refusal, Sent, Target};
 use crate::agent::Inner;
+use crate::room::{Room, Slot};
 use crate::telemetry::{At, Span};
 
 /// One attempt on the wire. Dropping it cancels it and gives its permit back.
@@ -37,6 +38,8 @@ pub(crate) struct LiveAttempt {
     pub(super) started: Instant,
     pub(super) until: Option<Instant>,
     pub(super) fault: Option<(Fault, Target)>,
+    /// Its place among the requests to the instance.
+    pub(super) slot: Option<Slot>,
     pub(super) ended: bool,
 }
 
@@ -64,6 +67,19 @@ impl LiveAttempt {
     /// What the callee may take.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.until.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits for room at the instance, as a part of the attempt's time. On which of its shared connections there is some.
+    pub(crate) async fn enter(&mut self, room: &Arc<Room>) -> Result<usize, NoPlace> {
+        let slot = room.enter(self.until).await?;
+        let lane = slot.lane();
+        self.slot = Some(slot);
+        Ok(lane)
+    }
+
+    /// Notes something about this attempt alone.
+    pub(crate) fn note(&self, attribute: KeyValue) {
+        self.span.write(|record| record.attribute(attribute));
     }
 
     /// Notes where the attempt went.

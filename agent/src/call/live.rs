@@ -172,6 +172,7 @@ impl LiveCall {
             until: permit.timeout.map(|limit| started + limit),
             permit: Some(permit),
             fault: self.in_force.fault.as_ref().map(|fault| (fault.clone(), self.target.clone())),
+            slot: None,
             ended: false,
         }
     }

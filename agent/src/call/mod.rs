@@ -84,7 +84,7 @@ pub struct Refusal {
     pub service: Arc<str>,
     /// The operation.
     pub operation: Arc<str>,
-    /// The rule: `deadline`, `discovery` (no instance is known), `rate`, `throttle`, `concurrency`, `breaker`, or `fault` for one
+    /// The rule: `deadline`, `discovery` (no instance is known), `rate`, `throttle`, `concurrency`, `breaker`, `pool` (no room at the instance), or `fault` for one
     /// that an operator injected.
     pub rule: &'static str,
     /// Why, in words.

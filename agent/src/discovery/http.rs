@@ -25,7 +25,7 @@ pub(super) struct Http {
 impl Http {
     /// With the TLS settings of a dialer.
     pub(super) fn new(dialer: &Dialer) -> Self {
-        let client = Client::builder(TokioExecutor::new()).build(dialer.connector(Alpn::Http, CONNECT));
+        let client = Client::builder(TokioExecutor::new()).build(dialer.connector(Alpn::Http1, CONNECT));
         Self { client }
     }
 

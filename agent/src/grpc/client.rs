@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use opentelemetry::KeyValue;
@@ -22,6 +23,7 @@ use crate::error::AgentError;
 use crate::fallback::Fallbacks;
 use crate::members::Peers;
 use crate::propagation::inject;
+use crate::room::{Counted, PoolLimits, Room};
 use crate::timeout::{self, GRPC_ATTEMPTS, GRPC_TIMEOUT};
 use crate::tls::Dialer;
 
@@ -39,7 +41,8 @@ const PONG: Duration = Duration::from_secs(5);
 pub struct GrpcClient {
     agent: Arc<Inner>,
     service: Arc<str>,
-    peers: Arc<Peers<Channel>>,
+    peers: Arc<Peers<Channels>>,
+    limits: Arc<ArcSwap<PoolLimits>>,
     idempotent: Arc<HashSet<String>>,
 }
 
@@ -56,9 +59,24 @@ impl GrpcClient {
         service: &str,
         endpoints: impl IntoEndpoints,
     ) -> Result<Self, AgentError> {
-        let dialer = dialer.clone();
-        let peers = Peers::start(agent, service, endpoints, move |instance| channel(&dialer, instance))?;
-        Ok(Self { agent: agent.clone(), service: service.into(), peers, idempotent: Arc::default() })
+        let limits = Arc::new(ArcSwap::from_pointee(agent.pool.clone()));
+        let (dialer, said, seen) = (dialer.clone(), limits.clone(), agent.sightings.clone());
+        let name: Arc<str> = service.into();
+        let make = move |instance: &Instance| {
+            let channels = Channels::new(&dialer, &said.load(), instance)?;
+            seen.room(&name, instance, false, &channels.room);
+            Ok(channels)
+        };
+        let peers = Peers::start(agent, service, endpoints, make)?;
+        Ok(Self { agent: agent.clone(), service: service.into(), peers, limits, idempotent: Arc::default() })
+    }
+
+    /// How much of each instance this client and its clones may use; [`Builder::pool`](crate::Builder::pool) when not given.
+    #[must_use]
+    pub fn pool(self, limits: PoolLimits) -> Self {
+        self.limits.store(Arc::new(limits));
+        self.peers.remake();
+        self
     }
 
     /// Names operations (`pkg.Service/Method`) that may be done twice. Calls with the metadata `idempotency-key` may, too.
@@ -110,7 +128,7 @@ impl Service<Request<Body>> for GrpcClient {
 
 /// One call on the callee's instances.
 struct Sending<'a> {
-    peers: &'a Peers<Channel>,
+    peers: &'a Peers<Channels>,
     parts: http::request::Parts,
     body: Outgoing<Body>,
 }
@@ -124,9 +142,11 @@ impl Transport for Sending<'_> {
     async fn request(&self, attempt: &mut LiveAttempt) -> Result<Self::Request, NoPlace> {
         let peer = self.peers.get(attempt.endpoint().as_deref())?;
         attempt.peer(&peer.host, Some(peer.port));
+        let lane = attempt.enter(&peer.wire.room).await?;
+        let channel = peer.wire.lanes[lane % peer.wire.lanes.len()].clone();
         let mut request = Request::from_parts(self.parts.clone(), Body::new(self.body.next()));
         write_headers(attempt, request.headers_mut());
-        Ok((peer.wire.clone(), request))
+        Ok((channel, request))
     }
 
     async fn send(&self, (channel, request): Self::Request) -> Self::Got {
@@ -162,12 +182,22 @@ impl Transport for Sending<'_> {
     }
 }
 
-/// A channel to an instance; connects when first used, again after a broken connection.
-fn channel(dialer: &Dialer, instance: &Instance) -> Result<Channel, AgentError> {
-    let (endpoint, connector) = dialer.grpc(crate::address::uri(&instance.origin())?, CONNECT);
-    // A callee whose machine is gone says nothing; a ping that is not answered does.
-    let endpoint = endpoint.http2_keep_alive_interval(PING).keep_alive_timeout(PONG);
-    Ok(endpoint.connect_with_connector_lazy(connector))
+/// The connections to an instance; each is made when first used, again after it broke.
+struct Channels {
+    room: Arc<Room>,
+    lanes: Box<[Channel]>,
+}
+
+impl Channels {
+    fn new(dialer: &Dialer, limits: &PoolLimits, instance: &Instance) -> Result<Self, AgentError> {
+        let room = Room::shared(&instance.address, limits);
+        let (endpoint, inner) = dialer.grpc(crate::address::uri(&instance.origin())?, CONNECT);
+        // A callee whose machine is gone says nothing; a ping that is not answered does.
+        let endpoint = endpoint.http2_keep_alive_interval(PING).keep_alive_timeout(PONG);
+        let connector = Counted { inner, room: room.clone() };
+        let lanes = (0..room.lanes()).map(|_| endpoint.connect_with_connector_lazy(connector.clone())).collect();
+        Ok(Self { room, lanes })
+    }
 }
 
 /// What the conventions say of a call besides its status.

@@ -1,41 +1,54 @@
 //! A small HTTP client for one callee. Answers are read whole within the attempt, so that timeouts cover them.
 
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use fuseboard_policy::codes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use opentelemetry::KeyValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::line::{Answered, Line, Unreachable};
 use super::{answered, is_idempotent, method_attribute, write_headers};
-use crate::address::shown;
 use crate::agent::Inner;
 use crate::call::{Ended, LiveAttempt, LiveCall, NoPlace, Protocol, Read, Refusal, Target, Transport, drive};
+use crate::discovery::{Instance, IntoEndpoints};
 use crate::error::AgentError;
 use crate::fallback::Fallbacks;
+use crate::members::Peers;
+use crate::room::PoolLimits;
+use crate::tls::Dialer;
 
 /// Largest answer that is read, in bytes.
 const MOST_ANSWER: usize = 32 * 1024 * 1024;
-const CONNECT: Duration = Duration::from_secs(1);
 
-/// A client for one HTTP service, with the agent's rules around each call.
+/// A client for one HTTP service, with the agent's rules around each call. It speaks HTTP/1.1, or HTTP/2 where told so; redirects
+/// are answers like others.
 #[derive(Clone)]
 pub struct HttpClient {
     agent: Arc<Inner>,
     service: Arc<str>,
-    /// Without a slash at the end.
-    base: Arc<str>,
-    host: Arc<str>,
-    port: Option<u16>,
-    wire: reqwest::Client,
+    peers: Arc<Peers<Arc<Line>>>,
+    settings: Arc<ArcSwap<Settings>>,
+}
+
+/// How instances are spoken to.
+#[derive(Clone)]
+struct Settings {
+    limits: PoolLimits,
+    http2: bool,
 }
 
 impl std::fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HttpClient").field("service", &self.service).field("base", &self.base).finish_non_exhaustive()
+        f.debug_struct("HttpClient").field("service", &self.service).field("peers", &self.peers).finish_non_exhaustive()
     }
 }
 
@@ -56,7 +69,7 @@ pub enum HttpError {
     },
     /// The connection could not be made, or broke.
     #[error("the connection to the service broke: {0}")]
-    Broken(#[source] reqwest::Error),
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The answer was longer than is read.
     #[error("the answer has more than {MOST_ANSWER} bytes")]
     TooLong,
@@ -80,22 +93,44 @@ impl HttpError {
 }
 
 impl HttpClient {
-    pub(crate) fn new(agent: &Arc<Inner>, service: &str, base: &str) -> Result<Self, AgentError> {
-        let uri = crate::address::uri(base)?;
-        let wire = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .no_proxy()
-            .build()
-            .map_err(|e| AgentError::Http(e.to_string()))?;
-        let full = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
-        Ok(Self {
-            agent: agent.clone(),
-            service: service.into(),
-            base: full.trim_end_matches('/').into(),
-            host: uri.host().unwrap_or_default().into(),
-            port: uri.port_u16(),
-            wire,
-        })
+    pub(crate) fn new(
+        agent: &Arc<Inner>,
+        dialer: &Dialer,
+        service: &str,
+        endpoints: impl IntoEndpoints,
+    ) -> Result<Self, AgentError> {
+        let settings = Settings { limits: agent.pool.clone(), http2: false };
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let (dialer, said, seen) = (dialer.clone(), settings.clone(), agent.sightings.clone());
+        let name: Arc<str> = service.into();
+        let make = move |instance: &Instance| {
+            let said = said.load();
+            let line = Line::new(&dialer, &said.limits, said.http2, instance)?;
+            seen.room(&name, instance, true, &line.room);
+            Ok(Arc::new(line))
+        };
+        let peers = Peers::start(agent, service, endpoints, make)?;
+        Ok(Self { agent: agent.clone(), service: service.into(), peers, settings })
+    }
+
+    /// Speaks HTTP/2 without asking first (h2c; over TLS it is agreed on). This client and its clones.
+    #[must_use]
+    pub fn http2(self) -> Self {
+        self.change(|settings| settings.http2 = true)
+    }
+
+    /// How much of each instance this client and its clones may use; [`Builder::pool`](crate::Builder::pool) when not given.
+    #[must_use]
+    pub fn pool(self, limits: PoolLimits) -> Self {
+        self.change(|settings| settings.limits = limits)
+    }
+
+    fn change(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::clone(&self.settings.load());
+        change(&mut settings);
+        self.settings.store(Arc::new(settings));
+        self.peers.remake();
+        self
     }
 
     /// A request. `route` is the template that policies and pictures name (`/orders/{id}`), `path` what is asked for
@@ -188,12 +223,15 @@ impl HttpRequest {
     /// There was no answer: refused, cut, broken.
     pub async fn send(mut self) -> Result<HttpResponse, HttpError> {
         let body = std::mem::replace(&mut self.body, Ok(Bytes::new()))?;
-        let url = format!("{}{}", self.client.base, self.path);
-        let call = LiveCall::begin(&self.client.agent, self.target(&url));
-        drive(&Sending { request: &self, url, body }, call, b"").await
+        let wrong = |error: http::uri::InvalidUri| HttpError::Request(format!("the path `{}`: {error}", self.path));
+        PathAndQuery::from_str(&self.path).map_err(wrong)?;
+        let call = LiveCall::begin(&self.client.agent, self.target());
+        let key = call.balance_key(&self.headers);
+        drive(&Sending { request: &self, body }, call, &key).await
     }
 
-    fn target(&self, url: &str) -> Target {
+    fn target(&self) -> Target {
+        let path = self.path.split(['?', '#']).next().unwrap_or_default();
         Target {
             protocol: Protocol::Http,
             service: self.client.service.clone(),
@@ -201,44 +239,48 @@ impl HttpRequest {
             idempotent: self.idempotent.unwrap_or_else(|| is_idempotent(&self.method, &self.headers)),
             replayable: true,
             limit: self.limit,
-            members: None,
+            members: self.client.peers.choice(),
             attributes: vec![method_attribute(&self.method), KeyValue::new("url.template", self.route.clone())],
-            details: vec![KeyValue::new("url.full", shown(url).into_owned())],
+            details: vec![KeyValue::new("url.path", path.to_owned())],
         }
     }
 }
 
-/// One call on the service.
+/// One call on the callee's instances.
 struct Sending<'a> {
     request: &'a HttpRequest,
-    url: String,
     body: Bytes,
 }
 
 impl Transport for Sending<'_> {
-    type Request = reqwest::RequestBuilder;
+    type Request = (Arc<Line>, usize, Request<Full<Bytes>>);
     type Got = Result<HttpResponse, HttpError>;
     type Answer = HttpResponse;
     type Error = HttpError;
 
     async fn request(&self, attempt: &mut LiveAttempt) -> Result<Self::Request, NoPlace> {
-        let client = &self.request.client;
-        attempt.peer(&client.host, client.port);
-        let mut headers = self.request.headers.clone();
-        write_headers(attempt, &mut headers);
-        Ok(client.wire.request(self.request.method.clone(), &self.url).headers(headers).body(self.body.clone()))
+        let asked = self.request;
+        let peer = asked.client.peers.get(attempt.endpoint().as_deref())?;
+        attempt.peer(&peer.host, Some(peer.port));
+        attempt.note(KeyValue::new("url.full", peer.wire.url(&asked.path)));
+        let lane = attempt.enter(&peer.wire.room).await?;
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = asked.method.clone();
+        // Both parts of the path were read before.
+        *request.uri_mut() = format!("{}{}", peer.wire.path, asked.path).parse().unwrap_or_default();
+        *request.headers_mut() = asked.headers.clone();
+        write_headers(attempt, request.headers_mut());
+        Ok((peer.wire.clone(), lane, request))
     }
 
-    async fn send(&self, request: Self::Request) -> Self::Got {
-        let mut answer = request.send().await.map_err(HttpError::Broken)?;
-        let mut data = BytesMut::new();
-        while let Some(chunk) = answer.chunk().await.map_err(HttpError::Broken)? {
-            if data.len() + chunk.len() > MOST_ANSWER {
-                return Err(HttpError::TooLong);
-            }
-            data.extend_from_slice(&chunk);
+    async fn send(&self, (line, lane, request): Self::Request) -> Self::Got {
+        let Answered { response, again } = line.send(lane, request).await.map_err(HttpError::Broken)?;
+        let (head, body) = response.into_parts();
+        let body = whole(body).await?;
+        if let Some(connection) = again {
+            line.give_back(connection).await;
         }
-        Ok(HttpResponse { status: answer.status(), headers: answer.headers().clone(), body: data.freeze() })
+        Ok(HttpResponse { status: head.status, headers: head.headers, body })
     }
 
     fn read(&self, _: &LiveAttempt, got: Self::Got) -> Read<HttpResponse, HttpError> {
@@ -264,10 +306,22 @@ impl Transport for Sending<'_> {
     }
 }
 
+/// An answer's body.
+async fn whole(mut body: Incoming) -> Result<Bytes, HttpError> {
+    let mut data = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(chunk) = frame.map_err(|error| HttpError::Broken(error.into()))?.into_data() else { continue };
+        if data.len() + chunk.len() > MOST_ANSWER {
+            return Err(HttpError::TooLong);
+        }
+        data.extend_from_slice(&chunk);
+    }
+    Ok(data.freeze())
+}
+
 fn broken(error: &HttpError) -> Ended {
     match error {
-        HttpError::Broken(e) if e.is_connect() => Ended::no_connection(),
-        HttpError::Broken(e) if e.is_builder() => Ended::with("invalid_argument"),
+        HttpError::Broken(e) if e.is::<Unreachable>() => Ended::no_connection(),
         HttpError::TooLong => Ended::with("out_of_range"),
         _ => Ended::with("reset"),
     }

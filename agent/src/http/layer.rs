@@ -153,7 +153,7 @@ impl<S> HttpClientService<S> {
             idempotent: is_idempotent(&parts.method, &parts.headers),
             replayable,
             limit: crate::timeout::inbound(&parts.headers),
-            members: self.peers.as_ref().map(|peers| peers.members().clone()),
+            members: self.peers.as_ref().and_then(|peers| peers.choice()),
             attributes,
             details: vec![KeyValue::new("url.full", shown(&parts.uri.to_string()).into_owned())],
         }

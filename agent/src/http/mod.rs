@@ -1,7 +1,8 @@
-//! HTTP, both sides: a small client over reqwest, a layer for any client that is a tower service, a layer for servers.
+//! HTTP, both sides: a small client, a layer for any client that is a tower service, a layer for servers.
 
 mod client;
 mod layer;
+mod line;
 mod server;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanContext;
@@ -29,6 +30,7 @@ use crate::discovery::{Instance, IntoEndpoints};
 use crate::error::AgentError;
 use crate::fallback::Fallbacks;
 use crate::members::{Peer, Peers};
+use crate::room::{Open, PoolLimits, Room};
 use crate::tls::{Alpn, Dialer};
 
 const CONNECT: Duration = Duration::from_secs(1);
@@ -47,16 +49,21 @@ struct Shared<Req, Resp> {
     dialer: Dialer,
     service: Arc<str>,
     peers: Arc<Peers<Line<Req, Resp>>>,
+    limits: Arc<ArcSwap<PoolLimits>>,
     idempotent: HashSet<String>,
     judge: Option<fn(&Resp) -> Option<&'static str>>,
     /// Speaks TLS, also to instances that do not say that they do; their certificates hold this name.
     name: Option<Arc<str>>,
 }
 
+/// A connection, once there is one.
+type Lane<Req, Resp> = Mutex<Option<Connection<Req, Resp>>>;
+
 /// The way to an instance.
 struct Line<Req, Resp> {
     instance: Instance,
-    wire: Mutex<Option<Connection<Req, Resp>>>,
+    room: Arc<Room>,
+    lanes: Box<[Lane<Req, Resp>]>,
 }
 
 struct Connection<Req, Resp> {
@@ -88,17 +95,32 @@ where
         service: &str,
         endpoints: impl IntoEndpoints,
     ) -> Result<Self, AgentError> {
-        let line = |instance: &Instance| Ok(Line { instance: instance.clone(), wire: Mutex::new(None) });
+        let limits = Arc::new(ArcSwap::from_pointee(agent.pool.clone()));
+        let (said, seen, name) = (limits.clone(), agent.sightings.clone(), Arc::<str>::from(service));
+        let line = move |instance: &Instance| {
+            let room = Room::shared(&instance.address, &said.load());
+            seen.room(&name, instance, false, &room);
+            let lanes = (0..room.lanes()).map(|_| Mutex::new(None)).collect();
+            Ok(Line { instance: instance.clone(), room, lanes })
+        };
         let peers = Peers::start(agent, service, endpoints, line)?;
         let (agent, dialer, service) = (agent.clone(), dialer.clone(), service.into());
         let (idempotent, judge, name) = (HashSet::new(), None, None);
-        Ok(Self { shared: Arc::new(Shared { agent, dialer, service, peers, idempotent, judge, name }) })
+        Ok(Self { shared: Arc::new(Shared { agent, dialer, service, peers, limits, idempotent, judge, name }) })
     }
 
     /// Speaks TLS, with the settings of the agent's handle; the instances' certificates must hold this name.
     #[must_use]
     pub fn tls(self, name: impl Into<Arc<str>>) -> Self {
         self.change(|shared| shared.name = Some(name.into()))
+    }
+
+    /// How much of each instance this client and its clones may use; [`Builder::pool`](crate::Builder::pool) when not given.
+    #[must_use]
+    pub fn pool(self, limits: PoolLimits) -> Self {
+        self.shared.limits.store(Arc::new(limits));
+        self.shared.peers.remake();
+        self
     }
 
     /// Names operations (`Service/method`) that may be done twice.
@@ -121,6 +143,7 @@ where
             dialer: old.dialer.clone(),
             service: old.service.clone(),
             peers: old.peers.clone(),
+            limits: old.limits.clone(),
             idempotent: old.idempotent.clone(),
             judge: old.judge,
             name: old.name.clone(),
@@ -160,7 +183,7 @@ where
     Req: RequestName + Serialize + Send + Sync + 'static,
     Resp: DeserializeOwned + Send + 'static,
 {
-    type Request = (Arc<Peer<Line<Req, Resp>>>, tarpc::context::Context, Carried<Arc<Req>>);
+    type Request = (Arc<Peer<Line<Req, Resp>>>, usize, tarpc::context::Context, Carried<Arc<Req>>);
     type Got = Result<Resp, RpcError>;
     type Answer = Resp;
     type Error = RpcError;
@@ -168,15 +191,16 @@ where
     async fn request(&self, attempt: &mut LiveAttempt) -> Result<Self::Request, NoPlace> {
         let peer = self.shared.peers.get(attempt.endpoint().as_deref())?;
         attempt.peer(&peer.host, Some(peer.port));
+        let lane = attempt.enter(&peer.wire.room).await?;
         let mut ctx = self.ctx;
         if let Some(at) = attempt.until() {
             ctx.deadline = at.into_std();
         }
-        Ok((peer, ctx, Carried { trace: ids(&attempt.span_context()), message: self.request.clone() }))
+        Ok((peer, lane, ctx, Carried { trace: ids(&attempt.span_context()), message: self.request.clone() }))
     }
 
-    async fn send(&self, (peer, ctx, carried): Self::Request) -> Self::Got {
-        peer.wire.connect(&self.shared.dialer, self.shared.name.as_deref()).await?.call(ctx, carried).await
+    async fn send(&self, (peer, lane, ctx, carried): Self::Request) -> Self::Got {
+        peer.wire.connect(lane, &self.shared.dialer, self.shared.name.as_deref()).await?.call(ctx, carried).await
     }
 
     fn read(&self, _: &LiveAttempt, got: Self::Got) -> Read<Resp, RpcError> {
@@ -238,8 +262,8 @@ where
     Resp: DeserializeOwned + Send + 'static,
 {
     /// The connection, made if there is none or the last one broke.
-    async fn connect(&self, dialer: &Dialer, name: Option<&str>) -> Result<Wire<Req, Resp>, RpcError> {
-        let mut wire = self.wire.lock().await;
+    async fn connect(&self, lane: usize, dialer: &Dialer, name: Option<&str>) -> Result<Wire<Req, Resp>, RpcError> {
+        let mut wire = self.lanes[lane % self.lanes.len()].lock().await;
         if let Some(made) = wire.as_ref().filter(|made| !made.broken.is_cancelled()) {
             return Ok(made.channel.clone());
         }
@@ -250,12 +274,18 @@ where
         let framed = LengthDelimitedCodec::builder().new_framed(stream);
         let transport: Socket<_, Response<Resp>, ClientMessage<Arc<Req>>> =
             serde_transport::new(framed, Bincode::default());
-        let new = client::new(client::Config::default(), ClientCarry { inner: transport });
+        let mut config = client::Config::default();
+        // The room is the limit.
+        config.max_in_flight_requests = config.max_in_flight_requests.max(self.room.usage().limit);
+        let new = client::new(config, ClientCarry { inner: transport });
         let broken = CancellationToken::new();
         let dispatch = new.dispatch.map({
-            let broken = broken.clone();
+            let (broken, open) = (broken.clone(), Open::new(&self.room));
             // Each call that was under way learns of the error itself.
-            move |_| broken.cancel()
+            move |_| {
+                drop(open);
+                broken.cancel();
+            }
         });
         tokio::spawn(dispatch);
         *wire = Some(Connection { channel: new.client.clone(), broken });

@@ -35,6 +35,8 @@ pub(crate) enum Alpn {
     H2,
     /// HTTP/2, else HTTP/1.1.
     Http,
+    /// HTTP/1.1 alone.
+    Http1,
     /// None.
     None,
 }
@@ -44,6 +46,7 @@ impl Alpn {
         let names: &[&[u8]] = match self {
             Self::H2 => &[b"h2"],
             Self::Http => &[b"h2", b"http/1.1"],
+            Self::Http1 => &[b"http/1.1"],
             Self::None => &[],
         };
         names.iter().map(|name| name.to_vec()).collect()
