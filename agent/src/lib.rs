@@ -71,6 +71,15 @@
 //! left, because no connection could be made, is tried again whatever it does. Bodies that are there as a whole (up to
 //! 256 KiB) can be sent again, streams pass once.
 //!
+//! **Hedges** (`hedge` in the policy) are sent by every client for what may be done twice: beside an attempt that takes long,
+//! on another instance, within the retry budget. The first good answer counts, the other attempts are cancelled.
+//!
+//! **Fallbacks**: what the application is given for a call that failed or was refused, where the policy names a status, or a
+//! value that was registered with [`Agent::fallback`]. Spans and metrics tell what the call was.
+//!
+//! **Shedding** (`shed` in the policy of this service): while the processor is busy ([`Builder::processor_load`]) the server
+//! layers refuse requests beyond what the machine can serve, with `UNAVAILABLE` or 503 and the word to come again in a second.
+//!
 //! **tarpc** has no place for the number of an attempt: a retry that arrives over tarpc is not known as one.
 //!
 //! # What is exported

@@ -176,3 +176,43 @@ async fn an_http_client_sends_its_hedge_while_the_first_hangs() {
     let spans = collector.spans("both attempts", |spans| spans.len() == 3).await;
     assert_eq!((ended(&spans, "success").len(), ended(&spans, "cancelled").len()), (1, 1));
 }
+
+#[tarpc::service]
+trait Stock {
+    /// How many there are.
+    async fn count() -> usize;
+}
+
+/// Of all clones, the first to be asked never answers.
+#[derive(Clone)]
+struct Shelf(Arc<AtomicUsize>);
+
+impl Stock for Shelf {
+    async fn count(self, _: tarpc::context::Context) -> usize {
+        let number = self.0.fetch_add(1, Ordering::SeqCst);
+        if number == 0 {
+            std::future::pending::<()>().await;
+        }
+        number
+    }
+}
+
+#[tokio::test]
+async fn a_tarpc_client_asks_another_instance_while_the_first_hangs() {
+    let collector = Collector::start().await;
+    let orders = agent("orders", &collector, &policy("stock", "")).await;
+    let stock = agent("stock", &collector, "").await;
+    let (shelf, mut addresses) = (Shelf(Arc::default()), Vec::new());
+    for _ in 0..2 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        addresses.push(listener.local_addr().unwrap());
+        let (server, shelf) = (stock.tarpc_server(), shelf.clone());
+        tokio::spawn(async move { server.run(listener, shelf.serve()).await });
+    }
+    let client = orders.tarpc_client("stock", &addresses).unwrap().idempotent(["Stock/count"]);
+    let got = soon("the other answers", StockClient::from(client).count(tarpc::context::current())).await.unwrap();
+    assert_eq!(got, 1);
+    let all = |spans: &[Got]| ended(spans, "success").len() == 1 && ended(spans, "cancelled").len() == 1;
+    let spans = collector.spans("both attempts", all).await;
+    assert_ne!(ended(&spans, "success")[0].text("server.port"), ended(&spans, "cancelled")[0].text("server.port"));
+}

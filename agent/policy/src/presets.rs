@@ -60,11 +60,16 @@ pub const PRESETS: [Preset; 6] = [
             backoff = { base_ms = 500, max_ms = 500, multiplier = 1.0, jitter = "none" }
         "#,
     },
-    // Defaults of HystrixCommandProperties.
+    // Defaults of HystrixCommandProperties and HystrixThreadPoolProperties; ten threads without a queue are ten calls in flight.
     Preset {
         name: "hystrix",
-        about: "Hystrix's defaults: 50 % of at least 20 calls in 10 s, open 5 s, one probe",
+        about: "Hystrix's defaults: 1 s a call, ten in flight; 50 % of at least 20 calls in 10 s, open 5 s, one probe",
         text: r#"
+            [timeout]
+            attempt_ms = 1000
+            [concurrency]
+            kind = "fixed"
+            max = 10
             [breaker]
             window = { kind = "time", ms = 10000, buckets = 10 }
             min_calls = 20
@@ -88,7 +93,8 @@ pub const PRESETS: [Preset; 6] = [
             budget = { ratio = 0.1, min_per_sec = 1, ttl_ms = 10000 }
         "#,
     },
-    // Defaults of envoy.config.cluster.v3.OutlierDetection.
+    // Defaults of envoy.config.cluster.v3.OutlierDetection that are enforced: gateway failures and the failure percentage are
+    // only watched there.
     Preset {
         name: "envoy-outlier",
         about: "Envoy's defaults: five failures in a row, or 1.9 deviations below the mean, eject for 30 s and more",
@@ -133,6 +139,8 @@ pub(crate) fn names(part: Option<&str>) -> Vec<&'static str> {
 mod tests {
     use super::*;
     use crate::document::PolicyDocument;
+    use crate::set::PolicySet;
+    use crate::settings::{Concurrency, RetryBudget, Throttle, Window};
 
     #[test]
     fn every_preset_is_a_valid_edge() {
@@ -141,5 +149,41 @@ mod tests {
             let text = format!("[[edge]]\nservice = \"*\"\npreset = \"{}\"\n", preset.name);
             PolicyDocument::parse(&text).unwrap_or_else(|problems| panic!("{}: {problems:?}", preset.name));
         }
+    }
+
+    /// The originals' published defaults, once more.
+    #[test]
+    fn profiles_fill_what_their_originals_publish() {
+        let filled = |name: &str| {
+            let text = format!("[[edge]]\nservice = \"*\"\npreset = \"{name}\"\n");
+            PolicySet::new(1, &PolicyDocument::parse(&text).unwrap()).effective("a", "b", "c").settings
+        };
+        let r4j = filled("resilience4j");
+        let breaker = r4j.breaker.unwrap();
+        assert_eq!((breaker.window, breaker.min_calls), (Some(Window::Count { size: 100 }), Some(100)));
+        assert_eq!((breaker.failure_ratio, breaker.slow_ratio, breaker.slow_ms), (Some(0.5), Some(1.0), Some(60_000)));
+        assert_eq!((breaker.open_ms, breaker.half_open_permits), (Some(60_000), Some(10)));
+        let retry = r4j.retry.unwrap();
+        assert_eq!((retry.max_attempts, retry.backoff.unwrap().base_ms), (Some(3), Some(500)));
+        let hystrix = filled("hystrix");
+        let breaker = hystrix.breaker.unwrap();
+        assert_eq!(breaker.window, Some(Window::Time { ms: 10_000, buckets: 10 }));
+        assert_eq!((breaker.min_calls, breaker.failure_ratio, breaker.open_ms), (Some(20), Some(0.5), Some(5_000)));
+        assert_eq!(hystrix.timeout.unwrap().attempt_ms, Some(1_000));
+        assert_eq!(hystrix.concurrency, Some(Concurrency::Fixed { max: 10 }));
+        let outlier = filled("envoy-outlier").outlier.unwrap();
+        assert_eq!((outlier.consecutive_failures, outlier.interval_ms), (Some(5), 10_000));
+        assert_eq!(
+            (outlier.base_ejection_ms, outlier.max_ejection_ms, outlier.max_ejection_percent),
+            (30_000, 300_000, 10)
+        );
+        let rate = outlier.success_rate.unwrap();
+        assert_eq!(
+            (rate.stdev_factor, rate.min_hosts, rate.request_volume, rate.enforcement_percent),
+            (1.9, 5, 100, 100)
+        );
+        let sre = filled("sre-throttle");
+        assert_eq!(sre.throttle, Some(Throttle::Sre { k: 2.0, window_ms: 120_000 }));
+        assert!(matches!(sre.retry.unwrap().budget, Some(RetryBudget::Ratio { ratio: 0.1, .. })));
     }
 }
