@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what these tests lean on may fail them")]
 
 mod auth;
+mod brokers;
 mod collector;
 mod control;
 mod daemon;

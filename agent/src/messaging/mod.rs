@@ -32,6 +32,10 @@ mod failure;
 mod gate;
 mod handling;
 mod producer;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod worker;
 
 use std::sync::Arc;
