@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::collector::soon;
+use crate::collector::PATIENCE;
 
 /// A program of that name on the path. Where there is none, one line says that the test did not run.
 pub(crate) fn program(test: &str, name: &str) -> Option<PathBuf> {
@@ -42,7 +42,16 @@ impl Daemon {
     }
 
     /// Waits until it answers; it tells nobody when it does, so it is asked again and again.
-    pub(crate) async fn answers<F: Future<Output = bool>>(&mut self, mut asks: impl FnMut() -> F) {
+    pub(crate) async fn answers<F: Future<Output = bool>>(&mut self, asks: impl FnMut() -> F) {
+        self.answers_within(PATIENCE, asks).await;
+    }
+
+    /// As [`Daemon::answers`], for one that takes its time.
+    pub(crate) async fn answers_within<F: Future<Output = bool>>(
+        &mut self,
+        patience: Duration,
+        mut asks: impl FnMut() -> F,
+    ) {
         let up = async {
             while !asks().await {
                 if let Some(status) = self.child.try_wait().unwrap() {
@@ -51,7 +60,8 @@ impl Daemon {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        soon("the server answers", up).await;
+        let up = tokio::time::timeout(patience, up).await;
+        assert!(up.is_ok(), "it never answered: {}", std::fs::read_to_string(&self.log).unwrap());
     }
 
     /// Kills it at once, as a crash would.

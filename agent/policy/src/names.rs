@@ -57,7 +57,8 @@ pub const QUEUE_DEPTH: &str = "resilience.queue.depth";
 pub const QUEUE_LAG_MS: &str = "resilience.queue.lag_ms";
 /// How often a message was handed out, this time included (int). On consumers' spans.
 pub const DELIVERY: &str = "resilience.delivery";
-/// What became of a processed message: `ack`, `retry`, `dead_letter`, `requeue`. On consumers' spans.
+/// What became of a processed message: `ack`, `retry`, `dead_letter`, `requeue`, or `drop` where the
+/// broker hands out once. On consumers' spans.
 pub const SETTLED: &str = "resilience.settled";
 
 /// HTTP header with what the deadline leaves, in `grpc-timeout`'s format.

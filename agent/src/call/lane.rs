@@ -130,8 +130,8 @@ impl Lane {
     pub(super) fn duration(&self, of: &Instruments, took: Duration, parts: &Parts<'_>) {
         let histogram = match self.protocol {
             Protocol::Http => &of.http_client,
-            Protocol::Grpc | Protocol::Tarpc => &of.rpc_client,
             Protocol::Messaging => &of.messaging.operation,
+            _ => &of.rpc_client,
         };
         let seconds = took.as_secs_f64();
         let all = || [self.labels.as_slice(), &parts.concat()].concat();

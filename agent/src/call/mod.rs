@@ -33,6 +33,9 @@ pub(crate) enum Protocol {
     Http,
     /// tarpc.
     Tarpc,
+    /// A request over NATS.
+    #[cfg(feature = "nats")]
+    Nats,
     /// A message to a broker.
     Messaging,
 }

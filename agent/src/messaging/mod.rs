@@ -19,6 +19,32 @@
 //! A message that fails [`Handling::max_deliveries`] times is put where dead letters go, so that no poison loops for ever. One
 //! whose handling is dropped (a stopped consumer) goes back to its queue.
 //!
+//! # Brokers
+//!
+//! With the features `rabbitmq`, `redis` and `nats` there are adapters for lapin, redis and async-nats, over connections of the
+//! application's own; their modules say in five lines how to use them, and what is acknowledged when. Any other broker is a
+//! [`Source`] and a closure that sends ([`crate::Agent::producer`], [`crate::Agent::consumer`]), under the same rules:
+//!
+//! ```no_run
+//! # async fn run(agent: fuseboard_agent::Agent) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn to_kafka(_: std::collections::HashMap<String, String>, _: &[u8]) -> std::io::Result<()> { Ok(()) }
+//! # let (headers, body) = (std::collections::HashMap::<String, String>::new(), [0_u8]);
+//! let orders = agent.producer("kafka", "orders");
+//! orders.send(std::collections::HashMap::new(), |headers| to_kafka(headers, b"order 17")).await?;
+//! let mailer = agent.consumer("kafka", "orders").group("mailer");
+//! mailer.process(&headers, async { send_mail(&body).await }).await?;
+//! # Ok(())
+//! # }
+//! # async fn send_mail(_: &[u8]) -> std::io::Result<()> { Ok(()) }
+//! ```
+//!
+//! | | handed out | acknowledged | fails | its consumer dies |
+//! |---|---|---|---|---|
+//! | RabbitMQ | at least once | after the handler | a queue for retries, then `QUEUE.dead` | requeued by the broker |
+//! | Redis streams | at least once | after the handler | stays pending, then `STREAM:dead` | claimed by another |
+//! | NATS JetStream | at least once | after the handler | `-NAK` with the pause, then the subject of dead letters | after `ack_wait` |
+//! | NATS core | at most once | – | gone | gone |
+//!
 //! # What is traced
 //!
 //! A PRODUCER span `publish NAME` for each message, its attempts as CLIENT spans below it; a CONSUMER span `process NAME` in
@@ -31,6 +57,8 @@ mod consumer;
 mod failure;
 mod gate;
 mod handling;
+#[cfg(feature = "nats")]
+pub mod nats;
 mod producer;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;

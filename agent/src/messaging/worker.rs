@@ -77,6 +77,9 @@ pub trait Source: Send {
 
 /// The end of a message. What is never settled (a process that dies) the broker hands out again.
 pub trait Settle: Send + Sync + 'static {
+    /// Whether the broker hands out each message once only: what is not processed is gone.
+    const ONCE: bool = false;
+
     /// It was processed.
     ///
     /// # Errors
@@ -295,6 +298,7 @@ impl<H> Worker<H> {
         let telling = async {
             match then {
                 None => ("ack", settle.ack().await),
+                Some(_) if S::ONCE => ("drop", Ok(())),
                 Some(Then::Again | Then::Back) => ("requeue", settle.requeue().await),
                 Some(Then::After(pause)) => ("retry", settle.retry(pause).await),
                 Some(Then::Dead) => ("dead_letter", settle.dead(why).await),
@@ -311,6 +315,8 @@ impl<H> Worker<H> {
         } else if settled == "dead_letter" {
             let text = format!("a message of {place} is a dead letter after {} deliveries: {why}", incoming.delivery);
             self.consumer.say(Severity::Error, text);
+        } else if settled == "drop" {
+            self.consumer.say(Severity::Error, format!("a message of {place} is gone: {why}"));
         }
         processing.end(outcome, error);
     }

@@ -21,6 +21,9 @@ use crate::rig::agent;
 /// Where Debian has it; the one on the path wants another user and directory.
 const BINARY: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
+/// An Erlang system boots in seconds on a machine that has nothing else to do.
+const BOOT: Duration = Duration::from_secs(180);
+
 /// A node, and the daemon that knows its name.
 struct Server {
     directory: TempDir,
@@ -39,7 +42,7 @@ impl Server {
         }
         let directory = tempfile::tempdir().unwrap();
         let ports = [free_port(), free_port(), free_port()];
-        for part in ["epmd", "mnesia", "log", "home"] {
+        for part in ["epmd", "mnesia", "logs", "home"] {
             std::fs::create_dir(directory.path().join(part)).unwrap();
         }
         let conf = format!("listeners.tcp.1 = 127.0.0.1:{}\nloopback_users = none\n", ports[0]);
@@ -61,7 +64,7 @@ impl Server {
             format!("RABBITMQ_NODENAME=fb{port}@localhost"),
             format!("RABBITMQ_CONFIG_FILE={}", at("rabbitmq.conf")),
             format!("RABBITMQ_MNESIA_BASE={}", at("mnesia")),
-            format!("RABBITMQ_LOG_BASE={}", at("log")),
+            format!("RABBITMQ_LOG_BASE={}", at("logs")),
             "RABBITMQ_LOGS=-".to_owned(),
             format!("RABBITMQ_ENABLED_PLUGINS_FILE={}", at("enabled_plugins")),
             format!("RABBITMQ_DIST_PORT={distribution}"),
@@ -70,7 +73,7 @@ impl Server {
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}".to_owned(),
             "RABBITMQ_CONF_ENV_FILE=/dev/null".to_owned(),
             // In the foreground: what is killed is the node.
-            "RABBITMQ_ALLOW_INPUT=1".to_owned(),
+            "RUNNING_UNDER_SYSTEMD=true".to_owned(),
         ];
         arguments.push(BINARY.to_owned());
         Daemon::start(directory, env, &arguments)
@@ -78,7 +81,9 @@ impl Server {
 
     async fn up(&mut self) {
         let url = self.url();
-        self.node.answers(|| async { Connection::connect(&url, ConnectionProperties::default()).await.is_ok() }).await;
+        self.node
+            .answers_within(BOOT, || async { Connection::connect(&url, ConnectionProperties::default()).await.is_ok() })
+            .await;
     }
 
     async fn again(&mut self) {
@@ -108,7 +113,8 @@ async fn declare(channel: &Channel, queue: &str) {
     channel.queue_declare(queue.into(), QueueDeclareOptions::durable(), FieldTable::default()).await.unwrap();
 }
 
-#[tokio::test]
+// On a single thread lapin recovers no connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queues_of_rabbitmq() {
     let Some(mut server) = Server::start("rabbitmq").await else { return };
     goes_through_fails_and_ends_as_a_dead_letter(&server).await;

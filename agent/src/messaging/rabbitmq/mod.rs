@@ -5,7 +5,7 @@
 //! use fuseboard_agent::messaging::{Failure, Handling};
 //! use lapin::{BasicProperties, Connection, ConnectionProperties};
 //!
-//! // Recovers by itself, for ever.
+//! // Recovers by itself, for ever; for that lapin needs a runtime of several threads.
 //! let properties = ConnectionProperties::default().configure_backoff(|b| b.without_max_times()).enable_auto_recover();
 //! let channel = Connection::connect("amqp://127.0.0.1:5672/%2f", properties).await?.create_channel().await?;
 //!
