@@ -64,7 +64,6 @@ impl Agent {
     }
 
     /// Processes what is published to a subject of core NATS; see [`crate::messaging::nats`].
-    #[must_use]
     pub fn nats_subscriber(&self, client: &Client, subject: &str) -> NatsSubscriber {
         NatsSubscriber::new(Consumer::new(&self.inner, Place::new(SYSTEM, subject)), client, subject)
     }
@@ -77,7 +76,6 @@ impl Agent {
 
     /// Processes the messages of a pull consumer of JetStream; `destination` is the subject, as its publishers name it. See
     /// [`crate::messaging::nats`].
-    #[must_use]
     pub fn jetstream_consumer(
         &self,
         consumer: async_nats::jetstream::consumer::PullConsumer,

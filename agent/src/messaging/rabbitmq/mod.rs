@@ -74,7 +74,6 @@ impl Agent {
     }
 
     /// Processes the messages of a queue; see [`crate::messaging::rabbitmq`].
-    #[must_use]
     pub fn rabbitmq_consumer(&self, channel: &Channel, queue: &str) -> RabbitConsumer {
         RabbitConsumer::new(&self.inner, channel, queue)
     }

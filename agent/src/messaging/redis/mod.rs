@@ -57,7 +57,6 @@ impl Agent {
     }
 
     /// Processes a stream of Redis as one of a group of consumers; see [`crate::messaging::redis`].
-    #[must_use]
     pub fn redis_consumer<C>(
         &self,
         connection: C,
