@@ -66,7 +66,7 @@ impl Kind {
     fn duration(&self, of: &Instruments, took: Duration, parts: &Parts<'_>) {
         let histogram = match self.protocol {
             Protocol::Http => &of.http_server,
-            Protocol::Grpc | Protocol::Tarpc | Protocol::Messaging => &of.rpc_server,
+            _ => &of.rpc_server,
         };
         let seconds = took.as_secs_f64();
         let all = || [self.common.attributes.as_slice(), &parts.concat()].concat();
