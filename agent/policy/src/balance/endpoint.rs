@@ -74,7 +74,7 @@ impl Endpoint {
 
     /// Peak EWMA: what is longer than the estimate becomes it; what is shorter pulls it down, the more the longer ago it
     /// was looked at. Returns the new estimate.
-    fn observe(&self, rtt: f64, now: u64, decay_ms: u64) -> f64 {
+    fn observe(&self, rtt: f64, now: u64, decay: Decay) -> f64 {
         let mut old = self.estimate.load(Ordering::Relaxed);
         loop {
             let (stamp, estimate) = ((old >> 64) as u64, f64::from_bits(old as u64));
@@ -84,7 +84,7 @@ impl Endpoint {
             } else if passed == 0 {
                 estimate
             } else {
-                let weight = decayed(passed as f64 / 1e6 / decay_ms as f64);
+                let weight = decay.left(passed);
                 estimate * weight + rtt * (1.0 - weight)
             };
             let changed = pack(stamp.max(now), new);
@@ -99,15 +99,32 @@ impl Endpoint {
     }
 
     /// What one more call would cost now, in milliseconds. Being looked at makes an idle instance cheaper.
-    pub(super) fn cost(&self, now: u64, decay_ms: u64) -> f64 {
-        self.observe(0.0, now, decay_ms) * (self.busy() as f64 + 1.0)
+    pub(super) fn cost(&self, now: u64, decay: Decay) -> f64 {
+        self.observe(0.0, now, decay) * (self.busy() as f64 + 1.0)
     }
 }
 
-/// e^−x, for x not below 0. For small x, which is what a busy instance has, by its series: the first term left out is below
-/// a double's precision.
-fn decayed(x: f64) -> f64 {
-    if x < 1e-3 { 1.0 - x * (1.0 - x / 2.0 * (1.0 - x / 3.0 * (1.0 - x / 4.0 * (1.0 - x / 5.0)))) } else { (-x).exp() }
+/// How fast estimates are forgotten.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Decay {
+    per_nano: f64,
+}
+
+impl Decay {
+    pub(super) fn new(ms: u64) -> Self {
+        Self { per_nano: 1.0 / (ms as f64 * 1e6) }
+    }
+
+    /// What is left after so many nanoseconds: e^−x. For small x, which is what a busy instance has, by its series: the
+    /// first term left out is below a double's precision.
+    fn left(self, nanos: u64) -> f64 {
+        let x = nanos as f64 * self.per_nano;
+        if x < 1e-3 {
+            1.0 - x * (1.0 - x * (1.0 / 2.0 - x * (1.0 / 6.0 - x * (1.0 / 24.0 - x * (1.0 / 120.0)))))
+        } else {
+            (-x).exp()
+        }
+    }
 }
 
 fn pack(stamp: u64, estimate: f64) -> u128 {
@@ -121,14 +138,14 @@ pub struct Busy {
     endpoint: Arc<Endpoint>,
     started: u64,
     /// How fast the estimate forgets, where round trips are measured.
-    decay_ms: Option<u64>,
+    decay: Option<Decay>,
 }
 
 impl Busy {
     #[inline]
-    pub(super) fn new(endpoint: Arc<Endpoint>, started: u64, decay_ms: Option<u64>) -> Self {
+    pub(super) fn new(endpoint: Arc<Endpoint>, started: u64, decay: Option<Decay>) -> Self {
         endpoint.busy.fetch_add(1, Ordering::Relaxed);
-        Self { endpoint, started, decay_ms }
+        Self { endpoint, started, decay }
     }
 
     /// The instance.
@@ -145,8 +162,8 @@ impl Busy {
     #[inline]
     pub fn finish(self, now: u64) {
         self.endpoint.busy.fetch_sub(1, Ordering::Relaxed);
-        if let Some(decay_ms) = self.decay_ms {
-            self.endpoint.observe(now.saturating_sub(self.started) as f64 / 1e6, now, decay_ms);
+        if let Some(decay) = self.decay {
+            self.endpoint.observe(now.saturating_sub(self.started) as f64 / 1e6, now, decay);
         }
     }
 
@@ -162,8 +179,10 @@ mod tests {
 
     #[test]
     fn the_series_is_the_function() {
-        for x in (0..=1_000).map(|i| f64::from(i) * 1e-6) {
-            assert!((decayed(x) - (-x).exp()).abs() <= f64::EPSILON, "{x}");
+        let decay = Decay::new(1);
+        for nanos in 0..=1_001 {
+            let exact = (-(nanos as f64) / 1e6).exp();
+            assert!((decay.left(nanos) - exact).abs() <= f64::EPSILON, "{nanos}");
         }
     }
 }

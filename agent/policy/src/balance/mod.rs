@@ -101,14 +101,14 @@ impl Balancer {
         let view = self.view.load();
         let endpoint = view.pick(now, key, tried, &self.turn, draw)?;
         tried.push(endpoint.number());
-        Some(Busy::new(Arc::clone(endpoint), now, view.decay_ms()))
+        Some(Busy::new(Arc::clone(endpoint), now, view.measures()))
     }
 
     /// A call to an instance begins; `None` if there is no such one.
     pub fn start(&self, id: &str, now: u64) -> Option<Busy> {
         let view = self.view.load();
         let endpoint = view.all.iter().find(|endpoint| **endpoint.id() == *id)?;
-        Some(Busy::new(Arc::clone(endpoint), now, view.decay_ms()))
+        Some(Busy::new(Arc::clone(endpoint), now, view.measures()))
     }
 
     /// What a call to an instance would cost now (`p2c_peak_ewma`), in milliseconds.
@@ -116,7 +116,7 @@ impl Balancer {
     pub fn cost(&self, id: &str, now: u64) -> Option<f64> {
         let view = self.view.load();
         let endpoint = view.all.iter().find(|endpoint| **endpoint.id() == *id)?;
-        Some(endpoint.cost(now, view.settings.decay_ms))
+        Some(endpoint.cost(now, view.decay()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Tried;
-use super::endpoint::Endpoint;
+use super::endpoint::{Decay, Endpoint};
 use super::hashed::Table;
 use super::weighted::Weighted;
 use crate::settings::{Algorithm, Balance};
@@ -20,6 +20,7 @@ pub(super) struct View {
     pub(super) all: Vec<Arc<Endpoint>>,
     /// Those that take part: not passed over, or all if all are.
     able: Vec<Arc<Endpoint>>,
+    decay: Decay,
     weighted: Option<Weighted>,
     /// Of all, so that it outlives a passing over.
     table: Option<Arc<Table>>,
@@ -44,12 +45,16 @@ impl View {
             Algorithm::ConsistentHash => kept.or_else(|| Table::new(&all).map(Arc::new)),
             _ => None,
         };
-        Self { settings, all, able, weighted, table }
+        Self { decay: Decay::new(settings.decay_ms), settings, all, able, weighted, table }
     }
 
     /// How fast estimates forget, where round trips are measured.
-    pub(super) fn decay_ms(&self) -> Option<u64> {
-        (self.settings.algorithm == Algorithm::P2cPeakEwma).then_some(self.settings.decay_ms)
+    pub(super) fn measures(&self) -> Option<Decay> {
+        (self.settings.algorithm == Algorithm::P2cPeakEwma).then_some(self.decay)
+    }
+
+    pub(super) fn decay(&self) -> Decay {
+        self.decay
     }
 
     /// One that is not among `tried`, as long as there is such a one.
@@ -117,8 +122,7 @@ impl View {
         let (first, second) = (at(draw(), n), at(draw(), n - 1));
         let second = second + usize::from(second >= first);
         let (first, second) = (self.able.get(first)?, self.able.get(second)?);
-        let decay_ms = self.settings.decay_ms;
-        Some(if first.cost(now, decay_ms) <= second.cost(now, decay_ms) { first } else { second })
+        Some(if first.cost(now, self.decay) <= second.cost(now, self.decay) { first } else { second })
     }
 
     fn hashed(&self, key: &[u8], tried: &Tried) -> Option<&Arc<Endpoint>> {
