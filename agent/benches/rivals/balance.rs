@@ -3,6 +3,9 @@
 //! Tower's balancer belongs to one task (many share it through a buffer, which is not measured here), so on two threads each
 //! has one of its own while ours is shared. It reads the clock when a call begins, when it ends and for each estimate that
 //! it looks at; ours is measured with the two readings that a call needs anyway. `p2c_peak_ewma` is the like of it.
+//!
+//! Measured on two cores of a shared Xeon (ours over theirs, `cargo bench -p fuseboard-agent --bench rivals -- balance`):
+//! `p2c_peak_ewma` 0.38 on one thread and 0.87 on two (shared, theirs not), the others 0.20 to 0.23 and 0.40 to 0.73.
 
 use std::hint::black_box;
 use std::sync::Arc;

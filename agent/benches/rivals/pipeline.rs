@@ -4,6 +4,10 @@
 //! Beside it the same chain made of the rivals: `governor`, tokio's semaphore, `recloser`, tower's `TpsBudget`, and tower's
 //! `PeakEwma` under its `p2c::Balance`. They do less: no deadline, no time window, no ejection, nothing that can be changed
 //! while it runs.
+//!
+//! Measured on two cores of a shared Xeon (`cargo bench -p fuseboard-agent --bench rivals -- pipeline`): the six rules add
+//! 391 ns to a call on one thread (0.58 of the rivals' chain) and 955 ns on two that share everything (0.85; theirs do not
+//! share the balancer); every engine adds 490 ns (0.72) and 1,069 ns (0.95).
 
 use std::hint::black_box;
 use std::num::NonZeroU32;
