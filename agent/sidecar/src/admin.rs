@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use fuseboard_agent::Agent;
 use fuseboard_agent::proxy::Proxy;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::Reply;
 use crate::metrics::{BUCKETS_MS, Books, Ending};
 use crate::serve::Handler;
-use crate::target::{Local, Upstream};
+use crate::target::Targets;
 
 /// Prometheus' text format.
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -26,8 +27,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; c
 pub(crate) struct Admin {
     pub(crate) agent: Agent,
     pub(crate) proxy: Proxy,
-    pub(crate) locals: Vec<Arc<Local>>,
-    pub(crate) upstreams: Vec<Arc<Upstream>>,
+    pub(crate) targets: Arc<ArcSwap<Targets>>,
     /// The sidecar is on its way out.
     pub(crate) closing: CancellationToken,
 }
@@ -54,13 +54,14 @@ impl Handler for Admin {
 impl Admin {
     fn metrics(&self) -> String {
         let mut page = Page::default();
+        let targets = self.targets.load();
         let service = self.agent.service();
-        let inbound = self.locals.iter().map(|local| (("inbound", service), &local.books));
-        let outbound = self.upstreams.iter().map(|up| (("outbound", &**up.client.service()), &up.books));
+        let inbound = targets.locals.iter().map(|local| (("inbound", service), &*local.books));
+        let outbound = targets.upstreams.iter().map(|up| (("outbound", &**up.client.service()), &*up.books));
         let books: Vec<_> = inbound.chain(outbound).collect();
         requests(&mut page, &books);
-        let locals = self.locals.iter().map(|local| (service, vec![local.peer.clone()]));
-        let upstreams = self.upstreams.iter().map(|up| (&**up.client.service(), up.client.wires()));
+        let locals = targets.locals.iter().map(|local| (service, vec![local.peer.clone()]));
+        let upstreams = targets.upstreams.iter().map(|up| (&**up.client.service(), up.client.wires()));
         page.head("fuseboard_connections", "gauge", "HTTP/1.1 connections to instances.");
         for (name, peers) in locals.chain(upstreams) {
             for peer in peers {

@@ -156,6 +156,11 @@ impl Own {
         Self { retry_after: Some(1), ..self }
     }
 
+    /// The rule behind it.
+    pub(crate) fn rule(&self) -> &'static str {
+        self.rule
+    }
+
     /// How it counts.
     pub(crate) fn ending(&self) -> Ending {
         match self.rule {

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// listeners and copies the header `traceparent` from the requests that it answers to those that it sends; that is all
 /// it has to do.
 ///
+/// SIGHUP: the file is read again; upstreams, routes and addresses change while requests run, the rest needs a restart.
 /// SIGTERM and SIGINT: no more connections are taken, requests under way may finish, exit code 0.
 #[derive(Parser)]
 #[command(name = "fuseboard-agent", version)]
@@ -66,14 +67,28 @@ fn run(file: &std::path::Path) -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
-        let sidecar = Sidecar::start(config).await?;
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = interrupt.recv() => {}
+        let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
+        let mut sidecar = Sidecar::start(config).await?;
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => reload(&mut sidecar, file),
+            }
         }
         sidecar.shutdown().await;
         Ok(())
     })
+}
+
+/// Takes the file again. What is wrong with it is told, and everything stays as it was.
+fn reload(sidecar: &mut Sidecar, file: &std::path::Path) {
+    let done = Config::load(file).map_err(anyhow::Error::from).and_then(|config| Ok(sidecar.reload(config)?));
+    match done {
+        Ok(later) if later.is_empty() => eprintln!("{} is in force", file.display()),
+        Ok(later) => eprintln!("{} is in force, but for what needs a restart: {}", file.display(), later.join(", ")),
+        Err(error) => eprintln!("nothing has changed: {error:#}"),
+    }
 }
 
 /// One thread needs no locks; more are worth it only on machines with cores to spare.

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use fuseboard_agent::discovery::{Discovery as Source, DiscoveryError, Instance, Lease};
+use fuseboard_agent::proxy::Proxy;
 use fuseboard_agent::{Agent, AgentError};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -12,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
-use crate::config::{Config, millis};
+use crate::config::{Config, Discovery, millis};
 use crate::serve::{Door, Port, ToService, ToUpstream, listen};
-use crate::target::{Local, Upstream};
+use crate::target::Targets;
 
 /// How often unused connections are looked after.
 const TIDY: Duration = Duration::from_secs(1);
@@ -42,64 +45,93 @@ pub enum SidecarError {
     /// The agent cannot start.
     #[error(transparent)]
     Agent(#[from] AgentError),
+    /// The service cannot be registered.
+    #[error("the service cannot be registered: {0}")]
+    Register(#[from] DiscoveryError),
+    /// Another configuration has other listeners.
+    #[error("the listeners are others than those that are open; they change with a restart only")]
+    Listeners,
 }
 
 /// A running sidecar.
 #[derive(Debug)]
 pub struct Sidecar {
     agent: Agent,
+    proxy: Proxy,
+    config: Config,
+    targets: Arc<ArcSwap<Targets>>,
+    lease: Option<Lease>,
     door: Door,
     desk: Door,
-    drain: Duration,
     admin: Option<SocketAddr>,
     inbound: Vec<SocketAddr>,
     outbound: Vec<SocketAddr>,
 }
 
 impl Sidecar {
-    /// Starts agent and listeners on the current runtime.
+    /// Starts agent and listeners on the current runtime, then registers the service where a source of discovery is set.
     ///
     /// # Errors
     /// A port is taken, a policy is refused, an address is none.
     pub async fn start(config: Config) -> Result<Self, SidecarError> {
-        let agent = agent(&config).await?;
+        let source = config.discovery.as_ref().map(Discovery::source).transpose()?;
+        let agent = agent(&config, source.clone()).await?;
         let proxy = agent.proxy();
-        let door = Door {
-            closing: CancellationToken::new(),
-            open: TaskTracker::new(),
-            limits: Arc::new(config.limits.clone()),
-        };
-        let upstreams = config.upstream.iter().map(|said| Ok(Arc::new(Upstream::new(&config, said, &agent, &proxy)?)));
-        let upstreams: Vec<_> = upstreams.collect::<Result<_, AgentError>>()?;
-        let mut locals = Vec::new();
-        let (mut inbound, mut outbound) = (Vec::new(), Vec::new());
-        for said in &config.inbound {
-            let listener = bind(said.listen, &mut inbound).await?;
-            let listener = Port::new(listener, said.tls.as_ref(), &agent)?;
-            let local = Arc::new(Local::new(&config, said, &agent));
-            locals.push(local.clone());
-            let handler =
-                ToService { name: config.service.name.clone(), proxy: proxy.server(), local, open: door.open.clone() };
+        let limits = Arc::new(config.limits.clone());
+        let door = Door { closing: CancellationToken::new(), open: TaskTracker::new(), limits: limits.clone() };
+        // It goes on answering until the end: somebody wants to know how far that is.
+        let desk = Door { closing: CancellationToken::new(), open: TaskTracker::new(), limits };
+        let targets = Arc::new(ArcSwap::from_pointee(Targets::new(&config, &agent, &proxy, None)?));
+        let (mut inbound, mut outbound, mut admin) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, said) in config.inbound.iter().enumerate() {
+            let listener = Port::new(bind(said.listen, &mut inbound).await?, said.tls.as_ref(), &agent)?;
+            let (name, targets, open) = (config.service.name.clone(), targets.clone(), door.open.clone());
+            let scheme = if said.tls.is_some() { "https" } else { "http" };
+            let handler = ToService { name, scheme, proxy: proxy.server(), targets, at, open };
             tokio::spawn(listen(listener, Arc::new(handler), door.clone()));
         }
         for said in &config.outbound {
             let listener = Port::Plain(bind(said.listen, &mut outbound).await?);
-            let only = upstreams.iter().find(|u| said.to.as_deref() == Some(&**u.client.service())).cloned();
-            let handler = ToUpstream { only, all: upstreams.clone(), open: door.open.clone() };
-            tokio::spawn(listen(listener, Arc::new(handler), door.clone()));
+            let (only, targets, open) = (said.to.clone(), targets.clone(), door.open.clone());
+            tokio::spawn(listen(listener, Arc::new(ToUpstream { only, targets, open }), door.clone()));
         }
-        let closing = door.closing.clone();
-        let admin =
-            Admin { agent: agent.clone(), proxy, locals: locals.clone(), upstreams: upstreams.clone(), closing };
-        // It goes on answering until the end: somebody wants to know how far that is.
-        let desk = Door { closing: CancellationToken::new(), open: TaskTracker::new(), limits: door.limits.clone() };
-        let mut at = Vec::new();
         if let Some(address) = config.admin.listen {
-            tokio::spawn(listen(Port::Plain(bind(address, &mut at).await?), Arc::new(admin), desk.clone()));
+            let (agent, proxy, targets) = (agent.clone(), proxy.clone(), targets.clone());
+            let handler = Admin { agent, proxy, targets, closing: door.closing.clone() };
+            tokio::spawn(listen(Port::Plain(bind(address, &mut admin).await?), Arc::new(handler), desk.clone()));
         }
-        tokio::spawn(tidy(locals, upstreams, door.closing.clone()));
-        let drain = millis(config.limits.drain_ms);
-        Ok(Self { agent, door, desk, drain, admin: at.pop(), inbound, outbound })
+        tokio::spawn(tidy(targets.clone(), door.closing.clone()));
+        let lease = register(&config, source, &agent)?;
+        let admin = admin.pop();
+        Ok(Self { agent, proxy, config, targets, lease, door, desk, admin, inbound, outbound })
+    }
+
+    /// Takes another configuration while running: upstreams, routes, addresses, limits of requests. What it says as before
+    /// keeps its connections, and breakers keep their state in any case. What needs a restart is left as it was.
+    ///
+    /// # Errors
+    /// Certificates that cannot be used, or listeners that are not the ones that are open; then nothing has changed.
+    pub fn reload(&mut self, config: Config) -> Result<Vec<&'static str>, SidecarError> {
+        let listeners = |c: &Config| {
+            let inbound = c.inbound.iter().map(|i| (i.listen, i.tls.clone(), None));
+            inbound.chain(c.outbound.iter().map(|o| (o.listen, None, o.to.clone()))).collect::<Vec<_>>()
+        };
+        if listeners(&config) != listeners(&self.config) {
+            return Err(SidecarError::Listeners);
+        }
+        let mut later = Vec::new();
+        let mut note = |same: bool, name| later.extend((!same).then_some(name));
+        note(config.service == self.config.service, "service");
+        note(config.telemetry == self.config.telemetry, "telemetry");
+        note(config.control == self.config.control, "control");
+        note(config.discovery == self.config.discovery, "discovery");
+        note(config.admin == self.config.admin, "admin");
+        note(config.limits == self.config.limits, "limits");
+        let targets = Targets::new(&config, &self.agent, &self.proxy, Some(&self.targets.load()))?;
+        self.targets.store(Arc::new(targets));
+        let inbound = config.inbound;
+        self.config = Config { inbound, upstream: config.upstream, ..self.config.clone() };
+        Ok(later)
     }
 
     /// Where the inbound listeners are, in the order of the configuration.
@@ -120,18 +152,28 @@ impl Sidecar {
         self.admin
     }
 
-    /// Takes no more connections, lets what is under way finish within the limit, and sends the last telemetry.
+    /// Takes the service out of discovery, takes no more connections, lets what is under way finish within the limit, and
+    /// sends the last telemetry.
     pub async fn shutdown(self) {
+        let drain = millis(self.config.limits.drain_ms);
+        let until = tokio::time::Instant::now() + drain;
+        if let Some(lease) = self.lease {
+            // A source that does not answer forgets the service by itself.
+            let _ = tokio::time::timeout_at(until, lease.end()).await;
+        }
         self.door.closing.cancel();
         self.door.open.close();
-        let _ = tokio::time::timeout(self.drain, self.door.open.wait()).await;
+        let _ = tokio::time::timeout_at(until, self.door.open.wait()).await;
         self.agent.shutdown().await;
         self.desk.closing.cancel();
     }
 }
 
-async fn agent(config: &Config) -> Result<Agent, SidecarError> {
+async fn agent(config: &Config, source: Option<Arc<dyn Source>>) -> Result<Agent, SidecarError> {
     let mut builder = Agent::builder(&*config.service.name);
+    if let Some(source) = source {
+        builder = builder.discovery(source);
+    }
     if let Some(instance) = &config.service.instance {
         builder = builder.instance(instance);
     }
@@ -162,9 +204,17 @@ async fn bind(address: SocketAddr, bound: &mut Vec<SocketAddr>) -> Result<TcpLis
     Ok(listener)
 }
 
-async fn tidy(locals: Vec<Arc<Local>>, upstreams: Vec<Arc<Upstream>>, closing: CancellationToken) {
+/// Announces the service, where the configuration says at which address.
+fn register(config: &Config, source: Option<Arc<dyn Source>>, agent: &Agent) -> Result<Option<Lease>, SidecarError> {
+    let announced = config.discovery.as_ref().and_then(|said| said.announce.as_deref());
+    let (Some(source), Some(address)) = (source, announced) else { return Ok(None) };
+    let mut instance = Instance::at(address)?.named(agent.instance());
+    instance.version.clone_from(&config.service.version);
+    Ok(Some(source.register(&config.service.name, instance)?))
+}
+
+async fn tidy(targets: Arc<ArcSwap<Targets>>, closing: CancellationToken) {
     while tokio::time::timeout(TIDY, closing.cancelled()).await.is_err() {
-        locals.iter().for_each(|local| local.peer.tidy());
-        upstreams.iter().for_each(|upstream| upstream.client.wires().iter().for_each(|peer| peer.tidy()));
+        targets.load().tidy();
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use fuseboard_agent::discovery::Instance;
+use fuseboard_agent::discovery::{Discovered, Instance};
 use fuseboard_agent::proxy::{About, Proxy, ProxyClient};
 use fuseboard_agent::{Agent, AgentError};
 use http::request::Parts;
@@ -14,17 +14,68 @@ use crate::metrics::Books;
 use crate::route::Templates;
 use crate::wire::{Peer, Terms};
 
+/// Everywhere that requests go.
+#[derive(Debug)]
+pub(crate) struct Targets {
+    /// The service, as each `[[inbound]]` has it.
+    pub(crate) locals: Vec<Arc<Local>>,
+    /// Whom it calls, as each `[[upstream]]` has it.
+    pub(crate) upstreams: Vec<Arc<Upstream>>,
+}
+
+impl Targets {
+    /// As a configuration has it. What it says as before stays as it is, connections and all.
+    ///
+    /// # Errors
+    /// Certificates that cannot be used.
+    pub(crate) fn new(
+        config: &Config,
+        agent: &Agent,
+        proxy: &Proxy,
+        before: Option<&Self>,
+    ) -> Result<Self, AgentError> {
+        let upstream = |said: &Said| {
+            let known = before.and_then(|before| before.upstreams.iter().find(|u| u.said.service == said.service));
+            match known {
+                Some(known) if known.said == *said => Ok(known.clone()),
+                known => {
+                    let books = known.map(|known| known.books.clone()).unwrap_or_default();
+                    Ok(Arc::new(Upstream::new(config, said, agent, proxy, books)?))
+                }
+            }
+        };
+        let local = |(at, said): (usize, &Inbound)| match before.and_then(|before| before.locals.get(at)) {
+            Some(known) if known.said == *said => known.clone(),
+            known => {
+                let books = known.map(|known| known.books.clone()).unwrap_or_default();
+                Arc::new(Local::new(config, said, agent, books))
+            }
+        };
+        Ok(Self {
+            locals: config.inbound.iter().enumerate().map(local).collect(),
+            upstreams: config.upstream.iter().map(upstream).collect::<Result<_, AgentError>>()?,
+        })
+    }
+
+    /// Closes connections that nobody has used for long.
+    pub(crate) fn tidy(&self) {
+        self.locals.iter().for_each(|local| local.peer.tidy());
+        self.upstreams.iter().flat_map(|upstream| upstream.client.wires()).for_each(|peer| peer.tidy());
+    }
+}
+
 /// The service beside which the sidecar stands.
 #[derive(Debug)]
 pub(crate) struct Local {
+    said: Inbound,
     pub(crate) peer: Arc<Peer>,
     pub(crate) templates: Templates,
     pub(crate) turns: Option<Arc<tokio::sync::Semaphore>>,
-    pub(crate) books: Books,
+    pub(crate) books: Arc<Books>,
 }
 
 impl Local {
-    pub(crate) fn new(config: &Config, said: &Inbound, agent: &Agent) -> Self {
+    fn new(config: &Config, said: &Inbound, agent: &Agent, books: Arc<Books>) -> Self {
         let terms = Terms {
             version: said.version,
             connect: millis(1000),
@@ -37,8 +88,9 @@ impl Local {
             peer: Peer::new(&said.to, false, Arc::new(terms)),
             // Checked with the configuration.
             templates: Templates::new(&said.routes).unwrap_or_default(),
+            said: said.clone(),
             turns: said.max_requests.map(|most| Arc::new(tokio::sync::Semaphore::new(most))),
-            books: Books::default(),
+            books,
         }
     }
 }
@@ -46,8 +98,9 @@ impl Local {
 /// A callee.
 #[derive(Debug)]
 pub(crate) struct Upstream {
+    said: Said,
     pub(crate) client: ProxyClient<Peer>,
-    pub(crate) books: Books,
+    pub(crate) books: Arc<Books>,
     templates: Templates,
     idempotent: HashSet<String>,
     hosts: Vec<String>,
@@ -59,7 +112,7 @@ impl Upstream {
     ///
     /// # Errors
     /// Certificates that cannot be used.
-    pub(crate) fn new(config: &Config, said: &Said, agent: &Agent, proxy: &Proxy) -> Result<Self, AgentError> {
+    fn new(config: &Config, said: &Said, agent: &Agent, proxy: &Proxy, books: Arc<Books>) -> Result<Self, AgentError> {
         let connect = millis(said.connect_ms);
         let tls = match &said.tls {
             Some(tls) => agent.with_tls(&tls.settings())?.connector(connect),
@@ -80,8 +133,12 @@ impl Upstream {
         let (terms, secure) = (Arc::new(terms), said.tls.is_some());
         let wire = move |i: &Instance| Peer::new(&i.address, secure || i.secure, terms.clone());
         Ok(Self {
-            client: proxy.client(&said.service, &said.addresses, wire)?,
-            books: Books::default(),
+            client: match said.addresses.as_slice() {
+                [] => proxy.client(&said.service, Discovered, wire)?,
+                addresses => proxy.client(&said.service, addresses, wire)?,
+            },
+            said: said.clone(),
+            books,
             templates: Templates::new(&said.routes).unwrap_or_default(),
             idempotent: said.idempotent.iter().cloned().collect(),
             hosts,

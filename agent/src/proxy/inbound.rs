@@ -108,6 +108,29 @@ impl Serving {
         self.0.deadline
     }
 
+    /// Asks whether the machine can take the request, by the service's own policy (`shed`). Where it cannot, the request is to be
+    /// [refused](Serving::refused).
+    ///
+    /// # Errors
+    /// The numbers, in words.
+    pub fn admit(&mut self) -> Result<(), String> {
+        self.0.served.admit().map_err(|shed| shed.to_string())
+    }
+
+    /// The request is refused by a rule on this side; its span says so and ends.
+    pub fn refused<R>(self, rule: &'static str, answer: Response<R>) -> Response<ServingBody<R>> {
+        let Open { served, grpc, .. } = *self.0;
+        let (error, status) = if grpc {
+            let code = grpc::status_of(answer.headers());
+            (grpc::word(code).to_owned(), grpc::status_attribute(code))
+        } else {
+            (answer.status().as_str().to_owned(), web::status_attribute(answer.status()))
+        };
+        let by = KeyValue::new(fuseboard_policy::names::REFUSED_BY, rule);
+        served.end("refused", Some(error), vec![status, by]);
+        answer.map(|inner| ServingBody { inner, open: None })
+    }
+
     /// Writes the request's own span and what is left of its time into the headers that the local service sees.
     pub fn write_headers(&self, headers: &mut HeaderMap) {
         inject(self.0.served.cx().span().span_context(), headers);

@@ -60,7 +60,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         let twice = !names.insert(&*upstream.service);
         let what = format!("`{}` is there already; list all its instances in one [[upstream]]", upstream.service);
         found.unless(!twice, &[Key("upstream"), At(at), Key("service")], what);
-        check_upstream(at, upstream, &mut found);
+        check_upstream(at, upstream, config.discovery.is_some(), &mut found);
     }
     for (at, outbound) in config.outbound.iter().enumerate() {
         let path = [Key("outbound"), At(at), Key("to")];
@@ -122,12 +122,12 @@ fn check_inbound(at: usize, inbound: &Inbound, found: &mut Findings) {
     found.unless(fine, &path("max_requests"), "is 0, so that every request is refused; give more, or leave it out");
 }
 
-fn check_upstream(at: usize, upstream: &Upstream, found: &mut Findings) {
+fn check_upstream(at: usize, upstream: &Upstream, discovery: bool, found: &mut Findings) {
     let path = |field| [Key("upstream"), At(at), Key(field)];
     let fine = !upstream.service.trim().is_empty();
     found.unless(fine, &path("service"), "is empty; give the name by which policies know it");
-    let fine = !upstream.addresses.is_empty();
-    found.unless(fine, &path("addresses"), "is empty; give at least one \"host:port\"");
+    let fine = discovery || !upstream.addresses.is_empty();
+    found.unless(fine, &path("addresses"), "is empty; give at least one \"host:port\", or a [discovery]");
     for text in &upstream.addresses {
         if let Err(what) = address(text) {
             found.add(&path("addresses"), what);

@@ -1,6 +1,7 @@
 //! The configuration: one TOML file. `fuseboard-agent example` prints one that says everything.
 
 mod check;
+mod discovery;
 mod place;
 mod tls;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
+pub use self::discovery::{Discovery, Etcd};
 pub use self::tls::{Identity, Trust};
 use crate::wire::Version;
 
@@ -18,7 +20,7 @@ use crate::wire::Version;
 pub const EXAMPLE: &str = include_str!("example.toml");
 
 /// What the file says.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The service beside which the sidecar stands.
@@ -29,6 +31,8 @@ pub struct Config {
     /// Where policy comes from.
     #[serde(default)]
     pub control: Control,
+    /// Where instances are found and announced.
+    pub discovery: Option<Discovery>,
     /// Health and metrics.
     #[serde(default)]
     pub admin: Admin,
@@ -47,7 +51,7 @@ pub struct Config {
 }
 
 /// `[service]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// `service.name`.
@@ -59,7 +63,7 @@ pub struct Service {
 }
 
 /// `[telemetry]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Telemetry {
     /// The collector's OTLP/gRPC address; as the environment says, or `127.0.0.1:4317`, when not given.
@@ -67,7 +71,7 @@ pub struct Telemetry {
 }
 
 /// `[control]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Control {
     /// The collector's control address. Without one only `policy` counts.
@@ -79,7 +83,7 @@ pub struct Control {
 }
 
 /// `[admin]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     /// Where `/healthz`, `/readyz` and `/metrics` are served; nowhere when not given.
@@ -87,7 +91,7 @@ pub struct Admin {
 }
 
 /// `[limits]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Threads that serve. One has no locks to wait for and suits most services.
@@ -121,7 +125,7 @@ impl Default for Limits {
 }
 
 /// One `[[inbound]]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inbound {
     /// Where callers connect.
@@ -141,7 +145,7 @@ pub struct Inbound {
 }
 
 /// One `[[outbound]]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outbound {
     /// Where the service connects.
@@ -151,12 +155,13 @@ pub struct Outbound {
 }
 
 /// One `[[upstream]]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// The callee's `service.name`; policies name it so.
     pub service: String,
-    /// Its instances, each `host:port`.
+    /// Its instances, each `host:port`; as `[discovery]` says when not given.
+    #[serde(default)]
     pub addresses: Vec<String>,
     /// The HTTP version towards it.
     #[serde(default)]

@@ -6,7 +6,7 @@ use fuseboard_agent::tls::{ClientTls, Pem, ServerTls};
 use serde::Deserialize;
 
 /// `tls` of an `[[inbound]]`: what callers are shown, and whom they must be.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
     /// The certificate with its chain, PEM. Relative to the configuration.
@@ -18,7 +18,7 @@ pub struct Identity {
 }
 
 /// `tls` of an `[[upstream]]`: how it is trusted, and what it is shown.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trust {
     /// Roots, PEM; the system's when not given. Relative to the configuration.

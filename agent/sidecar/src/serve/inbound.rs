@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use fuseboard_agent::proxy::{ProxyServer, RequestBody, WireError, is_grpc};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
 use super::listener::Handler;
@@ -14,33 +16,50 @@ use super::{outbound::authority, upgrade};
 use crate::answer::{Own, Plain, Reply};
 use crate::headers;
 use crate::metrics::Ending;
-use crate::target::Local;
-use crate::wire::WireBody;
+use crate::target::{Local, Targets};
 
 /// Passes requests to the service.
 #[derive(Debug)]
 pub(crate) struct ToService {
     /// The service's name, for answers in its place.
     pub(crate) name: String,
+    /// Of its own listener.
+    pub(crate) scheme: &'static str,
     pub(crate) proxy: ProxyServer,
-    pub(crate) local: Arc<Local>,
+    pub(crate) targets: Arc<ArcSwap<Targets>>,
+    /// Which of the targets' locals it is.
+    pub(crate) at: usize,
     /// All connections.
     pub(crate) open: TaskTracker,
 }
 
 impl Handler for ToService {
     async fn handle(self: Arc<Self>, mut request: Request<Incoming>, from: SocketAddr) -> Response<Reply> {
-        let entry = self.local.books.begin();
+        let Some(local) = self.targets.load().locals.get(self.at).cloned() else {
+            let cause = "it is not configured any more";
+            let own = Own::new(StatusCode::SERVICE_UNAVAILABLE, 14, "route", &self.name, cause);
+            return own.answer(is_grpc(request.headers())).map(Reply::Own);
+        };
+        let entry = local.books.begin();
         let grpc = is_grpc(request.headers());
-        let serving = self.proxy.begin(&request, self.local.templates.find(request.uri().path()));
+        let mut serving = self.proxy.begin(&request, local.templates.find(request.uri().path()));
+        let turn = match serving.admit().map_err(|cause| self.shed(cause)).and_then(|()| self.turn(&local)) {
+            Ok(turn) => turn,
+            Err(own) => {
+                entry.end(own.ending());
+                return serving.refused(own.rule(), own.answer(grpc).map(Plain::Own)).map(Reply::Served);
+            }
+        };
         let upgrade = upgrade::Pending::of(&mut request);
-        self.prepare(&mut request, from, upgrade.is_some());
+        prepare(&mut request, from, self.scheme, upgrade.is_some());
         serving.write_headers(request.headers_mut());
-        let sending = self.send(request);
+        let sending = local.peer.clone().pass(request.map(RequestBody::once));
+        let sending = async { sending.await.map_err(|error: WireError| Own::unreachable(&self.name, &error)) };
         let sent = match serving.deadline() {
             Some(at) => tokio::time::timeout_at(at, sending).await.unwrap_or_else(|_| Err(self.late())),
             None => sending.await,
         };
+        drop(turn);
         let (ending, answer) = match sent {
             Ok(answer) => {
                 let failed = answer.status().is_server_error();
@@ -55,30 +74,27 @@ impl Handler for ToService {
     }
 }
 
+fn prepare(request: &mut Request<Incoming>, from: SocketAddr, scheme: &'static str, upgrade: bool) {
+    let version = request.version();
+    if let Some((_, host)) = authority(request) {
+        request.headers_mut().insert(http::header::HOST, host);
+    }
+    let headers = request.headers_mut();
+    headers::end_to_end(headers, upgrade);
+    headers::forwarded(headers, from.ip(), scheme);
+    headers::via(headers, version);
+}
+
 impl ToService {
-    fn prepare(&self, request: &mut Request<Incoming>, from: SocketAddr, upgrade: bool) {
-        let version = request.version();
-        if let Some(host) = authority(request) {
-            request.headers_mut().insert(http::header::HOST, host.1);
-        }
-        let headers = request.headers_mut();
-        headers::end_to_end(headers, upgrade);
-        headers::forwarded(headers, from.ip(), "http");
-        headers::via(headers, version);
-    }
-
-    async fn send(&self, request: Request<Incoming>) -> Result<Response<WireBody>, Own> {
-        let _turn = match &self.local.turns {
-            Some(turns) => Some(turns.try_acquire().map_err(|_| self.full())?),
-            None => None,
-        };
-        let sent = self.local.peer.clone().pass(request.map(RequestBody::once)).await;
-        sent.map_err(|error: WireError| Own::unreachable(&self.name, &error))
-    }
-
-    fn full(&self) -> Own {
+    fn turn(&self, local: &Local) -> Result<Option<OwnedSemaphorePermit>, Own> {
+        let Some(turns) = &local.turns else { return Ok(None) };
         let cause = "it answers as many requests as it may at a time";
-        Own::new(StatusCode::SERVICE_UNAVAILABLE, 8, "limit", &self.name, cause).again()
+        let full = || Own::new(StatusCode::SERVICE_UNAVAILABLE, 8, "limit", &self.name, cause).again();
+        turns.clone().try_acquire_owned().map(Some).map_err(|_| full())
+    }
+
+    fn shed(&self, cause: String) -> Own {
+        Own::new(StatusCode::SERVICE_UNAVAILABLE, 14, "shed", &self.name, cause).again()
     }
 
     fn late(&self) -> Own {

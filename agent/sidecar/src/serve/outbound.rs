@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use fuseboard_agent::proxy::is_grpc;
 use http::header::{HOST, HeaderValue};
 use http::uri::Authority;
@@ -16,15 +17,14 @@ use super::upgrade;
 use crate::answer::{Own, Reply};
 use crate::headers;
 use crate::metrics::Ending;
-use crate::target::{Upstream, choose};
+use crate::target::{Targets, Upstream, choose};
 
 /// Passes requests to upstreams.
 #[derive(Debug)]
 pub(crate) struct ToUpstream {
-    /// The one that all go to.
-    pub(crate) only: Option<Arc<Upstream>>,
-    /// Those that may be chosen by host and path.
-    pub(crate) all: Vec<Arc<Upstream>>,
+    /// The one that all go to; by host and path where none is named.
+    pub(crate) only: Option<String>,
+    pub(crate) targets: Arc<ArcSwap<Targets>>,
     /// All connections.
     pub(crate) open: TaskTracker,
 }
@@ -71,6 +71,7 @@ impl ToUpstream {
             return wrong(StatusCode::NOT_IMPLEMENTED, 12, cause);
         }
         let named = authority(request);
+        let all = &self.targets.load().upstreams;
         if let Some(only) = &self.only {
             // The listener's own address says nothing to the upstream.
             request.headers_mut().remove(HOST);
@@ -79,12 +80,14 @@ impl ToUpstream {
             {
                 request.headers_mut().insert(HOST, host);
             }
-            return Ok(only.clone());
+            let upstream = all.iter().find(|upstream| **upstream.client.service() == **only);
+            let gone = || Own::new(StatusCode::SERVICE_UNAVAILABLE, 14, "route", only, "it is not configured any more");
+            return upstream.cloned().ok_or_else(gone);
         }
         let Some((authority, host)) = named else {
             return wrong(StatusCode::BAD_REQUEST, 3, "the request names no host".to_owned());
         };
-        match choose(&self.all, &authority, request.uri().path()) {
+        match choose(all, &authority, request.uri().path()) {
             Some(upstream) => {
                 request.headers_mut().insert(HOST, host);
                 Ok(upstream.clone())
