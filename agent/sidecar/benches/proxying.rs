@@ -24,6 +24,8 @@ struct Seen {
     p50: Vec<f64>,
     p99: Vec<f64>,
     failed: u64,
+    /// CPU time for each request, in microseconds.
+    cpu: Vec<f64>,
 }
 
 fn main() {
@@ -43,23 +45,29 @@ fn main() {
                 for way in 0..WAYS.len() {
                     // Nobody is always the first or the last.
                     let way = (way + round) % WAYS.len();
-                    one(ports.ways()[way], rate, length, &mut seen[way]).await;
+                    one(ports.ways()[way], proxies.id_of(way), rate, length, &mut seen[way]).await;
                 }
             }
             report(rate, &seen);
         }
     });
+    drop(proxies);
+    // Others, whose memory no load has swollen.
+    let ports = Ports::free();
+    let Some(proxies) = Proxies::start(&ports) else { return };
     runtime.block_on(memory(&ports, &proxies));
 }
 
-async fn one(port: u16, rate: f64, seconds: u64, seen: &mut Seen) {
+async fn one(port: u16, process: u32, rate: f64, seconds: u64, seen: &mut Seen) {
     let plan = LoadPlan {
         pace: Pace::steady(rate),
         duration: Duration::from_secs(seconds),
         connections: 64,
         ..LoadPlan::new(format!("http://127.0.0.1:{port}/orders/7"))
     };
+    let before = children::cpu_us(process);
     let report = run(&plan, CancellationToken::new()).await.unwrap();
+    seen.cpu.push((children::cpu_us(process) - before) / report.sent as f64);
     seen.p50.push(report.latency.p50_ms * 1e3);
     seen.p99.push(report.latency.p99_ms * 1e3);
     seen.failed += report.sent - report.ok + report.unsent;
@@ -90,6 +98,18 @@ fn report(rate: f64, seen: &[Seen]) {
             }
         }
     }
+    // The machine's other work does not change how much of it a request takes.
+    for way in [3, 4] {
+        for rival in [1, 2] {
+            let (ours, theirs) = (median(&seen[way].cpu), median(&seen[rival].cpu));
+            println!(
+                "figure cpu_per_request_{rate}rps_{} = {ours:.1} us | rival {} = {theirs:.1} us | ratio {:.2}",
+                WAYS[way],
+                WAYS[rival],
+                ours / theirs
+            );
+        }
+    }
     for (way, seen) in WAYS.iter().zip(seen).filter(|(_, seen)| seen.failed > 0) {
         println!("# {way}: {} requests failed at {rate} rps", seen.failed);
     }
@@ -97,6 +117,10 @@ fn report(rate: f64, seen: &[Seen]) {
 
 /// Memory with 1,000 connections open, each of which has had an answer.
 async fn memory(ports: &Ports, proxies: &Proxies) {
+    children::take_telemetry(ports.otlp).await;
+    for port in ports.ways() {
+        children::answers(port).await;
+    }
     let mut open = Vec::new();
     for port in [ports.nginx, ports.haproxy, ports.outbound] {
         for _ in 0..1_000 {

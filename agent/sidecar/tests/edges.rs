@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::rig::{serve, sidecar, soon, to};
+use crate::rig::{Beside, serve, sidecar, soon, to};
 
 /// Sends bytes and reads until the other side has said something that ends so, or hangs up.
 async fn say(address: std::net::SocketAddr, words: &str, until: &str) -> (TcpStream, String) {
@@ -187,4 +187,26 @@ async fn health_and_metrics_are_told() {
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
+}
+
+#[tokio::test]
+async fn another_configuration_takes_effect_while_running_and_breakers_stay_as_they_are() {
+    let named = |name: &'static str| Router::new().fallback(move || async move { name });
+    let broken = Router::new().fallback(|| async { StatusCode::INTERNAL_SERVER_ERROR });
+    let policy = "[[edge]]\nservice = \"bank\"\nbreaker = { consecutive_failures = 2, open_ms = 60000 }\n";
+    let mut beside = sidecar(&to(&[serve(named("old")).await], ""), policy).await;
+    let heard = |beside: &Beside| {
+        let url = beside.outbound("/");
+        async move { reqwest::get(url).await.unwrap().text().await.unwrap() }
+    };
+    assert_eq!(heard(&beside).await, "old");
+    beside.reload(&to(&[serve(broken).await], "")).unwrap();
+    for _ in 0..2 {
+        heard(&beside).await;
+    }
+    beside.reload(&to(&[serve(named("new")).await], "")).unwrap();
+    assert!(heard(&beside).await.contains("breaker"), "it opened under the other addresses, for the same service");
+    let listener = "[[outbound]]\nlisten = \"127.0.0.1:0\"\n";
+    let refused = beside.reload(&format!("{listener}{}", to(&[serve(named("new")).await], ""))).unwrap_err();
+    assert!(refused.to_string().contains("restart"), "{refused}");
 }

@@ -1,11 +1,10 @@
 //! A service that does what a test says, and a sidecar beside it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Router;
-use fuseboard_sidecar::{Config, Sidecar};
+use fuseboard_sidecar::{Config, Sidecar, SidecarError};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -30,22 +29,31 @@ pub(crate) async fn nobody() -> SocketAddr {
 /// A sidecar by its configuration; telemetry goes nowhere.
 pub(crate) async fn sidecar(text: &str, policy: &str) -> Beside {
     let folder = tempfile::tempdir().unwrap();
-    let file: PathBuf = folder.path().join("policy.toml");
-    std::fs::write(&file, policy).unwrap();
+    std::fs::write(folder.path().join("policy.toml"), policy).unwrap();
+    let config = config(&folder, text);
+    Beside { sidecar: Sidecar::start(config).await.unwrap(), folder }
+}
+
+fn config(folder: &TempDir, text: &str) -> Config {
+    let file = folder.path().join("policy.toml");
     let text = format!(
         "service = {{ name = \"shop\" }}\ntelemetry = {{ otlp = \"127.0.0.1:1\" }}\ncontrol = {{ policy = {file:?} }}\n{text}"
     );
-    let config = Config::parse(&text, "test.toml").unwrap();
-    Beside { sidecar: Sidecar::start(config).await.unwrap(), _folder: folder }
+    Config::parse(&text, "test.toml").unwrap()
 }
 
 /// A sidecar and its files.
 pub(crate) struct Beside {
     pub(crate) sidecar: Sidecar,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Beside {
+    /// Gives it another configuration.
+    pub(crate) fn reload(&mut self, text: &str) -> Result<Vec<&'static str>, SidecarError> {
+        self.sidecar.reload(config(&self.folder, text))
+    }
+
     /// Ends the sidecar.
     pub(crate) async fn end(self) {
         self.sidecar.shutdown().await;

@@ -127,7 +127,7 @@ impl Serving {
             (answer.status().as_str().to_owned(), web::status_attribute(answer.status()))
         };
         let by = KeyValue::new(fuseboard_policy::names::REFUSED_BY, rule);
-        served.end("refused", Some(error), vec![status, by]);
+        served.end("refused", Some(error), &[status, by]);
         answer.map(|inner| ServingBody { inner, open: None })
     }
 

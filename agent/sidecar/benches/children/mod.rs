@@ -59,7 +59,7 @@ impl Drop for Process {
 
 /// The server and the three proxies.
 pub(crate) struct Proxies {
-    _server: Process,
+    server: Process,
     pub(crate) nginx: Process,
     pub(crate) haproxy: Process,
     pub(crate) sidecar: Process,
@@ -93,12 +93,24 @@ impl Proxies {
         let sidecar = file("sidecar.toml", sidecar_config(ports));
         let haproxy_config = file("haproxy.cfg", haproxy_config(ports));
         Some(Self {
-            _server: nginx("server.conf", answer),
+            server: nginx("server.conf", answer),
             nginx: nginx("nginx.conf", pass),
             haproxy: start(Command::new(haproxy).arg("-db").arg("-f").arg(haproxy_config)),
             sidecar: start(Command::new(env!("CARGO_BIN_EXE_fuseboard-agent")).arg("run").arg(sidecar)),
             _folder: folder,
         })
+    }
+}
+
+impl Proxies {
+    /// The process behind one of the bench's ways.
+    pub(crate) fn id_of(&self, way: usize) -> u32 {
+        match way {
+            0 => worker_of(self.server.id()),
+            1 => worker_of(self.nginx.id()),
+            2 => self.haproxy.id(),
+            _ => self.sidecar.id(),
+        }
     }
 }
 
@@ -191,6 +203,15 @@ async fn fine(
     let mut answer = Response::new(StreamBody::new(tokio_stream::iter(frames)));
     answer.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
     Ok(answer)
+}
+
+/// The CPU time of a process so far, in microseconds.
+pub(crate) fn cpu_us(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // After the name, which may hold spaces: user and system time are the 14th and 15th fields, in hundredths of a second.
+    let rest = stat.rsplit_once(')').unwrap().1;
+    let ticks = rest.split_whitespace().skip(11).take(2).map(|t| t.parse::<f64>().unwrap());
+    ticks.sum::<f64>() * 10_000.0
 }
 
 /// A process's memory.
