@@ -305,6 +305,7 @@ impl Call {
         }
         if pushback == Some(Pushback::Stop) {
             self.hedges.stop();
+            self.hedges.forbidden = true;
         }
         let patience = match pushback {
             Some(Pushback::After(delay)) => delay,
@@ -345,6 +346,9 @@ impl Call {
     ) -> Result<Duration, GiveUp> {
         if self.attempts.used_up(&self.plan.attempts) {
             return Err(GiveUp::Attempts);
+        }
+        if self.hedges.forbidden {
+            return Err(GiveUp::Pushback);
         }
         let after = self.attempts.failed(&self.plan.attempts, pushback, || draw).ok_or(GiveUp::Pushback)?;
         // A pushback is exact; otherwise the reply may ask for more patience than the backoff has.

@@ -18,6 +18,8 @@ pub(super) struct Hedges {
     due: u64,
     /// The next attempt is a hedge and paid for.
     pub(super) paid: bool,
+    /// A reply forbade any further attempt of the call.
+    pub(super) forbidden: bool,
     /// When the first attempt began, while it runs.
     pub(super) first: Option<u64>,
     /// Numbers of the instances that attempts under way went to; 0 is none.
@@ -26,7 +28,7 @@ pub(super) struct Hedges {
 
 impl Hedges {
     pub(super) fn new(most: u32) -> Self {
-        Self { left: most, under_way: 0, due: NEVER, paid: false, first: None, busy: [0; MOST] }
+        Self { left: most, under_way: 0, due: NEVER, paid: false, forbidden: false, first: None, busy: [0; MOST] }
     }
 
     /// Whether there may be another.

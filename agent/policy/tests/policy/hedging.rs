@@ -123,6 +123,16 @@ fn a_reply_may_ask_for_patience_or_forbid_more() {
 }
 
 #[test]
+fn what_one_reply_forbids_no_later_failure_brings_back() {
+    let engine = engine(&format!("{HEDGE}retry = {{ max_attempts = 3 }}\n"));
+    let (mut call, one) = first(&engine, IDEMPOTENT);
+    let two = hedge(&mut call, 300 * MS).unwrap();
+    let never = AttemptOutcome { pushback: Some("-1"), ..UNAVAILABLE };
+    assert_eq!(call.finish(one, 310 * MS, never, 0.5), Next::Wait);
+    assert_eq!(call.finish(two, 320 * MS, UNAVAILABLE, 0.5), Next::GiveUp { why: GiveUp::Pushback });
+}
+
+#[test]
 fn hedges_spend_the_retry_budget_and_ask_the_breaker() {
     let budget = "retry = { max_attempts = 1, budget = { ratio = 0, min_per_sec = 1, ttl_ms = 1000 } }\n";
     let engine = engine(&format!("{HEDGE}{budget}breaker = {{ consecutive_failures = 2, open_ms = 60000 }}\n"));
