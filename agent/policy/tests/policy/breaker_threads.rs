@@ -98,24 +98,69 @@ fn slices_turn_under_way() {
     assert_eq!(breaker.snapshot(later).calls, THREADS * 1_000);
 }
 
-/// However failures race with successes that complete `min_calls`, the verdict falls: with every result in, a window that
+/// However a failure races with the success that completes `min_calls`, the verdict falls: with every result in, a window that
 /// must trip has tripped.
 #[test]
 fn no_verdict_is_missed_at_the_minimum() {
+    const ROUNDS: usize = 4_000;
     let mut settings = count(10);
-    (settings.failure_ratio, settings.min_calls) = (Some(0.5), Some(2));
-    for _ in 0..3_000 {
-        let breaker = Breaker::new(&settings, 0);
-        // One good, one bad: in either order the second of them trips.
-        let warm = admit(&breaker, 0).unwrap();
-        together(2, |number| {
-            let permit = admit(&breaker, 0).unwrap();
+    // Six calls, one of them bad, trip, whichever comes last.
+    (settings.failure_ratio, settings.min_calls) = (Some(0.16), Some(6));
+    let breakers: Vec<Breaker> = (0..ROUNDS).map(|_| Breaker::new(&settings, 0)).collect();
+    let come = AtomicU64::new(0);
+    // Spins: sleepers would not wake at the same moment.
+    let meet = |times: u64| {
+        come.fetch_add(1, Ordering::AcqRel);
+        while come.load(Ordering::Acquire) < 2 * times {
+            std::thread::yield_now();
+        }
+    };
+    together(2, |number| {
+        for (round, breaker) in (0..).zip(&breakers) {
+            // From the second on they go without the lock.
+            (0..2).for_each(|_| breaker.finish(admit(breaker, 0).unwrap(), 0, Outcome::Success));
+            let permit = admit(breaker, 0).unwrap();
+            meet(round + 1);
             breaker.finish(permit, 0, if number == 0 { Outcome::Success } else { Outcome::Failure });
-        });
+        }
+    });
+    for breaker in &breakers {
         assert_eq!((breaker.state_name(), breaker.snapshot(0).trips), ("open", 1));
-        breaker.finish(warm, 0, Outcome::Failure);
-        assert_eq!(breaker.snapshot(0).trips, 1);
     }
+}
+
+/// A thread that comes back after others have changed the phase or turned the slice counts in what is there now.
+#[test]
+fn a_thread_that_comes_back_counts_in_the_present() {
+    let auto = time(1_000, 10);
+    let closed = settings::Breaker { mode: Some(BreakerMode::ForcedClosed), ..auto.clone() };
+    let breaker = Breaker::new(&auto, 0);
+    let call = |now| breaker.finish(admit(&breaker, now).unwrap(), now, Outcome::Success);
+    let barrier = Barrier::new(2);
+    let phase = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (0..3).for_each(|_| call(0));
+            barrier.wait();
+            barrier.wait();
+            // Another phase by now.
+            call(0);
+            barrier.wait();
+            barrier.wait();
+            // Another slice by now.
+            call(1_050 * MS);
+        });
+        barrier.wait();
+        breaker.reconfigure(&closed, 0);
+        breaker.reconfigure(&auto, 0);
+        call(0);
+        barrier.wait();
+        barrier.wait();
+        let phase = breaker.snapshot(0).calls;
+        call(1_050 * MS);
+        barrier.wait();
+        phase
+    });
+    assert_eq!((phase, breaker.snapshot(1_050 * MS).calls), (2, 2));
 }
 
 /// Each opening is one trip and told once, and nothing that happens between keeps it from recovering.
