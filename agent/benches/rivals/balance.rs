@@ -5,7 +5,7 @@
 //! it looks at; ours is measured with the two readings that a call needs anyway. `p2c_peak_ewma` is the like of it.
 //!
 //! Measured on two cores of a shared Xeon (ours over theirs, `cargo bench -p fuseboard-agent --bench rivals -- balance`):
-//! `p2c_peak_ewma` 0.38 on one thread and 0.87 on two (shared, theirs not), the others 0.20 to 0.23 and 0.40 to 0.73.
+//! `p2c_peak_ewma` 0.34 on one thread and 0.76 on two (shared, theirs not), the others 0.20 to 0.23 and 0.35 to 0.76.
 
 use std::hint::black_box;
 use std::sync::Arc;

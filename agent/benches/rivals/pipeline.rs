@@ -6,8 +6,8 @@
 //! while it runs.
 //!
 //! Measured on two cores of a shared Xeon (`cargo bench -p fuseboard-agent --bench rivals -- pipeline`): the six rules add
-//! 391 ns to a call on one thread (0.58 of the rivals' chain) and 955 ns on two that share everything (0.85; theirs do not
-//! share the balancer); every engine adds 490 ns (0.72) and 1,069 ns (0.95).
+//! 351 ns to a call on one thread (0.57 of the rivals' chain) and 847 ns on two that share everything (0.71; theirs do not
+//! share the balancer); every engine adds 438 ns (0.71) and 1,103 ns (0.93).
 
 use std::hint::black_box;
 use std::num::NonZeroU32;
