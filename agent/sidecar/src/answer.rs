@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::metrics::Ending;
 use crate::wire::WireBody;
 
-/// Says which rule refused a request: that of a policy, or `unreachable`, `timeout`, `limit`, `route`.
+/// Says which rule refused a request: that of a policy, or `shed`, `unreachable`, `timeout`, `limit`, `route`.
 const REFUSED_BY: HeaderName = HeaderName::from_static("x-fuseboard-refused-by");
 
 /// The body of an answer.
@@ -143,11 +143,12 @@ impl Own {
         let status = match refusal.rule {
             "rate" => StatusCode::TOO_MANY_REQUESTS,
             "deadline" => StatusCode::GATEWAY_TIMEOUT,
-            _ => refusal.code.parse().unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+            "fault" | "fallback" => http_status(&refusal.code),
+            _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         let own = Self::new(status, grpc_code(&refusal.code), refusal.rule, &refusal.service, refusal.cause.clone());
-        // A deadline does not come back, and a fault is no state of the callee's.
-        let again = !matches!(refusal.rule, "deadline" | "fault");
+        // A deadline does not come back; faults and fallbacks are no state of the callee's.
+        let again = !matches!(refusal.rule, "deadline" | "fault" | "fallback");
         Self { operation: Some(refusal.operation.to_string()), retry_after: again.then_some(1), ..own }
     }
 
@@ -232,6 +233,22 @@ fn percent(text: &str) -> String {
     out
 }
 
+/// The HTTP status for a code in the policy's words, which may be a status itself.
+fn http_status(word: &str) -> StatusCode {
+    match word {
+        "invalid_argument" | "failed_precondition" | "out_of_range" => StatusCode::BAD_REQUEST,
+        "unauthenticated" => StatusCode::UNAUTHORIZED,
+        "permission_denied" => StatusCode::FORBIDDEN,
+        "not_found" => StatusCode::NOT_FOUND,
+        "already_exists" | "aborted" => StatusCode::CONFLICT,
+        "resource_exhausted" => StatusCode::TOO_MANY_REQUESTS,
+        "deadline_exceeded" => StatusCode::GATEWAY_TIMEOUT,
+        "unimplemented" => StatusCode::NOT_IMPLEMENTED,
+        "internal" | "unknown" | "data_loss" => StatusCode::INTERNAL_SERVER_ERROR,
+        status => status.parse().unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
+
 /// gRPC's number for a code in the policy's words, or for an HTTP status.
 fn grpc_code(word: &str) -> u8 {
     const WORDS: [&str; 17] = [
@@ -271,7 +288,9 @@ mod tests {
     }
 
     #[test]
-    fn codes_have_gprcs_numbers() {
+    fn codes_have_numbers_in_both_protocols() {
+        assert_eq!((http_status("not_found"), http_status("418")), (StatusCode::NOT_FOUND, StatusCode::IM_A_TEAPOT));
+        assert_eq!(http_status("unavailable"), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!((grpc_code("ok"), grpc_code("unauthenticated"), grpc_code("503")), (0, 16, 14));
     }
 }
