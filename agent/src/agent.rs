@@ -25,6 +25,7 @@ use crate::http::{HttpClient, HttpClientLayer, HttpServerLayer};
 use crate::log::Severity;
 use crate::messaging::{Consumer, Place, Producer};
 use crate::proxy::Proxy;
+use crate::registration::Registrations;
 use crate::room::PoolLimits;
 use crate::serve::Kinds;
 use crate::shedding::LoadSource;
@@ -47,6 +48,8 @@ pub(crate) struct Setup {
     pub(crate) service: String,
     pub(crate) instance: String,
     pub(crate) version: String,
+    pub(crate) zone: Option<String>,
+    pub(crate) drain: Duration,
     pub(crate) resource: Resource,
     pub(crate) otlp: String,
     pub(crate) control: Option<String>,
@@ -95,6 +98,7 @@ pub(crate) struct Inner {
     pub(crate) sightings: Arc<Sightings>,
     /// How much clients use of each instance where they are not told.
     pub(crate) pool: PoolLimits,
+    pub(crate) registrations: Registrations,
     pub(crate) fallbacks: Fallbacks,
     shutdown_limit: Duration,
     pub(crate) closing: CancellationToken,
@@ -165,6 +169,7 @@ impl Agent {
             discovery: setup.discovery,
             sightings,
             pool: setup.pool,
+            registrations: Registrations::new(setup.version.clone(), setup.zone, setup.drain),
             fallbacks: Fallbacks::default(),
             shutdown_limit: setup.shutdown_limit,
             closing: closing.clone(),
@@ -365,8 +370,10 @@ impl Agent {
         self.inner.telemetry.flush(self.inner.shutdown_limit).await;
     }
 
-    /// Ends control and export; what the queues hold is sent within the shutdown limit, the rest is counted as dropped.
+    /// Takes this instance out of discovery, if it is still there (2 s at most), then ends control and export; what the queues hold is
+    /// sent within the shutdown limit, the rest is counted as dropped.
     pub async fn shutdown(&self) {
+        self.inner.registrations.end(&self.inner).await;
         self.inner.closing.cancel();
         self.inner.telemetry.shutdown(self.inner.shutdown_limit).await;
     }

@@ -35,6 +35,7 @@ pub struct Builder {
     control_tls: Option<ClientTls>,
     discovery: Option<Arc<dyn Discovery>>,
     pool: PoolLimits,
+    drain: Duration,
     state_dir: Option<PathBuf>,
     default_policy: PolicySource,
     limits: Limits,
@@ -82,6 +83,7 @@ impl Builder {
             control_tls: None,
             discovery: None,
             pool: PoolLimits::default(),
+            drain: Duration::from_secs(2),
             state_dir: None,
             default_policy: PolicySource::None,
             limits: Limits {
@@ -158,6 +160,12 @@ impl Builder {
     /// The agent's own source of instances, for clients that are given [`Discovered`](crate::discovery::Discovered). None when not given.
     pub fn discovery(mut self, source: impl Discovery) -> Self {
         self.discovery = Some(Arc::new(source));
+        self
+    }
+
+    /// How long [`Agent::drain`] waits after it took this instance out of discovery, for callers to notice; 2 s when not given.
+    pub fn drain(mut self, wait: Duration) -> Self {
+        self.drain = wait;
         self
     }
 
@@ -287,6 +295,8 @@ impl Builder {
             tls,
             discovery: self.discovery,
             pool: self.pool,
+            drain: self.drain,
+            zone: said("cloud.availability_zone"),
             state_dir: self.state_dir.or_else(|| env("FUSEBOARD_STATE_DIR").map(PathBuf::from)),
             default_policy,
             limits,

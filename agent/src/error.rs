@@ -26,6 +26,9 @@ pub enum AgentError {
         "the instances of `{0}` are to be discovered, but the agent has no source: give one with Builder::discovery"
     )]
     NoDiscovery(String),
+    /// What a source of discovery refuses by its nature.
+    #[error(transparent)]
+    Discovery(#[from] crate::discovery::DiscoveryError),
     /// A service without a name.
     #[error("the service has no name: give one to Agent::builder, or set OTEL_SERVICE_NAME")]
     NoName,

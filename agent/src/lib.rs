@@ -157,6 +157,7 @@ mod members;
 pub mod messaging;
 mod propagation;
 pub mod proxy;
+mod registration;
 mod room;
 mod rules;
 mod seldom;

@@ -1,5 +1,7 @@
 //! Clients that follow a source of instances while they run.
 
+mod consul;
+mod dns;
 mod etcd;
 
 use std::convert::Infallible;
@@ -208,4 +210,24 @@ async fn needs_an_address_or_a_source() {
     assert!(matches!(orders.grpc_client("payments", none), Err(AgentError::NoAddress(_))));
     assert!(matches!(orders.grpc_client("payments", Discovered), Err(AgentError::NoDiscovery(_))));
     assert!(matches!(orders.grpc_client("payments", ["a:1", "b c"]), Err(AgentError::Address { .. })));
+}
+
+#[tokio::test]
+async fn an_agent_announces_itself_and_leaves_before_it_stops() {
+    let collector = Collector::start().await;
+    let source = Fixed::new();
+    let builder = Agent::builder("payments").otlp(collector.url()).discovery(source.clone()).drain(Duration::ZERO);
+    let payer = builder.instance("pay-1").version("2.14.0").start().await.unwrap();
+    payer.register("127.0.0.1:7").unwrap();
+    payer.register(Instance::at("127.0.0.1:8").unwrap().named("pay-1-http")).unwrap();
+    let found = source.instances("payments").await.unwrap();
+    let told: Vec<_> = found.iter().map(|i| (i.id.as_str(), i.address.as_str(), i.version.as_deref())).collect();
+    assert_eq!(told, [("pay-1", "127.0.0.1:7", Some("2.14.0")), ("pay-1-http", "127.0.0.1:8", Some("2.14.0"))]);
+    payer.drain().await;
+    assert!(source.instances("payments").await.unwrap().is_empty());
+    payer.register("127.0.0.1:7").unwrap();
+    payer.shutdown().await;
+    assert!(source.instances("payments").await.unwrap().is_empty());
+    let orders = agent("orders", &collector, "").await;
+    assert!(matches!(orders.register("127.0.0.1:7"), Err(AgentError::NoDiscovery(_))));
 }

@@ -1,7 +1,7 @@
 //! Where the instances of a service are, behind one trait.
 //!
 //! A source ([`Discovery`]) registers instances and tells lists of them. [`Fixed`] keeps them in the process, [`Etcd`] in
-//! etcd.
+//! etcd, [`Consul`] in Consul; `Dns` (feature `dns`) only reads them.
 //!
 //! **What a list means.** A source that answers is believed, also when it says that nobody is there. A source that does not
 //! answer leaves the last list in force, for ever, and the list says since when it is stale and why. An empty list right after
@@ -15,6 +15,9 @@
 //! vanished gets no new ones, and its connections close after the calls under way. What the balancer and the outlier detection know
 //! of those that stay is kept.
 
+mod consul;
+#[cfg(feature = "dns")]
+mod dns;
 mod endpoints;
 mod etcd;
 mod fixed;
@@ -29,6 +32,9 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+pub use self::consul::Consul;
+#[cfg(feature = "dns")]
+pub use self::dns::Dns;
 pub(crate) use self::endpoints::Kind;
 pub use self::endpoints::{Discovered, Endpoints, IntoEndpoints};
 pub use self::etcd::Etcd;

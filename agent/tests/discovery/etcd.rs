@@ -89,7 +89,7 @@ impl Server {
 }
 
 /// Waits until what is known fits.
-async fn known(watch: &mut Watch, what: &str, fits: impl Fn(&Snapshot) -> bool) -> Snapshot {
+pub(super) async fn known(watch: &mut Watch, what: &str, fits: impl Fn(&Snapshot) -> bool) -> Snapshot {
     soon(what, async {
         loop {
             let now = watch.next().await.expect("a watch goes on for ever");
