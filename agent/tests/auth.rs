@@ -209,6 +209,22 @@ async fn a_remembered_token_still_expires() {
 }
 
 #[tokio::test]
+async fn a_flood_of_forged_tokens_is_not_looked_at() {
+    let collector = Collector::start().await;
+    let orders = agent("orders", &collector, "").await;
+    let router = router(&orders, rsa_auth().checks_per_caller(1, 5));
+    let good = rsa(&claims());
+    assert_eq!(status(&router, "/orders/7", &good).await, 200);
+    let mut last = 0;
+    for n in 0..20 {
+        last = status(&router, "/orders/7", &good.replacen('.', &format!("{n}."), 1)).await;
+    }
+    assert_eq!(last, 429);
+    // What was checked once goes on.
+    assert_eq!(status(&router, "/orders/7", &good).await, 200);
+}
+
+#[tokio::test]
 async fn routes_ask_for_scopes_and_roles_however_they_are_written() {
     let collector = Collector::start().await;
     let orders = agent("orders", &collector, "").await;

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-#[cfg(feature = "jwt")]
-use axum::extract::MatchedPath;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
@@ -22,6 +20,8 @@ use super::limits::{Limiter, Limits};
 use super::record::{RequestLog, Writer};
 use super::refusal::{Refused, is_grpc};
 use crate::agent::Inner;
+#[cfg(feature = "jwt")]
+use crate::clock::Clock;
 use crate::tls::Dialer;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -83,7 +83,7 @@ impl<L> GuardedLayer<L> {
     #[must_use]
     pub fn with_auth(mut self, auth: Auth) -> Self {
         auth.start(&self.agent, &self.dialer);
-        self.guards.auth = Some(Arc::new(auth));
+        self.guards.auth = Some(Arc::new((auth, self.agent.clock)));
         self
     }
 }
@@ -100,7 +100,7 @@ impl<S, L: Layer<S>> Layer<S> for GuardedLayer<L> {
 struct Guards {
     log: Option<Arc<Writer>>,
     #[cfg(feature = "jwt")]
-    auth: Option<Arc<Auth>>,
+    auth: Option<Arc<(Auth, Clock)>>,
     limiter: Option<Arc<Limiter>>,
     refused: Counter<u64>,
 }
@@ -111,7 +111,7 @@ impl Guards {
         #[cfg_attr(not(feature = "jwt"), expect(unused_mut, reason = "only a token changes it"))]
         let mut caller = Caller::of(&parts.extensions);
         #[cfg(feature = "jwt")]
-        if let Some(claims) = self.authenticate(parts).await? {
+        if let Some(claims) = self.authenticate(parts, &caller).await? {
             if let Some(subject) = claims.subject() {
                 caller = Caller::Subject(subject.into());
             }
@@ -128,12 +128,11 @@ impl Guards {
     }
 
     #[cfg(feature = "jwt")]
-    async fn authenticate(&self, parts: &Parts) -> Result<Option<super::auth::Claims>, Refused> {
-        let Some(auth) = &self.auth else { return Ok(None) };
-        let template = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
-        let mut verdict = auth.check(parts.uri.path(), template, &parts.headers);
+    async fn authenticate(&self, parts: &Parts, caller: &Caller) -> Result<Option<super::auth::Claims>, Refused> {
+        let Some((auth, clock)) = self.auth.as_deref() else { return Ok(None) };
+        let mut verdict = auth.check(parts, caller, clock.now());
         if matches!(verdict, Verdict::UnknownKey) && auth.refresh().await {
-            verdict = auth.check(parts.uri.path(), template, &parts.headers);
+            verdict = auth.check(parts, caller, clock.now());
         }
         match verdict {
             Verdict::Open => Ok(None),

@@ -12,6 +12,8 @@
 //!   ones go on. What cannot be used is told in a log record, with what is wrong, and the old material stays in force.
 //! - `tls.certificate.expires_in` is what is left of the own certificate, in seconds. A log record warns when a fifth of its life
 //!   is left, when a twentieth is, and when it has ended.
+//! - Revocation lists are not read: certificates that live for days need none, and a CA that is taken out of the roots is out with
+//!   the next connection.
 //! - What cannot work at the start is refused at the start, by name ([`TlsError`]).
 
 mod certificate;

@@ -7,7 +7,11 @@ mod store;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use axum::extract::MatchedPath;
+use fuseboard_policy::rate::RateLimiter;
+use fuseboard_policy::settings::Rate;
 use http::header::AUTHORIZATION;
+use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode, decode_header};
@@ -17,6 +21,7 @@ use tonic::Code;
 pub use self::claims::Claims;
 pub use self::keys::{KeyError, Keys};
 use self::store::{Set, Store};
+use super::caller::Caller;
 use super::refusal::Refused;
 use super::routes::{Routes, decoded};
 use super::table::Table;
@@ -27,6 +32,8 @@ use crate::tls::Dialer;
 const MOST_TOKEN: usize = 8 * 1024;
 /// Checked tokens that are remembered: a caller sends the same one many times, and a signature costs more than a whole request.
 const REMEMBERED: usize = 1024;
+/// Callers whose checks are counted.
+const CALLERS: usize = 10_000;
 /// Most keys that one token is tried with.
 const MOST_TRIES: usize = 4;
 
@@ -53,6 +60,14 @@ pub struct Auth {
     leeway: Duration,
     routes: Routes<Rule>,
     remembered: Arc<Table<Box<str>, Remembered>>,
+    checks: Option<Checks>,
+}
+
+/// How many signatures are checked for each caller.
+#[derive(Clone)]
+struct Checks {
+    rate: Rate,
+    callers: Arc<Table<Caller, RateLimiter>>,
 }
 
 impl std::fmt::Debug for Auth {
@@ -101,6 +116,7 @@ pub(super) enum Verdict {
 /// Why a token is not good.
 enum Bad {
     UnknownKey,
+    TooMany,
     Because(&'static str),
 }
 
@@ -126,7 +142,18 @@ impl Auth {
             leeway: Duration::from_secs(30),
             routes: Routes::default(),
             remembered: Arc::new(Table::new(REMEMBERED)),
+            checks: None,
         }
+    }
+
+    /// Most tokens a second, and at once, whose signature is checked for one [`Caller`] as its connection shows it; more are
+    /// answered 429 or `RESOURCE_EXHAUSTED`. A flood of forged tokens costs no more than that. Tokens that are remembered do
+    /// not count. Not bounded when not given: behind a proxy all callers may be one address.
+    #[must_use]
+    pub fn checks_per_caller(mut self, per_sec: u64, burst: u64) -> Self {
+        let rate = Rate::TokenBucket { per_sec, burst };
+        self.checks = Some(Checks { rate, callers: Arc::new(Table::new(CALLERS)) });
+        self
     }
 
     /// Another audience that is taken.
@@ -189,8 +216,10 @@ impl Auth {
         self.store.refresh().await
     }
 
-    /// Looks at a request.
-    pub(super) fn check(&self, path: &str, template: Option<&str>, headers: &HeaderMap) -> Verdict {
+    /// Looks at a request of a caller, as its connection shows it, at a time of the agent's clock.
+    pub(super) fn check(&self, parts: &Parts, caller: &Caller, now: u64) -> Verdict {
+        let (path, headers) = (parts.uri.path(), &parts.headers);
+        let template = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
         let plain = decoded(path);
         let paths = [Some(path), (*plain != *path).then_some(&*plain), template.filter(|template| *template != path)];
         let rules: Vec<_> = paths.into_iter().flatten().map(|path| self.routes.get(path)).collect();
@@ -201,9 +230,10 @@ impl Auth {
             Ok(token) => token,
             Err(refused) => return Verdict::Refused(refused),
         };
-        let claims = match self.claims(token) {
+        let claims = match self.claims(token, caller, now) {
             Ok(claims) => claims,
             Err(Bad::UnknownKey) => return Verdict::UnknownKey,
+            Err(Bad::TooMany) => return Verdict::Refused(too_many()),
             Err(Bad::Because(reason)) => return Verdict::Refused(unauthenticated(Some(reason))),
         };
         let needs =
@@ -230,13 +260,20 @@ impl Auth {
         unauthenticated(Some("the token is signed with a key that is not known"))
     }
 
-    fn claims(&self, token: &str) -> Result<Claims, Bad> {
+    fn claims(&self, token: &str, caller: &Caller, now: u64) -> Result<Claims, Bad> {
         let set = self.store.now();
         if let Some(known) = self.remembered.get(token)
             && known.generation == set.generation
         {
             let over = known.expires.saturating_add(self.leeway.as_secs()) < unix_now();
             return if over { Err(Bad::Because("the token has expired")) } else { Ok(known.claims.clone()) };
+        }
+        if let Some(Checks { rate, callers }) = &self.checks {
+            let counted = callers.entry(caller, || RateLimiter::new(rate, now));
+            // Where no place is left for a caller, none is refused for it.
+            if counted.is_some_and(|limiter| !limiter.acquire(now, 1)) {
+                return Err(Bad::TooMany);
+            }
         }
         let (claims, expires) = self.verify(token, &set)?;
         let remember = || Remembered { claims: claims.clone(), expires, generation: set.generation };
@@ -315,6 +352,11 @@ fn unauthenticated(reason: Option<&str>) -> Refused {
     let detail = reason.map(|reason| format!(" error=\"invalid_token\", error_description=\"{reason}\""));
     refused.challenge = Some(format!("Bearer{}", detail.unwrap_or_default()));
     refused
+}
+
+fn too_many() -> Refused {
+    let text = "too many new tokens of this caller a second";
+    Refused::new("auth", StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted, text).again_in(Duration::from_secs(1))
 }
 
 fn forbidden(need: &Need, word: &str) -> Refused {
