@@ -42,6 +42,9 @@ async fn axum_answers_plain_and_over_tls_and_stops_when_asked() {
         };
         soon("the end", async { tokio::join!(serve(tls), ask) }).await;
     }
+    let spans = collector.spans("both answers", |spans| spans.len() >= 2).await;
+    let schemes: Vec<_> = spans.iter().filter_map(|span| span.text("url.scheme")).collect();
+    assert_eq!(schemes, ["http", "https"]);
     let logs = collector.logs("both requests", |logs| logs.len() >= 2).await;
     assert!(logs.iter().filter(|log| log.event_name == "fuseboard.request").count() >= 2);
 }

@@ -30,8 +30,7 @@ pub enum Caller {
 impl Caller {
     /// By its connection.
     pub(super) fn of(extensions: &Extensions) -> Self {
-        let peer = extensions.get::<Peer>().or_else(|| Some(&extensions.get::<ConnectInfo<Peer>>()?.0));
-        if let Some(peer) = peer {
+        if let Some(peer) = Peer::of(extensions) {
             let name = peer.certificate().and_then(|certificate| certificate.name());
             return name.map_or_else(|| network(peer.address().ip()), |name| Self::Certificate(name.into()));
         }

@@ -7,6 +7,7 @@ use axum::extract::MatchedPath;
 use fuseboard_policy::names;
 use futures_util::future::BoxFuture;
 use http::header::RETRY_AFTER;
+use http::uri::Scheme;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use opentelemetry::KeyValue;
 use opentelemetry::context::FutureExt as _;
@@ -21,7 +22,7 @@ use crate::propagation::extract;
 use crate::serve::{Inbound, Served};
 use crate::shedding;
 use crate::timeout;
-use crate::tls::Dialer;
+use crate::tls::{Dialer, Peer};
 
 /// The layer; see [`crate::Agent::http_server`].
 #[derive(Clone)]
@@ -139,7 +140,10 @@ fn begin<B>(agent: &Arc<Inner>, request: &Request<B>) -> Served {
         deadline: timeout::inbound(headers).map(|left| Instant::now() + left),
         attempt: timeout::inbound_attempt(headers),
     };
-    let mut labels = vec![method_attribute(request.method()), KeyValue::new("url.scheme", "http")];
+    let secure =
+        request.uri().scheme() == Some(&Scheme::HTTPS) || Peer::of(request.extensions()).is_some_and(Peer::is_secure);
+    let scheme = if secure { "https" } else { "http" };
+    let mut labels = vec![method_attribute(request.method()), KeyValue::new("url.scheme", scheme)];
     let name = match request.extensions().get::<MatchedPath>() {
         Some(route) => {
             labels.push(KeyValue::new("http.route", route.as_str().to_owned()));

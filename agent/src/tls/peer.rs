@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::extract::ConnectInfo;
 use axum::serve::IncomingStream;
+use http::Extensions;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,17 +23,29 @@ use super::incoming::TlsIncoming;
 pub struct Peer {
     address: SocketAddr,
     certificate: Option<Arc<Certificate>>,
+    secure: bool,
 }
 
 impl Peer {
     pub(super) fn new(address: SocketAddr, certificate: Option<Certificate>) -> Self {
-        Self { address, certificate: certificate.map(Arc::new) }
+        Self { address, certificate: certificate.map(Arc::new), secure: true }
+    }
+
+    /// Who sent a request, by its extensions.
+    pub(crate) fn of(extensions: &Extensions) -> Option<&Self> {
+        extensions.get::<Self>().or_else(|| Some(&extensions.get::<ConnectInfo<Self>>()?.0))
     }
 
     /// Where the connection comes from.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether it came over TLS.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.secure
     }
 
     /// The certificate it showed, which one of the trusted CAs signed.
@@ -42,9 +56,9 @@ impl Peer {
 }
 
 impl From<SocketAddr> for Peer {
-    /// Somebody who showed no certificate.
+    /// Somebody on a plain connection.
     fn from(address: SocketAddr) -> Self {
-        Self { address, certificate: None }
+        Self { address, certificate: None, secure: false }
     }
 }
 
