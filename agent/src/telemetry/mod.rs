@@ -1,6 +1,8 @@
 //! What an agent tells the collector over OTLP: its own providers (no globals), bounded queues, export that never holds up a
 //! call.
 
+#[cfg(test)]
+mod equal;
 mod instruments;
 mod queue;
 mod span;

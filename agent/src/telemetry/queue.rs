@@ -147,6 +147,12 @@ impl Send1<(SdkLogRecord, InstrumentationScope)> for opentelemetry_otlp::LogExpo
 pub(crate) type Flush = oneshot::Sender<()>;
 
 impl<T: Send + 'static> Drain<T> {
+    /// The next record.
+    #[cfg(test)]
+    pub(super) fn take(&mut self) -> Option<T> {
+        self.rx.try_recv().ok()
+    }
+
     /// Exports until `closing`, then once more what is queued.
     pub(crate) async fn run<E: Send1<T>>(
         mut self,
