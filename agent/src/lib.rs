@@ -91,6 +91,8 @@
 //!   refused attempt is a span without length, with `resilience.refused_by`. Queues: `publish NAME` with its attempts, `process NAME`.
 //! - **Metrics**: `http.server.request.duration`, `http.client.request.duration` (attempts), `rpc.server.call.duration`,
 //!   `rpc.client.call.duration` (calls), `resilience.attempts`, `resilience.refusals`, `resilience.calls.in_flight`,
+//!   `resilience.pool.*` and `resilience.discovery.*` by instance and by callee, `http.client.open_connections`,
+//!   `http.client.active_requests`,
 //!   `resilience.requests.in_flight`, `resilience.requests.shed`, `resilience.requests.refused`,
 //!   `resilience.circuit_breaker.transitions`, `tls.handshakes`, `tls.certificate.expires_in`.
 //! - **Events**: `resilience.circuit_breaker.transition`, on the span that caused it and as a log record with its trace;
@@ -125,6 +127,7 @@
 //! operations of a callee have a breaker of their own, the others share one. [`Agent::shutdown`] takes 5 s at most.
 //! The control stream is made again by itself; meanwhile the last good policy counts, and overrides end on this clock.
 //!
+//! A client that follows a source of [`discovery`] has two tasks more, each address that is announced one or two.
 //! An agent has no thread of its own. It has five tasks on the runtime it was started on: the exporters of spans, logs and
 //! metrics, the control stream, and a tick every 100 ms for breakers with calls in flight and probes overdue (it rests until the
 //! first call).

@@ -26,7 +26,8 @@ pub const DEADLINE_LEFT_MS: &str = "resilience.deadline.left_ms";
 pub const ATTEMPT_TIMEOUT_MS: &str = "resilience.timeout.attempt_ms";
 /// The overall timeout in force, in milliseconds (int).
 pub const OVERALL_TIMEOUT_MS: &str = "resilience.timeout.overall_ms";
-/// Which local rule refused the call: `breaker`, `deadline`, `retry_budget`, `rate`, `throttle`, `concurrency`. Only on refused spans.
+/// Which local rule refused the call: `breaker`, `deadline`, `retry_budget`, `rate`, `throttle`, `concurrency`, `discovery` (nobody is
+/// known to call), `pool` (no room at the instance). Only on refused spans.
 pub const REFUSED_BY: &str = "resilience.refused_by";
 /// How a call or attempt ended: `success`, `failure`, `timeout`, `refused`, `cancelled`.
 pub const OUTCOME: &str = "resilience.outcome";

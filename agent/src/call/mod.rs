@@ -87,8 +87,8 @@ pub struct Refusal {
     pub service: Arc<str>,
     /// The operation.
     pub operation: Arc<str>,
-    /// The rule: `deadline`, `discovery` (no instance is known), `rate`, `throttle`, `concurrency`, `breaker`, `pool` (no room at the instance), or `fault` for one
-    /// that an operator injected.
+    /// The rule: `deadline`, `discovery` (no instance is known), `rate`, `throttle`, `concurrency`, `breaker`, `pool` (no room at the
+    /// instance), or `fault` for one that an operator injected.
     pub rule: &'static str,
     /// Why, in words.
     pub cause: String,
