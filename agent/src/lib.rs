@@ -94,7 +94,9 @@
 //!   `resilience.pool.*` and `resilience.discovery.*` by instance and by callee, `http.client.open_connections`,
 //!   `http.client.active_requests`,
 //!   `resilience.requests.in_flight`, `resilience.requests.shed`, `resilience.requests.refused`,
-//!   `resilience.circuit_breaker.transitions`, `tls.handshakes`, `tls.certificate.expires_in`.
+//!   `resilience.circuit_breaker.transitions`, `tls.handshakes`, `tls.certificate.expires_in`;
+//!   for queues `messaging.client.operation.duration`, `messaging.client.sent.messages`, `messaging.client.consumed.messages`,
+//!   `messaging.process.duration`, `resilience.queue.lag`, `resilience.queue.depth`.
 //! - **Events**: `resilience.circuit_breaker.transition`, on the span that caused it and as a log record with its trace;
 //!   `resilience.refused`, on refused spans.
 //! - **Log records** of the application, by [`Agent::log`], with the current trace.

@@ -90,7 +90,10 @@ where
             match claim.query_async::<StreamClaimReply>(&mut self.shared.connection.clone()).await {
                 Ok(claimed) => all.extend(claimed.ids.into_iter().map(|id| (id, due.deliveries + 1))),
                 Err(error) => {
-                    self.shared.keep(due);
+                    // What Redis itself refuses (an entry that an old version trimmed) it would refuse again.
+                    if error.is_io_error() {
+                        self.shared.keep(due);
+                    }
                     return if all.is_empty() { Err(error) } else { Ok(all) };
                 }
             }
