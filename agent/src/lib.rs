@@ -137,8 +137,12 @@
 //! # What it costs
 //!
 //! `cargo bench -p fuseboard-agent --bench overhead -- --quick`, on two busy cores of a virtual machine: a breaker's admit and
-//! finish 65 ns, the whole pipeline of a call 285 ns, a client call with its two spans and metrics 6.1 µs (a bare tower
-//! service: 0.25 µs), a served gRPC request 1.5 µs. Two readings of the clock took 44 ns there.
+//! finish 32 ns, the whole pipeline of a call 191 ns, a client call with its two spans and metrics 4.8 µs (a bare tower
+//! service: 0.33 µs), a served gRPC request 1.8 µs. Two readings of the clock took 46 ns there. Telemetry's own part, which is
+//! the same call with it less the call without: 1.8 µs and 10 allocations of a client call (spans 1.6 µs, metrics 0.2 µs and no
+//! allocation), 0.6 µs where the trace is not recorded, 0.7 µs and 4 allocations of a served request. The instruments of an edge
+//! hold 2.5 KB once it has been called. The exporters work beside the calls, on the runtime's other threads: encoding costs them
+//! more than recording costs a call.
 
 mod address;
 mod agent;
