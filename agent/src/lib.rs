@@ -123,7 +123,7 @@
 //! # Bounds, and a collector that is not there
 //!
 //! Nothing of a call ever waits for the export. 8,192 spans and 2,048 log records wait at most ([`Builder::max_queued_spans`],
-//! [`Builder::max_queued_logs`]); what does not fit is lost and counted ([`Agent::dropped`]). Batches of up to 512 records leave
+//! [`Builder::max_queued_logs`]); what does not fit is lost and counted ([`Agent::dropped`]). Batches of up to 128 records leave
 //! after 250 ms at the latest, one request at a time for each signal, and are offered again with growing pauses (up to 2 s)
 //! for ten minutes. Metrics go out every 5 s and are cumulative: a failed export is made good by the next. At most 128
 //! operations of a callee have a breaker of their own, the others share one. [`Agent::shutdown`] takes 5 s at most.

@@ -199,10 +199,8 @@ async fn a_timeout_moved_live_cuts_the_calls_of_a_python_service() -> Result<()>
     scene.mood(json!({ "slow_ms": 60000 })).await?;
     let cut = scene.order().await?;
     assert_eq!((&cut["status"], &cut["refused_by"]), (&json!(504), &json!("timeout")), "{cut}");
-    let attributes = vec![
-        (names::OUTCOME.to_owned(), "timeout".to_owned()),
-        (names::REVISION.to_owned(), revision.to_string()),
-    ];
+    let attributes =
+        vec![(names::OUTCOME.to_owned(), "timeout".to_owned()), (names::REVISION.to_owned(), revision.to_string())];
     let query = TraceQuery { range: last(60), attributes, ..TraceQuery::default() };
     let trace = scene.trace("the cut call", query, |_| true).await?;
     let timeouts = trace.spans.iter().filter_map(|span| span.attr(names::ATTEMPT_TIMEOUT_MS)?.as_int());

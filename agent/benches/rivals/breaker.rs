@@ -5,6 +5,10 @@
 //! `Instant::now` a call, beside those that do. `recloser` has count windows only, and no clock while closed; `failsafe` has
 //! failures in a row (no clock) and a moving average of time (reads it); `tower-resilience` reads it twice a call, and is a
 //! tower service whose future is polled here without a runtime between.
+//!
+//! Measured on two quiet cores of a shared Xeon, ours over the fastest of them (`… --bench rivals -- --quick breaker`): a count window,
+//! healthy, 13.6 ns, 0.65 on one thread and 0.07 on two that share the breaker; with 1 % failures 0.67 and 0.11. A time window with one
+//! reading of the clock, 41 ns, 0.42 and 0.13. Refusing is slower than theirs on one thread (1.5), since a refusal says why.
 
 use std::future::{Ready, ready};
 use std::hint::black_box;
@@ -71,16 +75,19 @@ pub(crate) fn run(bench: &Bench) -> Result<(), Failed> {
 /// Each rival beside ours under the same discipline; `contenders` begins with ours, time given and with a clock.
 fn report(figure: &str, weather: Weather, contenders: &[Contender<'_>], times: &[f64]) {
     let [given, clock, theirs @ ..] = times else { return };
-    for (contender, theirs) in contenders.iter().skip(2).zip(theirs) {
+    let beside = |contender: &Contender<'_>, name: &str, theirs: f64| {
         // Refusing, every rival looks at the clock, to see whether the wait is over.
         let reads =
             weather == Weather::Open || contender.name.contains("over time") || contender.name.contains("tower");
         let (ours, how) = if reads { (*clock, "one clock reading") } else { (*given, "time given") };
-        print(&format!("{figure}, {how}"), ours, contender.name, *theirs);
+        print(&format!("{figure}, {how}"), ours, name, theirs);
+    };
+    for (contender, theirs) in contenders.iter().skip(2).zip(theirs) {
+        beside(contender, contender.name, *theirs);
     }
     let fastest = contenders.iter().skip(2).zip(theirs).min_by(|a, b| a.1.total_cmp(b.1));
     if let Some((contender, theirs)) = fastest {
-        print(&format!("{figure}, time given"), *given, &format!("the fastest, {}", contender.name), *theirs);
+        beside(contender, &format!("the fastest, {}", contender.name), *theirs);
     }
 }
 

@@ -9,8 +9,11 @@ use arc_swap::ArcSwap;
 use fuseboard_agent::discovery::{Discovery as Source, DiscoveryError, Instance, Lease};
 use fuseboard_agent::proxy::Proxy;
 use fuseboard_agent::{Agent, AgentError};
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +22,8 @@ use crate::config::{Config, Discovery, millis};
 use crate::serve::{Door, Port, ToService, ToUpstream, listen};
 use crate::target::Targets;
 
+/// What the thread for export and control yields to others, as `nice` counts it.
+const NICE: i32 = 10;
 /// How often unused connections are looked after.
 const TIDY: Duration = Duration::from_secs(1);
 
@@ -42,6 +47,9 @@ pub enum SidecarError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The thread for export and control cannot be had.
+    #[error("no thread can be started: {0}; look at this process's limits")]
+    Thread(#[source] std::io::Error),
     /// The agent cannot start.
     #[error(transparent)]
     Agent(#[from] AgentError),
@@ -66,6 +74,45 @@ pub struct Sidecar {
     admin: Option<SocketAddr>,
     inbound: Vec<SocketAddr>,
     outbound: Vec<SocketAddr>,
+    _beside: Beside,
+}
+
+/// A thread beside the ones that serve, for all that the agent does by itself: packing a batch of spans takes milliseconds, which
+/// no request should wait for.
+#[derive(Debug)]
+struct Beside(Option<Runtime>);
+
+impl Beside {
+    fn start() -> Result<Self, SidecarError> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).thread_name("fuseboard-export").enable_all();
+        // Where cores are short, requests go first; telemetry that cannot keep up is dropped and counted. A system that does
+        // not allow it only loses that.
+        builder.on_thread_start(|| {
+            let _ = setpriority_process(Some(gettid()), NICE);
+        });
+        let runtime = builder.build();
+        Ok(Self(Some(runtime.map_err(SidecarError::Thread)?)))
+    }
+
+    /// Runs work there; what it spawns stays there.
+    async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        let Some(runtime) = &self.0 else { return work.await };
+        match runtime.spawn(work).await {
+            Ok(done) => done,
+            // Nobody cancels it: it can only have panicked.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // Waiting for its thread is not allowed where tasks run.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Sidecar {
@@ -75,7 +122,8 @@ impl Sidecar {
     /// A port is taken, a policy is refused, an address is none.
     pub async fn start(config: Config) -> Result<Self, SidecarError> {
         let source = config.discovery.as_ref().map(Discovery::source).transpose()?;
-        let agent = agent(&config, source.clone()).await?;
+        let beside = Beside::start()?;
+        let agent = beside.run(agent(config.clone(), source.clone())).await?;
         let proxy = agent.proxy();
         let limits = Arc::new(config.limits.clone());
         let door = Door { closing: CancellationToken::new(), open: TaskTracker::new(), limits: limits.clone() };
@@ -103,7 +151,7 @@ impl Sidecar {
         tokio::spawn(tidy(targets.clone(), door.closing.clone()));
         let lease = register(&config, source, &agent)?;
         let admin = admin.pop();
-        Ok(Self { agent, proxy, config, targets, lease, door, desk, admin, inbound, outbound })
+        Ok(Self { agent, proxy, config, targets, lease, door, desk, admin, inbound, outbound, _beside: beside })
     }
 
     /// Takes another configuration while running: upstreams, routes, addresses, limits of requests. What it says as before
@@ -169,8 +217,8 @@ impl Sidecar {
     }
 }
 
-async fn agent(config: &Config, source: Option<Arc<dyn Source>>) -> Result<Agent, SidecarError> {
-    let mut builder = Agent::builder(&*config.service.name);
+async fn agent(config: Config, source: Option<Arc<dyn Source>>) -> Result<Agent, SidecarError> {
+    let mut builder = Agent::builder(config.service.name);
     if let Some(source) = source {
         builder = builder.discovery(source);
     }

@@ -20,7 +20,7 @@ const LINGER: Duration = Duration::from_millis(250);
 /// Longest time that is given to a last batch once the agent is gone.
 const LAST: Duration = Duration::from_secs(30);
 /// Most records in one request.
-const BATCH: usize = 512;
+const BATCH: usize = 128;
 
 /// The books of one queue. Each record that it was given waits, until it is delivered or lost; once the queue has ended, what
 /// still waits is lost too, wherever it was.
