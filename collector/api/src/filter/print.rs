@@ -51,7 +51,10 @@ impl fmt::Display for Term {
 
 impl fmt::Display for Compare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.field, self.op.sign())?;
+        // A glob has no quotes: `=` and its first sign must not be read as another operator.
+        let merges = matches!(&self.value, Value::Glob(glob) if glob.as_str().starts_with(['=', '~']));
+        let sign = if merges && self.op == Op::Equal { ":" } else { self.op.sign() };
+        write!(f, "{}{sign}", self.field)?;
         match &self.value {
             Value::Text(text) => {
                 let number = self.field.kind() == Kind::Any && Number::parse(text).is_some();
