@@ -22,8 +22,10 @@ fn generated_code_is_fresh() {
 const ARROWS: &[(&str, &[&str])] = &[
     ("fuseboard-policy", &[]),
     ("fuseboard-agent", &["fuseboard-policy"]),
-    ("fuseboard-demo", &["fuseboard-agent"]),
-    ("fuseboard-load", &["fuseboard-policy"]),
+    // The load generator only in their benches.
+    ("fuseboard-demo", &["fuseboard-agent", "fuseboard-load"]),
+    ("fuseboard-sidecar", &["fuseboard-agent", "fuseboard-load"]),
+    ("fuseboard-load", &[]),
     ("fuseboard-sidecar", &["fuseboard-agent", "fuseboard-load"]),
     ("fuseboard-api", &["fuseboard-policy"]),
     ("fuseboard-collector", &["fuseboard-api", "fuseboard-policy"]),

@@ -5,4 +5,6 @@ mod config;
 mod edges;
 mod grpc;
 mod http1;
+mod process;
 mod rig;
+mod secure;
