@@ -26,7 +26,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fuseboard-demo", &["fuseboard-agent", "fuseboard-load"]),
     ("fuseboard-sidecar", &["fuseboard-agent", "fuseboard-load"]),
     ("fuseboard-load", &[]),
-    ("fuseboard-sidecar", &["fuseboard-agent", "fuseboard-load"]),
     ("fuseboard-api", &["fuseboard-policy"]),
     ("fuseboard-collector", &["fuseboard-api", "fuseboard-policy"]),
     ("fuseboard", &["fuseboard-api", "fuseboard-collector", "fuseboard-demo", "fuseboard-load", "fuseboard-policy"]),
