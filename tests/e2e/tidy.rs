@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The load generator only in their benches.
     ("fuseboard-demo", &["fuseboard-agent", "fuseboard-load"]),
     ("fuseboard-sidecar", &["fuseboard-agent", "fuseboard-load"]),
-    ("fuseboard-load", &[]),
+    ("fuseboard-load", &["fuseboard-policy"]),
     ("fuseboard-api", &["fuseboard-policy"]),
     ("fuseboard-collector", &["fuseboard-api", "fuseboard-policy"]),
     ("fuseboard", &["fuseboard-api", "fuseboard-collector", "fuseboard-demo", "fuseboard-load", "fuseboard-policy"]),

@@ -13,7 +13,7 @@ const CONNECTION_FAILURES: [&str; 3] = ["reset", "connect", "refused_stream"];
 /// HTTP statuses that gRPC's "HTTP to gRPC Status Code Mapping" reads as `unavailable`.
 const HTTP_UNAVAILABLE: [&str; 4] = ["429", "502", "503", "504"];
 
-/// All gRPC status names, lower case.
+/// All gRPC status names, lower case, in the order of their numbers.
 pub const GRPC_STATUSES: [&str; 17] = [
     "ok",
     "cancelled",

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use fuseboard_agent::Refusal;
+use fuseboard_agent::policy::codes;
 use fuseboard_agent::proxy::{AnswerBody, BoxError, ProxyError, ServingBody, WireError};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -235,42 +236,12 @@ fn percent(text: &str) -> String {
 
 /// The HTTP status for a code in the policy's words, which may be a status itself.
 fn http_status(word: &str) -> StatusCode {
-    match word {
-        "invalid_argument" | "failed_precondition" | "out_of_range" => StatusCode::BAD_REQUEST,
-        "unauthenticated" => StatusCode::UNAUTHORIZED,
-        "permission_denied" => StatusCode::FORBIDDEN,
-        "not_found" => StatusCode::NOT_FOUND,
-        "already_exists" | "aborted" => StatusCode::CONFLICT,
-        "resource_exhausted" => StatusCode::TOO_MANY_REQUESTS,
-        "deadline_exceeded" => StatusCode::GATEWAY_TIMEOUT,
-        "unimplemented" => StatusCode::NOT_IMPLEMENTED,
-        "internal" | "unknown" | "data_loss" => StatusCode::INTERNAL_SERVER_ERROR,
-        status => status.parse().unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
-    }
+    StatusCode::from_u16(codes::to_http(word)).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// gRPC's number for a code in the policy's words, or for an HTTP status.
 fn grpc_code(word: &str) -> u8 {
-    const WORDS: [&str; 17] = [
-        "ok",
-        "cancelled",
-        "unknown",
-        "invalid_argument",
-        "deadline_exceeded",
-        "not_found",
-        "already_exists",
-        "permission_denied",
-        "resource_exhausted",
-        "failed_precondition",
-        "aborted",
-        "out_of_range",
-        "unimplemented",
-        "internal",
-        "unavailable",
-        "data_loss",
-        "unauthenticated",
-    ];
-    (0_u8..).zip(WORDS).find(|(_, name)| *name == word).map_or(14, |(code, _)| code)
+    (0_u8..).zip(codes::GRPC_STATUSES).find(|(_, name)| *name == word).map_or(14, |(code, _)| code)
 }
 
 #[cfg(test)]

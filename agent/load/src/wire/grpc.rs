@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use fuseboard_policy::codes::GRPC_STATUSES;
 use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::BodyExt as _;
@@ -12,27 +13,6 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
 use super::connect::Target;
 use super::http::{HttpCaller, Template, headers, uri};
 use crate::{Caller, LoadError, LoadPlan};
-
-/// The names of gRPC's status codes, by number.
-const CODES: [&str; 17] = [
-    "ok",
-    "cancelled",
-    "unknown",
-    "invalid_argument",
-    "deadline_exceeded",
-    "not_found",
-    "already_exists",
-    "permission_denied",
-    "resource_exhausted",
-    "failed_precondition",
-    "aborted",
-    "out_of_range",
-    "unimplemented",
-    "internal",
-    "unavailable",
-    "data_loss",
-    "unauthenticated",
-];
 
 /// The request of a plan.
 pub(super) fn template(plan: &LoadPlan, target: &Target) -> Result<Template, LoadError> {
@@ -118,5 +98,5 @@ impl Caller for GrpcCaller {
 /// The status that headers or trailers carry, by name.
 fn code(headers: &HeaderMap) -> Option<&'static str> {
     let value = headers.get("grpc-status")?.to_str().ok()?;
-    Some(value.parse::<usize>().ok().and_then(|code| CODES.get(code).copied()).unwrap_or("unknown"))
+    Some(value.parse::<usize>().ok().and_then(|code| GRPC_STATUSES.get(code).copied()).unwrap_or("unknown"))
 }
