@@ -103,7 +103,7 @@ mod tests {
         let rule = v1::EdgeRule { service: String::from("*"), ..v1::EdgeRule::default() };
         let overrides = v1::Overrides { generation: 3, overrides: vec![v1::Override { id: 8, ..Default::default() }] };
         Saved {
-            policy: Some(v1::Policy { revision: 12, rules: vec![rule], services: Vec::new() }),
+            policy: Some(v1::Policy { revision: 12, rules: vec![rule], services: Vec::new(), confirm_within_ms: 0 }),
             overrides: Some(overrides),
         }
     }

@@ -127,6 +127,7 @@ impl Steering {
             overrides: held.active.iter().map(|active| active.one.id).collect(),
             refused_overrides: held.refused.clone(),
             dropped,
+            since_unix_nanos: 0,
         }
     }
 

@@ -60,6 +60,9 @@ pub struct Status {
     /// telemetry records dropped by the export queue since start
     #[prost(uint64, tag = "9")]
     pub dropped: u64,
+    /// since when the running revision is in force here; 0 unknown
+    #[prost(sint64, tag = "10")]
+    pub since_unix_nanos: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Failure {
@@ -99,6 +102,10 @@ pub struct Policy {
     pub rules: ::prost::alloc::vec::Vec<EdgeRule>,
     #[prost(message, repeated, tag = "3")]
     pub services: ::prost::alloc::vec::Vec<ServiceRule>,
+    /// Unless the same revision comes again with 0 in this time, the agent goes back by itself to the last one that needed no
+    /// confirmation or had it. Runs on the agent's monotonic clock; 0: nothing to wait for.
+    #[prost(uint64, tag = "4")]
+    pub confirm_within_ms: u64,
 }
 /// All overrides meant for this instance; replaces what was sent before.
 #[derive(Clone, PartialEq, ::prost::Message)]

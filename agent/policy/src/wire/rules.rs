@@ -13,6 +13,7 @@ pub fn policy(revision: u64, document: &PolicyDocument) -> v1::Policy {
         revision,
         rules: document.rules().iter().map(v1::EdgeRule::from).collect(),
         services: document.services().iter().map(v1::ServiceRule::from).collect(),
+        confirm_within_ms: 0,
     }
 }
 
