@@ -139,7 +139,7 @@ impl Model {
         self.opened_at + open * MS
     }
 
-    fn inflight(&self) -> bool {
+    pub(super) fn inflight(&self) -> bool {
         self.set.inflight_slow == Some(true) && self.set.slow_ms.is_some()
     }
 
