@@ -34,7 +34,7 @@ fn a_timeout_moved_by_keyboard_becomes_an_edit_of_its_rule() {
     console.get_by_label_contains("Apply to 2 callers as r42").click();
     console.run_steps(3);
     let given = given.actions();
-    let [(Action::EditPolicy { base: 41, edits }, reason)] = given.as_slice() else {
+    let [(Action::EditPolicy { base: 41, edits, .. }, reason)] = given.as_slice() else {
         panic!("one edit, not {given:?}")
     };
     let [edit] = edits.as_slice() else { panic!("one setting, not {edits:?}") };
@@ -98,7 +98,7 @@ fn history_shows_what_a_revision_changed_and_leads_back() {
     console.get_by_label("Roll back to r40 as r42").click();
     console.run_steps(3);
     let given = given.actions();
-    assert_eq!(given, [(Action::Rollback { to: 40 }, "the experiment is over".to_owned())]);
+    assert_eq!(given, [(Action::rollback(40), "the experiment is over".to_owned())]);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_document_is_written_to_and_read_from_a_file() {
     console.get_by_label("Publish as r42").click();
     console.run_steps(3);
     let given = given.actions();
-    let [(Action::SetPolicy { base: 41, document }, reason)] = given.as_slice() else {
+    let [(Action::SetPolicy { base: 41, document, .. }, reason)] = given.as_slice() else {
         panic!("a document, not {given:?}")
     };
     assert!(document.contains("2500"));

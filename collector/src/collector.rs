@@ -330,7 +330,7 @@ async fn begin_with(control: &Control, policy: InitialPolicy) -> Result<(), Star
     if control.revision() > 0 {
         return Ok(());
     }
-    let action = Action::SetPolicy { base: 0, document };
+    let action = Action::set_policy(0, document);
     control.execute(Command { actor, reason, action }).await.map(|_| ()).map_err(StartError::Policy)
 }
 

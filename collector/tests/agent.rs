@@ -129,7 +129,7 @@ pub(crate) fn document(attempt_ms: u64) -> String {
 }
 
 pub(crate) async fn set_policy(stage: &Stage, base: u64, attempt_ms: u64) -> Receipt {
-    let action = Action::SetPolicy { base, document: document(attempt_ms) };
+    let action = Action::set_policy(base, document(attempt_ms));
     command(stage, action).await.expect("a valid document on the right base")
 }
 

@@ -38,11 +38,11 @@ async fn what_makes_no_sense_is_refused_and_leaves_no_trace() {
         (by("ann", "why", forced(24 * 3600 * 1000 + 1)), "bad_request", "24 h"),
         (by("ann", "why", Action::SetOverride { spec: fault, ttl_ms: 10 }), "bad_request", "delay_ratio"),
         (by("ann", "why", Action::SetOverride { spec: nothing, ttl_ms: 10 }), "bad_request", "attempt_ms"),
-        (by("ann", "why", Action::SetPolicy { base: 0, document: bad.into() }), "bad_request", "typo"),
-        (by("ann", "why", Action::SetPolicy { base: 0, document: "x".repeat(300_000) }), "bad_request", "bytes"),
-        (by("ann", "why", Action::EditPolicy { base: 0, edits: vec![] }), "bad_request", "settings"),
+        (by("ann", "why", Action::set_policy(0, bad)), "bad_request", "typo"),
+        (by("ann", "why", Action::set_policy(0, "x".repeat(300_000))), "bad_request", "bytes"),
+        (by("ann", "why", Action::edit_policy(0, vec![])), "bad_request", "settings"),
         (by("ann", "why", Action::EndOverride { id: 7 }), "not_found", "no override 7"),
-        (by("ann", "why", Action::Rollback { to: 9 }), "not_found", "no revision 9"),
+        (by("ann", "why", Action::rollback(9)), "not_found", "no revision 9"),
         (by("ann", "", Action::StopIncident { id: 3, to: None }), "not_found", "no incident 3"),
     ];
     for (command, code, word) in refused {
@@ -59,7 +59,7 @@ async fn what_makes_no_sense_is_refused_and_leaves_no_trace() {
 async fn every_problem_of_a_document_is_named() {
     let stage = Stage::start().await;
     let bad = "[[edge]]\nservice = \"a\"\ntimeout = { attempt_ms = 0 }\n[[edge]]\nservice = \"b\"\nbraker = {}\n";
-    let told = command(&stage, Action::SetPolicy { base: 0, document: bad.into() }).await.expect_err("two problems");
+    let told = command(&stage, Action::set_policy(0, bad)).await.expect_err("two problems");
     assert!(told.message.contains("attempt_ms") && told.message.contains("braker"), "{told}");
     stage.stop().await;
 }
@@ -68,13 +68,13 @@ async fn every_problem_of_a_document_is_named() {
 async fn a_stale_base_is_refused_and_edits_of_other_settings_are_rebased() {
     let stage = Stage::start().await;
     assert_eq!(set_policy(&stage, 0, 500).await.revision, Some(1));
-    let stale = command(&stage, Action::SetPolicy { base: 0, document: document(700) }).await.expect_err("stale");
+    let stale = command(&stage, Action::set_policy(0, document(700))).await.expect_err("stale");
     assert_eq!(stale.code, "conflict");
     assert!(stale.message.contains("revision 1 by ann"), "{stale}");
     // Two people edit from revision 1.
-    let first = Action::EditPolicy { base: 1, edits: vec![edit("*", "timeout.attempt_ms", "600")] };
+    let first = Action::edit_policy(1, vec![edit("*", "timeout.attempt_ms", "600")]);
     assert_eq!(command(&stage, first.clone()).await.expect("on its base").revision, Some(2));
-    let other = Action::EditPolicy { base: 1, edits: vec![edit("*", "timeout.overall_ms", "8000")] };
+    let other = Action::edit_policy(1, vec![edit("*", "timeout.overall_ms", "8000")]);
     let rebased = command(&stage, other).await.expect("another setting");
     assert_eq!(rebased.revision, Some(3));
     assert!(rebased.note.contains("rebased from revision 1 onto 2"), "{}", rebased.note);
@@ -93,13 +93,13 @@ async fn a_rollback_is_a_new_revision_with_old_content() {
     let stage = Stage::start().await;
     set_policy(&stage, 0, 500).await;
     set_policy(&stage, 1, 600).await;
-    let receipt = command(&stage, Action::Rollback { to: 1 }).await.expect("there is a revision 1");
+    let receipt = command(&stage, Action::rollback(1)).await.expect("there is a revision 1");
     assert_eq!(receipt.revision, Some(3));
     let now = policies(&stage).await;
     assert_eq!((now.document, now.revision.restores), (document(500), Some(1)));
     let (_, first) = stage.ask_at(Question::Document(2), None).await;
     assert_eq!(first, Answer::Document(Some(document(600))), "what was replaced can still be read");
-    let again = command(&stage, Action::Rollback { to: 3 }).await.expect_err("in force already");
+    let again = command(&stage, Action::rollback(3)).await.expect_err("in force already");
     assert_eq!(again.code, "bad_request");
     let told = changes(&stage).await.revisions;
     let states: Vec<(u64, ChangeState)> = told.iter().map(|c| (c.id, c.state)).collect();
@@ -157,9 +157,7 @@ async fn one_command_ends_all_overrides_and_a_restart_keeps_what_is_in_force() {
 async fn the_audit_says_who_did_what_and_verifies_after_a_restart() {
     let stage = Stage::start().await;
     set_policy(&stage, 0, 500).await;
-    command(&stage, Action::EditPolicy { base: 1, edits: vec![edit("bank", "timeout.attempt_ms", "50")] })
-        .await
-        .expect("fine");
+    command(&stage, Action::edit_policy(1, vec![edit("bank", "timeout.attempt_ms", "50")])).await.expect("fine");
     let spec = force(None, BreakerMode::ForcedOpen);
     command(&stage, Action::SetOverride { spec, ttl_ms: 60_000 }).await.expect("fine");
     let stage = Stage::over(stage.stop().await).await;

@@ -20,7 +20,7 @@ fn metrics(stage: &Stage, path: &str) -> String {
 }
 
 fn policy_command() -> Command {
-    let action = Action::SetPolicy { base: 0, document: document(500) };
+    let action = Action::set_policy(0, document(500));
     Command { actor: "ann".into(), reason: "why".into(), action }
 }
 
@@ -48,7 +48,7 @@ async fn questions_and_commands_travel_as_json_and_as_messagepack() {
 async fn refusals_have_a_status_a_code_and_a_sentence() {
     let stage = Stage::start().await;
     let post = |path: &str| stage.http.post(control(&stage, path));
-    let stale = Command { action: Action::SetPolicy { base: 9, document: document(1) }, ..policy_command() };
+    let stale = Command { action: Action::set_policy(9, document(1)), ..policy_command() };
     let tries = [
         (post("/v1/ask").body("{"), 400, "bad_request", "JSON"),
         (

@@ -212,7 +212,7 @@ async fn breakers(stage: &Stage, as_of: Option<UnixNanos>) -> (UnixNanos, Breake
 async fn a_breaker_is_told_with_its_window_its_rule_and_its_trip_and_replayed() {
     let stage = Stage::start().await;
     let rules = "[[edge]]\nservice = \"payments\"\n[edge.breaker]\nwindow = { kind = \"count\", size = 20 }\nmin_calls = 10\nfailure_ratio = 0.5\nopen_ms = 5000\n";
-    command(&stage, Action::SetPolicy { base: 0, document: rules.into() }).await.expect("valid");
+    command(&stage, Action::set_policy(0, rules)).await.expect("valid");
     let agent = FakeAgent::connect(&stage, "orders", "orders-1").await;
     for end in [10, 15, 30] {
         let report = v1::BreakerReport {

@@ -131,7 +131,7 @@ async fn a_moved_timeout_cuts_calls_and_keeps_breakers() -> Result<()> {
         path: "timeout.attempt_ms".to_owned(),
         value: Some("2".to_owned()),
     };
-    let receipt = stage.command(Action::EditPolicy { base: 1, edits: vec![edit] }).await?;
+    let receipt = stage.command(Action::edit_policy(1, vec![edit])).await?;
     assert_eq!(receipt.revision, Some(2));
     let applied = |answer: &Answer| {
         let Answer::Changes(changes) = answer else { return None };

@@ -189,7 +189,7 @@ async fn a_timeout_moved_live_cuts_the_calls_of_a_python_service() -> Result<()>
         value: Some("150".to_owned()),
     };
     assert_eq!(scene.order().await?["status"], 200);
-    let receipt = scene.stage.command(Action::EditPolicy { base: 1, edits: vec![edit] }).await?;
+    let receipt = scene.stage.command(Action::edit_policy(1, vec![edit])).await?;
     let revision = receipt.revision.context("no revision")?;
     let applied = |answer: &Answer| {
         let Answer::Changes(changes) = answer else { return None };

@@ -313,7 +313,7 @@ impl App {
 fn undo_of(action: &Action, receipt: &Receipt) -> Option<Action> {
     match action {
         Action::SetOverride { .. } => receipt.override_id.map(|id| Action::EndOverride { id }),
-        Action::SetPolicy { base, .. } | Action::EditPolicy { base, .. } => Some(Action::Rollback { to: *base }),
+        Action::SetPolicy { base, .. } | Action::EditPolicy { base, .. } => Some(Action::rollback(*base)),
         _ => None,
     }
 }
@@ -326,7 +326,12 @@ fn words(action: &Action) -> String {
             [one] => format!("{} {} {}", one.service, one.path, one.value.as_deref().unwrap_or("removed")),
             many => format!("{} policy settings", many.len()),
         },
-        Action::Rollback { to } => format!("policy back to r{to}"),
+        Action::Rollback { to, .. } => format!("policy back to r{to}"),
+        Action::PauseRollout { revision } => format!("the rollout of r{revision} pauses"),
+        Action::ResumeRollout { revision } => format!("the rollout of r{revision} goes on"),
+        Action::AbortRollout { revision } => format!("r{revision} is taken back"),
+        Action::PromoteRollout { revision, .. } => format!("r{revision} goes to its next stage"),
+        Action::ConfirmRevision { revision } => format!("r{revision} is kept"),
         Action::SetOverride { spec, .. } => {
             let to = spec.selector.service.as_deref().unwrap_or("every callee");
             let from = spec.selector.caller.as_deref().unwrap_or("every caller");

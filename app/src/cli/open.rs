@@ -329,7 +329,7 @@ fn give_policy(target: &Target) -> Result<()> {
     if let Answer::Document(Some(_)) = client.ask(Question::Document(1))? {
         return Ok(());
     }
-    let action = Action::SetPolicy { base: 0, document: fuseboard_demo::POLICIES.to_owned() };
+    let action = Action::set_policy(0, fuseboard_demo::POLICIES);
     client.command("demo", "what the shop begins with", action).map(|_| ())
 }
 

@@ -89,10 +89,10 @@ pub(super) fn changes() -> Changes {
         summary: summary.to_owned(),
         at: ago(120.0),
         expires: Some(NOW + Duration::from_secs(left)),
-        ended: None,
         targeted: 2,
         applied: 2,
         acknowledgements: vec![acknowledgement(caller, 1, 12.0), acknowledgement(caller, 2, 31.0)],
+        ..Default::default()
     };
     let revision = |id, state, seconds, applied| Change {
         id,
@@ -128,6 +128,8 @@ pub(super) fn fleet() -> Fleet {
             since: ago(5400.0),
             last_seen: ago(0.6 + i as f64),
             running: if service == "notifications" { 40 } else { 41 },
+            since_running: Some(ago(94.0)),
+            desired: 41,
             attempted: 41,
             last_failed: (service == "notifications")
                 .then(|| (41, "timeout.attempt_ms must not exceed timeout.overall_ms".to_owned())),
@@ -135,9 +137,10 @@ pub(super) fn fleet() -> Fleet {
             overrides: 7,
             dropped: if service == "gateway" { 120 } else { 0 },
             stats: Stats { seconds: 60.0, calls: 4000 + i * 300, errors: i * 40, ..Default::default() },
+            ..Default::default()
         })
         .collect();
-    Fleet { members, revision: 41, overrides: 7 }
+    Fleet { members, revision: 41, overrides: 7, ..Fleet::default() }
 }
 
 /// The audit.

@@ -53,11 +53,11 @@ pub(crate) fn of_change(change: &Change) -> Progress {
     let (applied, targeted) = (change.applied, change.targeted);
     match change.state {
         ChangeState::Expired => Progress::Expired,
-        ChangeState::Ended => Progress::Ended,
+        ChangeState::Ended | ChangeState::Reverted => Progress::Ended,
         _ if !refusals.is_empty() => Progress::Refused { applied, targeted, by: refusals },
         ChangeState::Refused => Progress::Refused { applied, targeted, by: Vec::new() },
         ChangeState::Applied => Progress::Applied { targeted, p99_ms: change.p99_ms() },
-        ChangeState::Requested => Progress::Requested { applied, targeted },
+        ChangeState::Requested | ChangeState::Rolling => Progress::Requested { applied, targeted },
     }
 }
 

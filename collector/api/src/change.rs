@@ -4,6 +4,7 @@ pub use fuseboard_policy::overrides::{OverrideAction, Selector};
 use serde::{Deserialize, Serialize};
 
 use crate::UnixNanos;
+use crate::rollout::Rollout;
 
 /// How far a change has come. The console draws *requested* until the data says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -20,6 +21,11 @@ pub enum ChangeState {
     Expired,
     /// Ended by hand, or replaced by a newer one.
     Ended,
+    /// A revision that is given to its instances by stages, or that waits to be confirmed; see [`Change::rollout`].
+    Rolling,
+    /// A revision that was taken back from everyone: a guard failed, somebody aborted it, or nobody confirmed it in time;
+    /// [`Change::rollout`] says which.
+    Reverted,
 }
 
 /// One instance's word on a change.
@@ -66,6 +72,8 @@ pub struct Change {
     pub applied: u32,
     /// Their words.
     pub acknowledgements: Vec<Acknowledgement>,
+    /// How its delivery fares, for a revision that was published with stages or with a time to confirm it.
+    pub rollout: Option<Rollout>,
 }
 
 impl Change {
@@ -96,4 +104,12 @@ pub struct Changes {
     pub overrides: Vec<Change>,
     /// Revisions, newest first; at most 100.
     pub revisions: Vec<Change>,
+}
+
+impl Changes {
+    /// The rollout that is under way; there is at most one.
+    #[must_use]
+    pub fn rollout(&self) -> Option<&Rollout> {
+        self.revisions.iter().filter_map(|c| c.rollout.as_ref()).find(|r| !r.state.is_over())
+    }
 }

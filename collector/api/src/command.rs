@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::UnixNanos;
 use crate::change::OverrideSpec;
+use crate::rollout::Delivery;
 
 /// One setting of one rule: written into the document, comments and order kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub enum Action {
         base: u64,
         /// The document, TOML.
         document: String,
+        /// How it reaches the instances; default: all at once.
+        #[serde(default)]
+        delivery: Delivery,
     },
     /// Change single settings; rebased onto the revision in force unless that changed the same settings since `base`.
     EditPolicy {
@@ -39,11 +43,45 @@ pub enum Action {
         base: u64,
         /// The changes.
         edits: Vec<PolicyEdit>,
+        /// How they reach the instances; default: all at once.
+        #[serde(default)]
+        delivery: Delivery,
     },
-    /// Restore an earlier revision's content as a new revision.
+    /// Restore an earlier revision's content as a new revision. A rollout that is under way is aborted first.
     Rollback {
         /// The revision to restore.
         to: u64,
+        /// How it reaches the instances; default: all at once.
+        #[serde(default)]
+        delivery: Delivery,
+    },
+    /// Stop a rollout where it is: nobody else is given the change. Its guards go on watching.
+    PauseRollout {
+        /// The revision that is rolled out.
+        revision: u64,
+    },
+    /// Go on with a paused rollout: the time of its stage begins anew.
+    ResumeRollout {
+        /// The revision that is rolled out.
+        revision: u64,
+    },
+    /// Take the change back from everyone who has it.
+    AbortRollout {
+        /// The revision that is rolled out.
+        revision: u64,
+    },
+    /// Begin the next stage now, without waiting for the time or the calls of this one; from the last stage, finish.
+    PromoteRollout {
+        /// The revision that is rolled out.
+        revision: u64,
+        /// Also past a guard that fails; from then on no guard takes the change back.
+        #[serde(default)]
+        force: bool,
+    },
+    /// Keep a revision that was published with a time to confirm it.
+    ConfirmRevision {
+        /// The revision.
+        revision: u64,
     },
     /// Override some edges for a time.
     SetOverride {
@@ -81,6 +119,26 @@ pub enum Action {
         /// The new name.
         name: String,
     },
+}
+
+impl Action {
+    /// [`Action::SetPolicy`] for everyone at once.
+    #[must_use]
+    pub fn set_policy(base: u64, document: impl Into<String>) -> Self {
+        Self::SetPolicy { base, document: document.into(), delivery: Delivery::default() }
+    }
+
+    /// [`Action::EditPolicy`] for everyone at once.
+    #[must_use]
+    pub fn edit_policy(base: u64, edits: Vec<PolicyEdit>) -> Self {
+        Self::EditPolicy { base, edits, delivery: Delivery::default() }
+    }
+
+    /// [`Action::Rollback`] for everyone at once.
+    #[must_use]
+    pub fn rollback(to: u64) -> Self {
+        Self::Rollback { to, delivery: Delivery::default() }
+    }
 }
 
 /// An action with its author.

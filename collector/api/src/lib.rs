@@ -25,6 +25,7 @@ pub mod log;
 pub mod metric;
 pub mod policy;
 pub mod quantile;
+pub mod rollout;
 pub mod span;
 pub mod stats;
 pub mod strip;

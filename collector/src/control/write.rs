@@ -6,7 +6,7 @@ use fuseboard_api::live::Touched;
 use fuseboard_api::{UnixNanos, change::OverrideSpec};
 use rusqlite::Transaction;
 
-use super::refusal::{bad_request, internal, read_only, unavailable};
+use super::refusal::{bad_request, internal, not_found, read_only, unavailable};
 use super::revisions::{self, Author};
 use super::{Control, overrides};
 use crate::incident;
@@ -120,6 +120,11 @@ fn effect(action: &Action) -> (Vec<Touched>, Meant) {
         Action::SetPolicy { .. } | Action::EditPolicy { .. } | Action::Rollback { .. } => (changes, Meant::Everyone),
         Action::SetOverride { spec, .. } => (changes, Meant::Some(spec.clone())),
         Action::EndOverride { .. } | Action::EndAllOverrides => (changes, Meant::Everyone),
+        Action::PauseRollout { .. }
+        | Action::ResumeRollout { .. }
+        | Action::AbortRollout { .. }
+        | Action::PromoteRollout { .. }
+        | Action::ConfirmRevision { .. } => (changes, Meant::Nobody),
         Action::StartIncident { .. } | Action::StopIncident { .. } | Action::RenameIncident { .. } => {
             (vec![Touched::Incidents, Touched::Audit], Meant::Nobody)
         }
@@ -128,10 +133,19 @@ fn effect(action: &Action) -> (Vec<Touched>, Meant) {
 
 fn perform(tx: &Transaction<'_>, at: UnixNanos, author: &Author, action: Action) -> Result<Receipt, Deny> {
     let mut receipt = Receipt { at, ..Receipt::default() };
+    if let Action::SetPolicy { delivery, .. } | Action::EditPolicy { delivery, .. } | Action::Rollback { delivery, .. } =
+        &action
+        && (!delivery.stages.is_empty() || delivery.confirm_within_ms.is_some())
+    {
+        return Err(bad_request(
+            "this collector gives a change to everyone at once; leave stages and confirmation out",
+        )
+        .into());
+    }
     let made = match action {
-        Action::SetPolicy { base, document } => Some(revisions::set(tx, at, author, base, &document)?),
-        Action::EditPolicy { base, edits } => Some(revisions::edit(tx, at, author, base, &edits)?),
-        Action::Rollback { to } => Some(revisions::rollback(tx, at, author, to)?),
+        Action::SetPolicy { base, document, .. } => Some(revisions::set(tx, at, author, base, &document)?),
+        Action::EditPolicy { base, edits, .. } => Some(revisions::edit(tx, at, author, base, &edits)?),
+        Action::Rollback { to, .. } => Some(revisions::rollback(tx, at, author, to)?),
         Action::SetOverride { spec, ttl_ms } => {
             receipt.override_id = Some(overrides::set(tx, at, author, &spec, ttl_ms)?);
             None
@@ -162,6 +176,13 @@ fn perform(tx: &Transaction<'_>, at: UnixNanos, author: &Author, action: Action)
             incident::rename(tx, at, author, id, &name)?;
             receipt.incident = Some(id);
             None
+        }
+        Action::PauseRollout { revision }
+        | Action::ResumeRollout { revision }
+        | Action::AbortRollout { revision }
+        | Action::PromoteRollout { revision, .. }
+        | Action::ConfirmRevision { revision } => {
+            return Err(not_found(format!("no rollout of revision {revision} is under way")).into());
         }
     };
     if let Some(made) = made {

@@ -60,7 +60,7 @@ pub(super) fn run(session: &Session, verb: &PolicyVerb) -> Result<()> {
         PolicyVerb::Set { file, base, reason } => set(session, file, *base, reason),
         PolicyVerb::Diff { from, to } => diff(session, *from, *to),
         PolicyVerb::History => history(session),
-        PolicyVerb::Rollback { to, reason } => publish(session, reason, Action::Rollback { to: *to }),
+        PolicyVerb::Rollback { to, reason } => publish(session, reason, Action::rollback(*to)),
     }
 }
 
@@ -103,7 +103,7 @@ fn set(session: &Session, file: &PathBuf, base: Option<u64>, reason: &str) -> Re
         Some(base) => base,
         None => in_force(session)?.revision.number,
     };
-    publish(session, reason, Action::SetPolicy { base, document: text })
+    publish(session, reason, Action::set_policy(base, text))
 }
 
 fn publish(session: &Session, reason: &str, action: Action) -> Result<()> {

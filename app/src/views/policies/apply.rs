@@ -99,7 +99,7 @@ fn pending(
             commands.push(Command::Act {
                 action: action.clone(),
                 reason: reason.clone(),
-                undo: Some(Action::Rollback { to: base }),
+                undo: Some(Action::rollback(base)),
             });
             state.sent = Some(Sent { action, reason, base, draft: Some(draft.clone()) });
             keep = false;

@@ -169,12 +169,12 @@ pub(super) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
         let ready = trouble.is_none() && (removed + added) > 0 && !reason.is_empty() && model.can_command();
         let words = format!("Publish as r{}", policies.revision.number + 1);
         if Button::new(&words).kind(Kind::Primary).wide().enabled(ready).show(ui).clicked() {
-            let action = Action::SetPolicy { base: edit.base, document: edit.text.clone() };
+            let action = Action::set_policy(edit.base, edit.text.as_str());
             let base = policies.revision.number;
             commands.push(Command::Act {
                 action: action.clone(),
                 reason: reason.clone(),
-                undo: Some(Action::Rollback { to: base }),
+                undo: Some(Action::rollback(base)),
             });
             state.sent = Some(Sent { action, reason: reason.clone(), base, draft: None });
         }

@@ -151,7 +151,7 @@ impl Draft {
                 value: c.new.clone(),
             })
             .collect();
-        Action::EditPolicy { base: self.base, edits }
+        Action::edit_policy(self.base, edits)
     }
 
     /// Why, when nobody has typed a reason: the change itself.
@@ -275,7 +275,7 @@ mod tests {
         draft.put(attempt(), "1600".into(), &in_force);
         let changes = draft.changes(&in_force).unwrap();
         assert_eq!(changes[0].sentence(), "800 ms → 1,600 ms");
-        let Action::EditPolicy { base, edits } = draft.action(&changes) else { panic!("an edit") };
+        let Action::EditPolicy { base, edits, .. } = draft.action(&changes) else { panic!("an edit") };
         assert_eq!((base, edits.len()), (41, 1));
         assert_eq!((edits[0].path.as_str(), edits[0].value.as_deref()), ("timeout.attempt_ms", Some("1600")));
         assert_eq!((edits[0].caller.as_deref(), edits[0].operation.as_deref()), (None, Some("Charge")));

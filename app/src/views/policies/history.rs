@@ -114,12 +114,12 @@ pub(super) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
     let ready = model.can_command() && !state.reason.trim().is_empty();
     let words = format!("Roll back to r{} as r{}", r.number, policies.revision.number + 1);
     if Button::new(&words).wide().enabled(ready).show(ui).clicked() {
-        let action = Action::Rollback { to: r.number };
+        let action = Action::rollback(r.number);
         let (base, reason) = (policies.revision.number, state.reason.trim().to_owned());
         commands.push(Command::Act {
             action: action.clone(),
             reason: reason.clone(),
-            undo: Some(Action::Rollback { to: base }),
+            undo: Some(Action::rollback(base)),
         });
         state.sent = Some(Sent { action, reason, base, draft: None });
         state.reason.clear();

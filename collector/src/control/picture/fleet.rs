@@ -106,6 +106,7 @@ pub(crate) fn fleet(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> ru
         members: members.into_values().collect(),
         revision: revisions::in_force(conn, as_of)?.revision.number,
         overrides: overrides::generation(conn, as_of)?,
+        drift: Vec::new(),
     })
 }
 
