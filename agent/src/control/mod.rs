@@ -4,6 +4,7 @@
 mod dial;
 mod disk;
 mod report;
+mod standing;
 mod steering;
 mod stream;
 mod ticker;

@@ -1,7 +1,7 @@
 //! The policy and the overrides that this instance obeys, and what became of those that it was sent.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use fuseboard_policy::document::PolicyDocument;
 use fuseboard_policy::overrides::Override;
@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::disk::Saved;
+use super::standing::{Asked, Moment, Policies, Wanted};
 use crate::edges::Edges;
 use crate::rules::{self, Rules};
 
@@ -25,11 +26,8 @@ pub(crate) struct Steering {
     pub(crate) due: Notify,
 }
 
-#[derive(Default)]
 struct Held {
-    /// As it came, for the disk; `None` while the default is in force.
-    policy: Option<v1::Policy>,
-    set: PolicySet,
+    policies: Policies,
     attempted: u64,
     last_failed: Option<v1::Failure>,
     generation: u64,
@@ -45,14 +43,21 @@ struct Active {
 impl Held {
     fn rules(&self) -> Arc<Rules> {
         let overrides = self.active.iter().map(|a| a.one.clone()).collect();
-        Arc::new(Rules { set: self.set.clone(), overrides })
+        Arc::new(Rules { set: self.policies.in_force().clone(), overrides })
     }
 }
 
 impl Steering {
     /// Begins with the default policy.
     pub(crate) fn new(caller: Arc<str>, instance: Arc<str>, default: &PolicyDocument) -> Self {
-        let held = Held { set: PolicySet::new(0, default), ..Held::default() };
+        let held = Held {
+            policies: Policies::new(PolicySet::new(0, default), Moment::now()),
+            attempted: 0,
+            last_failed: None,
+            generation: 0,
+            active: Vec::new(),
+            refused: Vec::new(),
+        };
         Self { caller, instance, held: Mutex::new(held), changed: Notify::new(), due: Notify::new() }
     }
 
@@ -61,18 +66,19 @@ impl Steering {
         self.lock().rules()
     }
 
-    /// Takes up what was kept over a restart. Of an override, the earlier end counts: what was left of it when it was kept,
-    /// or its end on the wall clock.
+    /// Takes up what was kept over a restart. Of an override and of a trial, the earlier end counts: what was left of it when
+    /// it was kept, or its end on the wall clock.
     pub(crate) fn restore(&self, saved: Saved) {
-        let mut held = self.lock();
-        if let Some(policy) = saved.policy {
-            self.take_policy(&mut held, policy);
+        let (mut held, now) = (self.lock(), Moment::now());
+        let trial = saved.trial.and_then(|trial| trial.resumed(now));
+        for policy in saved.policy.into_iter().chain(trial) {
+            take_policy(&mut held, policy, now);
         }
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        held.policies.remember(&saved.reverted);
         let mut overrides = saved.overrides.unwrap_or_default();
         for one in &mut overrides.overrides {
             let end = Duration::from_nanos(u64::try_from(one.expires_unix_nanos).unwrap_or(0));
-            let left = u64::try_from(end.saturating_sub(wall).as_millis()).unwrap_or(u64::MAX);
+            let left = u64::try_from(end.saturating_sub(now.wall).as_millis()).unwrap_or(u64::MAX);
             one.remaining_ms = one.remaining_ms.min(left);
         }
         self.take_overrides(&mut held, overrides);
@@ -80,10 +86,10 @@ impl Steering {
 
     /// The collector sent a policy: in force at once, or refused with a reason.
     pub(crate) fn apply_policy(&self, policy: v1::Policy, edges: &Edges) {
-        let mut held = self.lock();
-        let same = held.set.revision() == policy.revision && held.policy.as_ref() == Some(&policy);
-        held.attempted = policy.revision;
-        if !same && self.take_policy(&mut held, policy) {
+        let (mut held, now) = (self.lock(), Moment::now());
+        // Not by the ticker first, whose turn may be late.
+        let lapsed = lapse(&mut held, now);
+        if take_policy(&mut held, policy, now) || lapsed {
             edges.change(held.rules());
         }
         self.tell();
@@ -97,20 +103,21 @@ impl Steering {
         self.tell();
     }
 
-    /// Ends the overrides whose time has come.
+    /// Ends the overrides whose time has come, and a trial that nobody confirmed.
     pub(crate) fn expire(&self, edges: &Edges) {
-        let (mut held, now) = (self.lock(), Instant::now());
+        let (mut held, now) = (self.lock(), Moment::now());
         let before = held.active.len();
-        held.active.retain(|active| active.until > now);
-        if held.active.len() != before {
+        held.active.retain(|active| active.until > now.at);
+        if lapse(&mut held, now) || held.active.len() != before {
             edges.change(held.rules());
             self.changed.notify_one();
         }
     }
 
-    /// When the next override ends.
+    /// When the next override or the trial ends.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.lock().active.iter().map(|active| active.until).min()
+        let held = self.lock();
+        held.active.iter().map(|active| active.until).chain(held.policies.trial_ends()).min()
     }
 
     /// What the agent tells the collector of itself.
@@ -118,50 +125,31 @@ impl Steering {
         let hash = effective_hash(edges);
         let held = self.lock();
         v1::Status {
-            running: held.set.revision(),
+            running: held.policies.in_force().revision(),
             attempted: held.attempted,
             last_failed: held.last_failed.clone(),
-            reverted_from: 0,
+            reverted_from: held.policies.reverted_from(),
             effective_hash: hash.to_vec(),
             overrides_generation: held.generation,
             overrides: held.active.iter().map(|active| active.one.id).collect(),
             refused_overrides: held.refused.clone(),
             dropped,
-            since_unix_nanos: 0,
+            since_unix_nanos: held.policies.since(),
         }
     }
 
     /// What is worth keeping over a restart.
     pub(crate) fn to_save(&self) -> Saved {
-        let (held, now) = (self.lock(), Instant::now());
+        let (held, now) = (self.lock(), Moment::now());
         let overrides = held.active.iter().map(|active| {
-            let left = active.until.saturating_duration_since(now);
+            let left = active.until.saturating_duration_since(now.at);
             let mut one = active.one.clone();
             one.remaining_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
             v1::Override::from(&one)
         });
         let overrides = v1::Overrides { generation: held.generation, overrides: overrides.collect() };
-        Saved { policy: held.policy.clone(), overrides: Some(overrides) }
-    }
-
-    fn take_policy(&self, held: &mut Held, policy: v1::Policy) -> bool {
-        let revision = policy.revision;
-        let checked = PolicyDocument::try_from(policy.clone())
-            .map_err(|problems| rules::one_line(&problems))
-            .and_then(|document| rules::check_policy(&document).map(|()| document));
-        held.attempted = revision;
-        match checked {
-            Ok(document) => {
-                held.set = PolicySet::new(revision, &document);
-                held.policy = Some(policy);
-                true
-            }
-            Err(reason) => {
-                tracing::warn!(revision, %reason, "refused a policy; the last good one stays in force");
-                held.last_failed = Some(v1::Failure { revision, reason });
-                false
-            }
-        }
+        let (policy, trial, reverted) = held.policies.kept(now);
+        Saved { policy, overrides: Some(overrides), trial, reverted }
     }
 
     fn take_overrides(&self, held: &mut Held, overrides: v1::Overrides) {
@@ -198,6 +186,41 @@ impl Steering {
     }
 }
 
+/// Whether other settings are in force now.
+fn take_policy(held: &mut Held, policy: v1::Policy, now: Moment) -> bool {
+    let revision = policy.revision;
+    held.attempted = revision;
+    let asked = held.policies.ask(&policy, now);
+    let read = asked.and_then(|asked| match asked {
+        Asked::Nothing | Asked::Word => Ok(false),
+        Asked::Back => Ok(true),
+        Asked::Other => {
+            let set = read_policy(&policy)?;
+            held.policies.take(Wanted { message: policy, set }, now);
+            Ok(true)
+        }
+    });
+    read.unwrap_or_else(|reason| {
+        tracing::warn!(revision, %reason, "refused a policy; the last good one stays in force");
+        held.last_failed = Some(v1::Failure { revision, reason });
+        false
+    })
+}
+
+fn read_policy(policy: &v1::Policy) -> Result<PolicySet, String> {
+    let document = PolicyDocument::try_from(policy.clone()).map_err(|problems| rules::one_line(&problems))?;
+    rules::check_policy(&document)?;
+    Ok(PolicySet::new(policy.revision, &document))
+}
+
+/// Whether a trial is over without its confirmation, so that the last confirmed policy is in force again.
+fn lapse(held: &mut Held, now: Moment) -> bool {
+    let Some(from) = held.policies.lapse(now) else { return false };
+    let to = held.policies.in_force().revision();
+    tracing::warn!(from, to, "nobody confirmed the policy in time; the last confirmed one is in force again");
+    true
+}
+
 /// Over what is in force on each edge, overrides included.
 fn effective_hash(edges: &Edges) -> [u8; 16] {
     let mut all: Vec<_> =
@@ -214,6 +237,7 @@ mod tests {
     use fuseboard_policy::overrides::{OverrideAction, Selector};
     use fuseboard_policy::settings::BreakerMode;
     use fuseboard_policy::wire;
+    use std::time::{SystemTime, UNIX_EPOCH};
 
     fn steering() -> (Steering, Edges) {
         let steering = Steering::new("orders".into(), "orders-1".into(), &PolicyDocument::default());
@@ -271,7 +295,7 @@ mod tests {
             vec![forced_open(1, 60_000, at(600)), forced_open(2, 600_000, at(30)), forced_open(3, 600_000, at(-1))];
         let (steering, _) = steering();
         let overrides = Some(v1::Overrides { generation: 4, overrides });
-        steering.restore(Saved { policy: None, overrides });
+        steering.restore(Saved { overrides, ..Saved::default() });
         let left = |id: u64| {
             let held = steering.lock();
             held.active.iter().find(|a| a.one.id == id).map(|a| a.until - Instant::now())
@@ -292,5 +316,60 @@ mod tests {
         let status = steering.status(&edges, 0);
         assert!(status.overrides.is_empty());
         assert_eq!(status.refused_overrides.iter().map(|r| r.id).collect::<Vec<_>>(), [5]);
+    }
+
+    fn attempt_ms(edges: &Edges) -> Option<u64> {
+        let edge = edges.get(&"payments".into(), &"Pay/Charge".into());
+        edge.in_force().settings.timeout.as_ref().and_then(|timeout| timeout.attempt_ms)
+    }
+
+    fn on_trial(revision: u64, ms: u64, confirm_within_ms: u64) -> v1::Policy {
+        let text = format!("[[edge]]\nservice = \"*\"\ntimeout = {{ attempt_ms = {ms} }}\n");
+        v1::Policy { confirm_within_ms, ..policy(revision, &text) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unconfirmed_policy_goes_back_and_a_restart_does_not_save_it() {
+        let (steering, edges) = steering();
+        steering.apply_policy(on_trial(3, 30, 0), &edges);
+        steering.apply_policy(on_trial(4, 40, 5_000), &edges);
+        assert_eq!(
+            (attempt_ms(&edges), steering.next_expiry()),
+            (Some(40), Some(Instant::now() + Duration::from_secs(5)))
+        );
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let kept = steering.to_save();
+
+        let (again, same_edges) = self::steering();
+        again.restore(kept);
+        same_edges.change(again.rules());
+        assert_eq!((attempt_ms(&same_edges), again.status(&same_edges, 0).running), (Some(40), 4));
+        // Time on the wall clock goes on while the test's stands still.
+        assert!(again.next_expiry().is_some_and(|end| end <= Instant::now() + Duration::from_secs(3)));
+        for (steering, edges) in [(&steering, &edges), (&again, &same_edges)] {
+            tokio::time::advance(Duration::from_secs(3)).await;
+            steering.expire(edges);
+            let status = steering.status(edges, 0);
+            assert_eq!((attempt_ms(edges), status.running, status.reverted_from), (Some(30), 3, 4));
+            assert!(status.since_unix_nanos > 0 && steering.next_expiry().is_none());
+        }
+        let (third, _) = self::steering();
+        third.restore(again.to_save());
+        third.apply_policy(on_trial(4, 40, 5_000), &edges);
+        assert_eq!(third.status(&edges, 0).running, 3, "it is not taken again, also after a restart");
+        third.apply_policy(on_trial(4, 40, 0), &edges);
+        assert_eq!(third.status(&edges, 0).running, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_policy_leaves_a_trial_running_to_its_end() {
+        let (steering, edges) = steering();
+        steering.apply_policy(on_trial(4, 40, 5_000), &edges);
+        steering.apply_policy(on_trial(5, 700_000, 0), &edges);
+        assert_eq!(steering.status(&edges, 0).running, 4);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        steering.apply_policy(on_trial(5, 700_000, 0), &edges);
+        let status = steering.status(&edges, 0);
+        assert_eq!((attempt_ms(&edges), status.running, status.attempted, status.reverted_from), (None, 0, 5, 4));
     }
 }
