@@ -1,5 +1,7 @@
 //! Settings that come from the environment. The table in the crate's documentation lists them all.
 
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use crate::tls::ClientTls;
 use crate::token::Token;
 
@@ -46,4 +48,44 @@ fn client(roots: Option<String>, chain: Option<String>, key: Option<String>) -> 
 pub(crate) fn with_scheme(address: String) -> String {
     let secure = env("OTEL_EXPORTER_OTLP_INSECURE").is_some_and(|v| v.eq_ignore_ascii_case("false"));
     if secure && !address.contains("://") { format!("https://{address}") } else { address }
+}
+
+/// The headers of each export of spans. What cannot be a header is left out.
+pub(crate) fn span_headers() -> HeaderMap {
+    let said = env("OTEL_EXPORTER_OTLP_TRACES_HEADERS").or_else(|| env("OTEL_EXPORTER_OTLP_HEADERS"));
+    headers(&said.unwrap_or_default())
+}
+
+/// `name=value,name=value`, values as in URIs.
+fn headers(text: &str) -> HeaderMap {
+    let read = |one: &str| {
+        let (name, value) = one.split_once('=')?;
+        let name = HeaderName::try_from(name.trim()).ok()?;
+        Some((name, HeaderValue::try_from(decoded(value.trim())?).ok()?))
+    };
+    text.split(',').filter_map(read).collect()
+}
+
+/// Bytes that stand as `%20`.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    let mut parts = text.split('%');
+    let mut bytes = Vec::from(parts.next()?);
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(code, 16).ok()?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_as_opentelemetry_writes_them() {
+        let headers = headers("x-tenant=shop%20one, token = a=b ,,bad name=1,cut=%2,sign=%zz,empty=");
+        let all: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(all, [("x-tenant", "shop one"), ("token", "a=b"), ("empty", "")]);
+    }
 }

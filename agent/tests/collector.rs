@@ -1,5 +1,6 @@
 //! A collector that keeps what it is sent, and a control plane that a test speaks for.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -87,9 +88,11 @@ struct Kept {
     spans: Mutex<Vec<Got>>,
     logs: Mutex<Vec<LogRecord>>,
     metrics: Mutex<Vec<String>>,
-    /// The header `x-tenant` of each export of log records.
+    /// The header `x-tenant` of each export of spans or log records.
     tenants: Mutex<Vec<Option<String>>>,
     points: Mutex<Vec<(String, f64)>>,
+    /// What the next exports of spans are told.
+    answers: Mutex<VecDeque<Result<ExportTraceServiceResponse, Status>>>,
     more: Notify,
 }
 
@@ -177,9 +180,14 @@ impl Collector {
         Self { address, kept, sessions, server }
     }
 
-    /// Whose the log records were, export by export.
+    /// Whose the spans and log records were, export by export.
     pub(crate) fn tenants(&self) -> Vec<Option<String>> {
         self.kept.tenants.lock().unwrap().clone()
+    }
+
+    /// What an export of spans is told, in the place of a plain yes; one after the other.
+    pub(crate) fn answer(&self, answer: Result<ExportTraceServiceResponse, Status>) {
+        self.kept.answers.lock().unwrap().push_back(answer);
     }
 
     pub(crate) fn url(&self) -> String {
@@ -247,20 +255,29 @@ impl Collector {
     }
 }
 
+impl Kept {
+    fn tenant<T>(&self, request: &Request<T>) {
+        let tenant = request.metadata().get("x-tenant").map(|v| v.to_str().unwrap().to_owned());
+        self.tenants.lock().unwrap().push(tenant);
+    }
+}
+
 #[tonic::async_trait]
 impl TraceService for Kept {
     async fn export(
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        for resource in request.into_inner().resource_spans {
+        self.tenant(&request);
+        let answer = self.answers.lock().unwrap().pop_front().unwrap_or_else(|| Ok(Default::default()));
+        for resource in request.into_inner().resource_spans.into_iter().take(usize::from(answer.is_ok())) {
             let attributes = resource.resource.map(|r| r.attributes).unwrap_or_default();
             let service = text(&attributes, "service.name").unwrap_or_default();
             let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
             self.spans.lock().unwrap().extend(spans.map(|span| Got { service: service.clone(), span }));
         }
         self.more.notify_waiters();
-        Ok(Response::new(Default::default()))
+        answer.map(Response::new)
     }
 }
 
@@ -270,8 +287,7 @@ impl LogsService for Kept {
         &self,
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
-        let tenant = request.metadata().get("x-tenant").map(|v| v.to_str().unwrap().to_owned());
-        self.tenants.lock().unwrap().push(tenant);
+        self.tenant(&request);
         let scopes = request.into_inner().resource_logs.into_iter().flat_map(|r| r.scope_logs);
         self.logs.lock().unwrap().extend(scopes.flat_map(|scope| scope.log_records));
         self.more.notify_waiters();

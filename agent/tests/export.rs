@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use fuseboard_agent::{Agent, Severity};
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
 use tokio::net::TcpListener;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::collector::{Collector, soon};
 
@@ -46,6 +49,36 @@ async fn a_shutdown_sends_what_waits() {
     let logs = collector.logs("the log", |logs| logs.len() == 1).await;
     let spans = collector.spans("the span", |spans| spans.len() == 1).await;
     assert_eq!((agent.dropped(), &logs[0].span_id), (0, &spans[0].span.span_id));
+}
+
+#[tokio::test]
+async fn spans_that_the_collector_rejects_are_counted() {
+    let collector = Collector::start().await;
+    let partial = ExportTracePartialSuccess { rejected_spans: 2, error_message: "too old".to_owned() };
+    collector.answer(Ok(ExportTraceServiceResponse { partial_success: Some(partial) }));
+    let agent = Agent::builder("orders").otlp(collector.url()).start().await.unwrap();
+    for _ in 0..3 {
+        agent.in_span("sweep", Vec::new(), async {}).await;
+    }
+    soon("the shutdown", agent.shutdown()).await;
+    assert_eq!(agent.dropped(), 2);
+}
+
+#[tokio::test]
+async fn only_what_may_pass_is_sent_again() {
+    let collector = Collector::start().await;
+    let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(1)));
+    collector.answer(Err(Status::with_error_details(Code::ResourceExhausted, "full", details)));
+    collector.answer(Err(Status::unavailable("soon")));
+    let agent = Agent::builder("orders").otlp(collector.url()).start().await.unwrap();
+    agent.in_span("kept", Vec::new(), async {}).await;
+    agent.flush().await;
+    let spans = collector.spans("the third try", |spans| spans.len() == 1).await;
+    assert_eq!((spans[0].span.name.as_str(), agent.dropped()), ("kept", 0));
+    collector.answer(Err(Status::invalid_argument("never")));
+    agent.in_span("refused", Vec::new(), async {}).await;
+    soon("the shutdown", agent.shutdown()).await;
+    assert_eq!(agent.dropped(), 1);
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ async fn child() {
         return;
     }
     let agent = Agent::start("").await.unwrap();
-    agent.log(Severity::Info, "from the environment", &[]);
+    agent.in_span("sweep", Vec::new(), async { agent.log(Severity::Info, "from the environment", &[]) }).await;
     // Until the other one has seen enough.
     tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await.unwrap().unwrap();
     agent.shutdown().await;
@@ -92,7 +92,9 @@ async fn the_environment_says_where_and_how() {
     // Whatever happens here ends it.
     let enough = child.stdin.take();
     collector.logs("its record", |logs| logs.len() == 1).await;
-    assert_eq!(collector.tenants(), [Some("shop one".to_owned())]);
+    collector.spans("its span", |spans| spans.len() == 1).await;
+    let tenant = || Some("shop one".to_owned());
+    assert_eq!(collector.tenants(), [tenant(), tenant()]);
     let (session, _) = collector.session().await;
     assert_eq!(session.authorization.as_deref(), Some("Bearer from a file"));
     drop(enough);

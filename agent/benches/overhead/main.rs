@@ -1,13 +1,14 @@
 //! What the agent costs a call: time of one call on one thread, exporters at work beside it, and what its telemetry alone costs:
-//! time, allocations of the calling thread, memory held for an edge.
+//! time, allocations of the calling thread, memory held for an edge, work of the thread that exports.
 //!
-//! `cargo bench -p fuseboard-agent --bench overhead [-- --quick] [NAME]`; with a name, that call alone, for a profiler. Prints one
-//! line a figure:
+//! `cargo bench -p fuseboard-agent --bench overhead [-- --quick] [NAME]`; with a name, that call alone, or `export` alone, for a
+//! profiler. Prints one line a figure:
 //! `figure NAME = VALUE ns | rival NAME = VALUE ns | ratio X`, each the median of many samples. Nothing is asserted: times
 //! belong to the machine.
 
 mod collector;
 mod count;
+mod export;
 mod telemetry;
 
 use std::hint::black_box;
@@ -43,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let quick = std::env::args().any(|arg| arg == "--quick");
     let length = Duration::from_millis(if quick { 500 } else { 5_000 });
     if let Some(name) = std::env::args().skip(1).find(|arg| !arg.starts_with('-')) {
-        return telemetry::one(&name, length);
+        return if name == "export" { export::costs(length) } else { telemetry::one(&name, length) };
     }
     let clock = measure(length, || {
         black_box((Instant::now(), Instant::now()));
@@ -52,6 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     print("breaker admit and finish", breaker(length)?, two_clocks);
     print("pipeline begin, attempt, finish", pipeline(length)?, two_clocks);
 
+    export::costs(length)?;
     telemetry::costs(length)
 }
 

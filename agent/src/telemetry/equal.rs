@@ -1,4 +1,4 @@
-//! What the agent's own spans and bound series tell is what the SDK would tell.
+//! What the agent's own spans and bound series tell is what the SDK would tell, and so is what goes out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,13 +9,18 @@ use opentelemetry::trace::{
     Event, Link, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState,
     Tracer as _, TracerProvider as _,
 };
-use opentelemetry::{Context, InstrumentationScope, KeyValue, trace};
+use opentelemetry::{Array, Context, InstrumentationScope, KeyValue, Value, trace};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
 use opentelemetry_sdk::metrics::reader::MetricReader as _;
 use opentelemetry_sdk::metrics::{ManualReader, SdkMeterProvider};
-use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanEvents, SpanLinks};
 use proptest::prelude::*;
+use prost::Message as _;
 
+use super::pack::Packer;
 use super::queue::{SpanIntake, Told, queue};
 use super::span::Now;
 use super::table::Series;
@@ -59,7 +64,7 @@ fn tell<T: trace::Tracer<Span: Send + Sync + 'static>>(tracer: &T, parent: &Cont
 }
 
 /// What both tell about the same, the SDK first.
-fn both(parent: &Context) -> [SpanData; 2] {
+fn both(parent: &Context) -> [Told; 2] {
     let (queue, mut drain, _) = queue(8);
     let (queue, sampling) = (Arc::new(queue), Sampling::from_environment());
     let sdk = SdkTracerProvider::builder()
@@ -68,28 +73,152 @@ fn both(parent: &Context) -> [SpanData; 2] {
         .build();
     tell(&sdk.tracer(SCOPE), parent);
     tell(&Tracer::new(sampling, Some(queue)), parent);
-    let scope = InstrumentationScope::builder(SCOPE).build();
-    let mut next = || match drain.take().expect("each is told once") {
-        Told::Sdk(span) => span,
-        Told::Ours(record) => record.into_data(&scope, Now::read()),
-    };
+    let mut next = || drain.take().expect("each is told once");
     let both = [next(), next()];
     assert!(drain.take().is_none());
     both
 }
 
+/// Of one agent.
+fn packer(resource: &Resource) -> Packer {
+    Packer::new(resource, &InstrumentationScope::builder(SCOPE).build())
+}
+
+/// A request as a collector reads it.
+fn read(request: &[u8]) -> ExportTraceServiceRequest {
+    ExportTraceServiceRequest::decode(request).unwrap()
+}
+
 #[test]
 fn spans_tell_what_the_sdks_would() {
     for parent in [Context::new(), Context::new().with_remote_span_context(ids(7))] {
-        let [sdk, mut ours] = both(&parent);
-        assert_ne!(ours.span_context.span_id(), sdk.span_context.span_id());
+        let [sdk, mut ours] = both(&parent).map(|told| {
+            let request = read(&packer(&Resource::builder().build()).pack(&[told], Now::read()));
+            request.resource_spans[0].scope_spans[0].clone()
+        });
+        let (ours_span, sdk_span) = (&mut ours.spans[0], &sdk.spans[0]);
+        assert_ne!(ours_span.span_id, sdk_span.span_id);
         if parent.has_active_span() {
-            assert_eq!(ours.span_context.trace_id(), sdk.span_context.trace_id());
+            assert_eq!(ours_span.trace_id, sdk_span.trace_id);
         }
-        let alike = |ids: &SpanContext| (ids.trace_flags(), ids.is_remote(), ids.trace_state().clone());
-        assert_eq!(alike(&ours.span_context), alike(&sdk.span_context));
-        ours.span_context = sdk.span_context.clone();
+        ours_span.trace_id.clone_from(&sdk_span.trace_id);
+        ours_span.span_id.clone_from(&sdk_span.span_id);
         assert_eq!(ours, sdk);
+    }
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), "[a-z.]{1,12}", "\\PC{0,40}", "[a-z]{100,300}"]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    use prop::collection::vec;
+    prop_oneof![
+        text().prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_filter("equal to itself", |n| !n.is_nan()).prop_map(Value::from),
+        vec(text(), 0..4).prop_map(|all| Value::Array(Array::String(all.into_iter().map(Into::into).collect()))),
+        vec(any::<bool>(), 0..4).prop_map(|all| Value::Array(Array::Bool(all))),
+        vec(any::<i64>(), 0..20).prop_map(|all| Value::Array(Array::I64(all))),
+        vec(-1e9..1e9, 0..40).prop_map(|all| Value::Array(Array::F64(all))),
+    ]
+}
+
+fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
+    let one = (text(), value()).prop_map(|(key, value)| KeyValue::new(key, value));
+    prop::collection::vec(one, 0..6)
+}
+
+fn context() -> impl Strategy<Value = SpanContext> {
+    let state = prop::collection::vec(("[a-z]{1,5}", "[a-z0-9]{1,5}"), 0..3);
+    (any::<u128>(), any::<u64>(), any::<u8>(), any::<bool>(), state).prop_map(|(trace, span, flags, remote, state)| {
+        let state = TraceState::from_key_value(state).unwrap_or_default();
+        SpanContext::new(TraceId::from(trace), SpanId::from(span), TraceFlags::new(flags), remote, state)
+    })
+}
+
+/// Also before 1970.
+fn time() -> impl Strategy<Value = SystemTime> {
+    (0_u64..1 << 62).prop_map(|nanos| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos) - Duration::from_secs(9))
+}
+
+fn status() -> impl Strategy<Value = Status> {
+    prop_oneof![Just(Status::Unset), Just(Status::Ok), text().prop_map(Status::error)]
+}
+
+fn kind() -> impl Strategy<Value = SpanKind> {
+    use SpanKind::{Client, Consumer, Internal, Producer, Server};
+    prop::sample::select(vec![Client, Consumer, Internal, Producer, Server])
+}
+
+fn events() -> impl Strategy<Value = SpanEvents> {
+    let event = (text(), time(), attributes(), 0_u32..2);
+    (prop::collection::vec(event, 0..4), any::<u32>()).prop_map(|(all, dropped)| {
+        let mut events = SpanEvents::default();
+        events.events = all.into_iter().map(|(name, at, with, dropped)| Event::new(name, at, with, dropped)).collect();
+        events.dropped_count = dropped;
+        events
+    })
+}
+
+fn links() -> impl Strategy<Value = SpanLinks> {
+    let link = (context(), attributes(), 0_u32..2);
+    (prop::collection::vec(link, 0..4), any::<u32>()).prop_map(|(all, dropped)| {
+        let mut links = SpanLinks::default();
+        links.links = all.into_iter().map(|(to, with, dropped)| Link::new(to, with, dropped)).collect();
+        links.dropped_count = dropped;
+        links
+    })
+}
+
+fn scope() -> impl Strategy<Value = InstrumentationScope> {
+    prop::sample::select(vec!["a", "b", ""]).prop_map(|name| {
+        let scope = InstrumentationScope::builder(name);
+        if name.is_empty() {
+            return scope.build();
+        }
+        scope.with_version("1.2").with_schema_url("https://x.y").with_attributes([KeyValue::new("k", 1)]).build()
+    })
+}
+
+fn span() -> impl Strategy<Value = SpanData> {
+    let first = (context(), any::<u64>(), any::<bool>(), kind(), text(), time(), time());
+    let then = (attributes(), any::<u32>(), events(), links(), status(), scope());
+    (first, then).prop_map(|(first, then)| SpanData {
+        span_context: first.0,
+        // Some have none.
+        parent_span_id: SpanId::from(if first.1 % 3 == 0 { 0 } else { first.1 }),
+        parent_span_is_remote: first.2,
+        span_kind: first.3,
+        name: first.4.into(),
+        start_time: first.5,
+        end_time: first.6,
+        attributes: then.0,
+        dropped_attributes_count: then.1,
+        events: then.2,
+        links: then.3,
+        status: then.4,
+        instrumentation_scope: then.5,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// One packer for all of them: what a batch leaves behind does not show in the next.
+    #[test]
+    fn what_is_packed_is_what_opentelemetry_would_send(
+        batches in prop::collection::vec(prop::collection::vec(span(), 0..9), 1..4),
+        about in attributes(),
+    ) {
+        let resource = Resource::builder_empty().with_schema_url(about, "https://r.s").build();
+        let mut packer = packer(&resource);
+        for spans in batches {
+            let model = group_spans_by_resource_and_scope(spans.clone(), &(&resource).into());
+            let told: Vec<_> = spans.into_iter().map(Told::Sdk).collect();
+            let request = read(&packer.pack(&told, Now::read()));
+            prop_assert_eq!(request, ExportTraceServiceRequest { resource_spans: model });
+        }
     }
 }
 

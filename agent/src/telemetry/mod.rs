@@ -1,9 +1,12 @@
 //! What an agent tells the collector over OTLP: its own providers (no globals), bounded queues, export that never holds up a
 //! call.
 
+mod deliver;
 #[cfg(test)]
 mod equal;
 mod instruments;
+mod pack;
+mod protobuf;
 mod queue;
 mod span;
 mod table;
@@ -16,7 +19,7 @@ use opentelemetry::InstrumentationScope;
 use opentelemetry::logs::LoggerProvider as _;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{LogExporter, MetricExporter, RetryPolicy, SpanExporter, WithExportConfig, WithTonicConfig};
+use opentelemetry_otlp::{LogExporter, MetricExporter, RetryPolicy, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{LogExporter as _, SdkLogger, SdkLoggerProvider};
@@ -24,18 +27,21 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter as _;
 use opentelemetry_sdk::metrics::reader::MetricReader;
 use opentelemetry_sdk::metrics::{InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality};
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanExporter as _};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
+use self::deliver::{Delivery, LONGEST_PAUSE, PATIENCE};
 pub(crate) use self::instruments::Instruments;
+use self::pack::Packer;
 use self::queue::{Books, Flush, SpanIntake, Spans, queue};
 pub(crate) use self::span::{At, Common, Record, Span};
 pub(crate) use self::table::{Digest, Parts, Series, Table};
 use self::tracer::Sampling;
 pub(crate) use self::tracer::{Parent, Tracer};
+use crate::environment;
 use crate::error::AgentError;
 use crate::tls::Dialer;
 
@@ -43,8 +49,6 @@ use crate::tls::Dialer;
 const SCOPE: &str = "fuseboard-agent";
 /// Longest time that one request to the collector may take.
 const REQUEST: Duration = Duration::from_secs(10);
-/// Longest time that a batch is offered to a collector that does not take it, before it is dropped and counted.
-const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What is exported; sizes and periods of the export.
 #[derive(Debug, Clone, Copy)]
@@ -83,13 +87,8 @@ impl Telemetry {
     pub(crate) fn start(resource: Resource, otlp: &str, dialer: &Dialer, limits: Limits) -> Result<Self, AgentError> {
         let channel = channel(otlp, dialer)?;
         let made = |e: opentelemetry_otlp::ExporterBuildError| AgentError::Export(e.to_string());
-        let mut spans = SpanExporter::builder()
-            .with_tonic()
-            .with_channel(channel.clone())
-            .with_timeout(PATIENCE)
-            .with_retry_policy(patient())
-            .build()
-            .map_err(made)?;
+        let packer = Packer::new(&resource, &InstrumentationScope::builder(SCOPE).build());
+        let spans = Spans { packer, delivery: Delivery::new(channel.clone(), environment::span_headers()) };
         let mut logs = LogExporter::builder()
             .with_tonic()
             .with_channel(channel.clone())
@@ -105,7 +104,6 @@ impl Telemetry {
             .with_retry_policy(RetryPolicy::disabled())
             .build()
             .map_err(made)?;
-        spans.set_resource(&resource);
         logs.set_resource(&resource);
 
         let closing = CancellationToken::new();
@@ -117,7 +115,6 @@ impl Telemetry {
         if limits.traces {
             tracers = tracers.with_span_processor(SpanIntake(span_queue.clone()));
         }
-        let spans = Spans { exporter: spans, scope: InstrumentationScope::builder(SCOPE).build() };
         let loggers =
             SdkLoggerProvider::builder().with_log_processor(log_queue).with_resource(resource.clone()).build();
         let mut meters = SdkMeterProvider::builder().with_resource(resource);
@@ -200,7 +197,7 @@ fn channel(otlp: &str, dialer: &Dialer) -> Result<Channel, AgentError> {
 }
 
 fn patient() -> RetryPolicy {
-    RetryPolicy::recommended().with_max_retries(usize::MAX).with_max_delay(Duration::from_secs(2))
+    RetryPolicy::recommended().with_max_retries(usize::MAX).with_max_delay(LONGEST_PAUSE)
 }
 
 /// A reader that both the provider and the export task hold.

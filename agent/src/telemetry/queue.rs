@@ -9,10 +9,12 @@ use std::time::Duration;
 use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{LogBatch, LogExporter as _, LogProcessor, SdkLogRecord};
-use opentelemetry_sdk::trace::{SpanData, SpanExporter as _, SpanProcessor};
+use opentelemetry_sdk::trace::{SpanData, SpanProcessor};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::deliver::Delivery;
+use super::pack::Packer;
 use super::span::{Now, Record};
 
 /// Longest wait of a record for company.
@@ -37,16 +39,11 @@ impl Books {
         self.waiting.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The collector acknowledged records.
-    fn delivered(&self, n: u64) {
-        self.waiting.fetch_sub(n, Ordering::AcqRel);
-    }
-
-    /// Records were refused, by the queue or by the collector.
-    fn lost(&self, n: u64) {
+    /// Records do not wait any more: some of them were refused, by the queue or by the collector, and it acknowledged the others.
+    fn settled(&self, all: u64, lost: u64) {
         // In this order, so that a reader in between counts them twice rather than not at all.
-        self.lost.fetch_add(n, Ordering::AcqRel);
-        self.waiting.fetch_sub(n, Ordering::AcqRel);
+        self.lost.fetch_add(lost, Ordering::AcqRel);
+        self.waiting.fetch_sub(all, Ordering::AcqRel);
     }
 
     /// How many records were lost so far.
@@ -74,7 +71,7 @@ impl<T> Queue<T> {
     pub(crate) fn push(&self, record: T) {
         self.books.given();
         if self.tx.try_send(record).is_err() {
-            self.books.lost(1);
+            self.books.settled(1, 1);
         } else if self.tx.capacity() < self.tx.max_capacity() / 2 {
             self.half_full.notify_one();
         }
@@ -103,10 +100,10 @@ pub(crate) fn queue<T>(capacity: usize) -> (Queue<T>, Drain<T>, Arc<Books>) {
     (queue, Drain { rx, half_full, books: books.clone() }, books)
 }
 
-/// Sends a batch, with retries of its own; an error means that the batch is lost.
+/// Sends batches, with retries of its own.
 pub(crate) trait Send1<T>: Send + Sync + 'static {
-    /// Sends.
-    fn send(&self, batch: Vec<T>) -> impl Future<Output = OTelSdkResult> + Send;
+    /// Sends, and says how many records of the batch are lost.
+    fn send(&mut self, batch: &[T]) -> impl Future<Output = u64> + Send;
 }
 
 /// A span that has ended.
@@ -118,28 +115,37 @@ pub(crate) enum Told {
     Sdk(SpanData),
 }
 
+impl Told {
+    /// One of the agent's.
+    pub(super) fn ours(&self) -> Option<&Record> {
+        if let Self::Ours(record) = self { Some(record) } else { None }
+    }
+
+    /// One that the application made with a tracer.
+    pub(super) fn sdks(&self) -> Option<&SpanData> {
+        if let Self::Sdk(span) = self { Some(span) } else { None }
+    }
+}
+
 /// The way of spans out.
-pub(crate) struct Spans {
-    pub(crate) exporter: opentelemetry_otlp::SpanExporter,
-    /// The scope of the agent's own.
-    pub(crate) scope: InstrumentationScope,
+pub(super) struct Spans {
+    pub(super) packer: Packer,
+    pub(super) delivery: Delivery,
 }
 
 impl Send1<Told> for Spans {
-    fn send(&self, batch: Vec<Told>) -> impl Future<Output = OTelSdkResult> + Send {
-        let now = Now::read();
-        let as_data = |told| match told {
-            Told::Ours(record) => record.into_data(&self.scope, now),
-            Told::Sdk(span) => span,
-        };
-        self.exporter.export(batch.into_iter().map(as_data).collect())
+    async fn send(&mut self, batch: &[Told]) -> u64 {
+        let all = batch.len() as u64;
+        let request = self.packer.pack(batch, Now::read());
+        self.delivery.send(request).await.map_or(all, |rejected| rejected.min(all))
     }
 }
 
 impl Send1<(SdkLogRecord, InstrumentationScope)> for opentelemetry_otlp::LogExporter {
-    async fn send(&self, batch: Vec<(SdkLogRecord, InstrumentationScope)>) -> OTelSdkResult {
+    async fn send(&mut self, batch: &[(SdkLogRecord, InstrumentationScope)]) -> u64 {
         let borrowed: Vec<_> = batch.iter().map(|(record, scope)| (record, scope)).collect();
-        self.export(LogBatch::new(&borrowed)).await
+        let sent = self.export(LogBatch::new(&borrowed)).await;
+        if sent.is_ok() { 0 } else { batch.len() as u64 }
     }
 }
 
@@ -156,7 +162,7 @@ impl<T: Send + 'static> Drain<T> {
     /// Exports until `closing`, then once more what is queued.
     pub(crate) async fn run<E: Send1<T>>(
         mut self,
-        exporter: E,
+        mut exporter: E,
         mut flushes: mpsc::Receiver<Flush>,
         closing: CancellationToken,
     ) {
@@ -184,7 +190,7 @@ impl<T: Send + 'static> Drain<T> {
                 tokio::time::sleep(LAST).await;
             };
             tokio::select! {
-                () = self.send_all(&mut batch, &exporter) => {}
+                () = self.send_all(&mut batch, &mut exporter) => {}
                 () = last => return,
             }
             if let Some(done) = asked {
@@ -197,7 +203,7 @@ impl<T: Send + 'static> Drain<T> {
         }
     }
 
-    async fn send_all<E: Send1<T>>(&mut self, batch: &mut Vec<T>, exporter: &E) {
+    async fn send_all<E: Send1<T>>(&mut self, batch: &mut Vec<T>, exporter: &mut E) {
         loop {
             while batch.len() < BATCH {
                 match self.rx.try_recv() {
@@ -208,12 +214,9 @@ impl<T: Send + 'static> Drain<T> {
             if batch.is_empty() {
                 return;
             }
-            let full = std::mem::replace(batch, Vec::with_capacity(BATCH));
-            let count = full.len() as u64;
-            match exporter.send(full).await {
-                Ok(()) => self.books.delivered(count),
-                Err(_) => self.books.lost(count),
-            }
+            let lost = exporter.send(batch).await;
+            self.books.settled(batch.len() as u64, lost);
+            batch.clear();
         }
     }
 }
@@ -257,7 +260,6 @@ impl LogProcessor for Queue<(SdkLogRecord, InstrumentationScope)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opentelemetry_sdk::error::OTelSdkError;
     use std::sync::Mutex;
 
     /// What a collector does with a batch.
@@ -282,15 +284,15 @@ mod tests {
     }
 
     impl Send1<u32> for Sink {
-        async fn send(&self, batch: Vec<u32>) -> OTelSdkResult {
+        async fn send(&mut self, batch: &[u32]) -> u64 {
             let number = {
                 let mut batches = self.batches.lock().unwrap();
                 batches.push(batch.len());
                 batches.len()
             };
             match self.words[usize::from(number > 1)] {
-                Word::Taken => Ok(()),
-                Word::Refused => Err(OTelSdkError::AlreadyShutdown),
+                Word::Taken => 0,
+                Word::Refused => batch.len() as u64,
                 Word::Never => std::future::pending().await,
             }
         }

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use opentelemetry::trace::{self, Event, Link, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _};
-use opentelemetry::{Context, InstrumentationScope, KeyValue};
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLimits, SpanLinks};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::trace::{SpanEvents, SpanLimits, SpanLinks};
 use tokio::time::Instant;
 
+use super::pack::Row;
 use super::queue::{Queue, Told};
 
 /// As many attributes of its own as a span usually has.
@@ -136,25 +137,21 @@ impl Record {
         }
     }
 
-    /// As the exporter takes it.
-    pub(super) fn into_data(self, scope: &InstrumentationScope, now: Now) -> SpanData {
-        let mut attributes = Vec::with_capacity(self.common.attributes.len() + self.attributes.len());
-        attributes.extend(self.common.attributes.iter().cloned());
-        attributes.extend(self.attributes);
-        SpanData {
-            span_context: self.ids,
-            parent_span_id: self.parent,
-            parent_span_is_remote: self.parent_is_remote,
-            span_kind: self.kind,
-            name: self.renamed.unwrap_or_else(|| Cow::Owned(String::from(&*self.common.name))),
-            start_time: now.wall(self.start),
-            end_time: now.wall(self.end),
-            attributes,
-            dropped_attributes_count: self.dropped_attributes,
-            events: self.events,
-            links: self.links,
-            status: self.status,
-            instrumentation_scope: scope.clone(),
+    /// As it is packed.
+    pub(super) fn row(&self, now: Now) -> Row<'_> {
+        Row {
+            ids: &self.ids,
+            parent: self.parent,
+            parent_is_remote: self.parent_is_remote,
+            kind: &self.kind,
+            name: self.renamed.as_deref().unwrap_or(&self.common.name),
+            start: now.wall(self.start),
+            end: now.wall(self.end),
+            attributes: [&self.common.attributes, &self.attributes],
+            dropped_attributes: self.dropped_attributes,
+            events: &self.events,
+            links: &self.links,
+            status: &self.status,
         }
     }
 }
