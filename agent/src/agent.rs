@@ -32,7 +32,7 @@ use crate::shedding::LoadSource;
 use crate::sightings::Sightings;
 use crate::tarpc::{TarpcClient, TarpcServer};
 use crate::telemetry::{Limits, Telemetry};
-use crate::tls::{Alpn, ClientTls, Connector, Dialer, ServerTls, TlsError, TlsIncoming};
+use crate::tls::{self, Alpn, ClientTls, Connector, Dialer, ServerTls, TlsError, TlsIncoming};
 use crate::token::Token;
 
 /// What a service embeds. Clones are handles of the same agent; it has no process globals.
@@ -185,7 +185,7 @@ impl Agent {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         for dialer in [&dialer, &otlp_dialer, &control_dialer] {
-            dialer.watch(&inner, &closing);
+            tls::watch(dialer, &inner);
         }
         let dial = control.map(|uri| Dial::new(&control_dialer, uri, setup.token));
         let line = Line { dial, hello, transitions, state, closing: closing.clone() };
@@ -213,7 +213,7 @@ impl Agent {
     /// Certificates, keys or names that cannot be used.
     pub fn with_tls(&self, settings: &ClientTls) -> Result<Self, AgentError> {
         let dialer = Dialer::new(settings)?;
-        dialer.watch(&self.inner, &self.inner.closing);
+        tls::watch(&dialer, &self.inner);
         Ok(Self { inner: self.inner.clone(), dialer })
     }
 
@@ -229,7 +229,7 @@ impl Agent {
     /// # Errors
     /// Certificates or keys that cannot be used.
     pub fn grpc_tls_incoming(&self, listener: TcpListener, tls: &ServerTls) -> Result<TlsIncoming, AgentError> {
-        Ok(TlsIncoming::start(&self.inner, listener, tls, Alpn::H2)?)
+        Ok(tls::incoming(&self.inner, listener, tls, Alpn::H2)?)
     }
 
     /// Connections over TLS for an HTTP server: `axum::serve(agent.http_tls_listener(listener, &tls)?, router)`.
@@ -237,7 +237,7 @@ impl Agent {
     /// # Errors
     /// Certificates or keys that cannot be used.
     pub fn http_tls_listener(&self, listener: TcpListener, tls: &ServerTls) -> Result<TlsIncoming, AgentError> {
-        Ok(TlsIncoming::start(&self.inner, listener, tls, Alpn::Http)?)
+        Ok(tls::incoming(&self.inner, listener, tls, Alpn::Http)?)
     }
 
     /// A client for a gRPC service: give it to a generated client's `new`. `endpoints` are addresses, a source of discovery, or

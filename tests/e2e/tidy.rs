@@ -21,14 +21,25 @@ fn generated_code_is_fresh() {
 /// Which of our crates each crate may depend on; tests may depend on all.
 const ARROWS: &[(&str, &[&str])] = &[
     ("fuseboard-policy", &[]),
-    ("fuseboard-agent", &["fuseboard-policy"]),
+    ("fuseboard-tls", &[]),
+    ("fuseboard-agent", &["fuseboard-policy", "fuseboard-tls"]),
     // The load generator only in their benches.
     ("fuseboard-demo", &["fuseboard-agent", "fuseboard-load"]),
     ("fuseboard-sidecar", &["fuseboard-agent", "fuseboard-load"]),
-    ("fuseboard-load", &["fuseboard-policy"]),
+    ("fuseboard-load", &["fuseboard-policy", "fuseboard-tls"]),
     ("fuseboard-api", &["fuseboard-policy"]),
-    ("fuseboard-collector", &["fuseboard-api", "fuseboard-policy"]),
-    ("fuseboard", &["fuseboard-api", "fuseboard-collector", "fuseboard-demo", "fuseboard-load", "fuseboard-policy"]),
+    ("fuseboard-collector", &["fuseboard-api", "fuseboard-policy", "fuseboard-tls"]),
+    (
+        "fuseboard",
+        &[
+            "fuseboard-api",
+            "fuseboard-collector",
+            "fuseboard-demo",
+            "fuseboard-load",
+            "fuseboard-policy",
+            "fuseboard-tls",
+        ],
+    ),
 ];
 
 /// What a room may not name: (folder or file, forbidden words in its `use` lines, why).

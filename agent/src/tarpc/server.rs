@@ -27,7 +27,7 @@ use crate::call::Protocol;
 use crate::context;
 use crate::error::AgentError;
 use crate::serve::{Inbound, Served};
-use crate::tls::{Alpn, Peer, ServerTls, TlsIncoming};
+use crate::tls::{Alpn, Peer, ServerTls};
 
 /// Most requests of one connection that are answered at once.
 const AT_ONCE: usize = 256;
@@ -106,7 +106,7 @@ impl TarpcServer {
         S::Req: DeserializeOwned,
         S::Resp: Serialize,
     {
-        let incoming = TlsIncoming::start(&self.agent, listener, tls, Alpn::None)?;
+        let incoming = crate::tls::incoming(&self.agent, listener, tls, Alpn::None)?;
         let incoming = incoming.map(|accepted| accepted.map(|stream| (stream.peer().clone(), stream)));
         // Its stream holds no errors.
         let _ = self.serve(incoming, serve).await;

@@ -3,18 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fuseboard_tls::{Alpn, ClientTls, Dialer};
 use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
-use tokio_rustls::TlsConnector;
 
 use crate::{LoadError, LoadPlan};
 
@@ -22,7 +19,7 @@ use crate::{LoadError, LoadPlan};
 pub(super) struct Target {
     host: String,
     port: u16,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<Dialer>,
     pub(super) http2: bool,
     pub(super) grpc: bool,
     /// `HOST` or `HOST:PORT`, as requests name it.
@@ -54,7 +51,7 @@ impl Target {
         }
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let http2 = grpc || plan.http2;
-        let tls = if secure { Some(tls(plan, &host, http2)?) } else { None };
+        let tls = if secure { Some(dialer(plan, &host)?) } else { None };
         Ok(Self {
             port,
             tls,
@@ -79,8 +76,9 @@ impl Target {
         let _ = stream.set_nodelay(true);
         match &self.tls {
             None => self.shake(stream).await,
-            Some((connector, name)) => {
-                let secured = connector.connect(name.clone(), stream).await.map_err(|_| Unsent::Tls)?;
+            Some(dialer) => {
+                let alpn = if self.http2 { Alpn::H2 } else { Alpn::Http1 };
+                let secured = dialer.secure(&self.host, alpn, stream).await.map_err(|_| Unsent::Tls)?;
                 let agreed = secured.get_ref().1.alpn_protocol() == Some(b"h2");
                 if agreed != self.http2 && self.http2 {
                     return Err(Unsent::NoHttp2);
@@ -176,30 +174,10 @@ impl Link {
     }
 }
 
-fn tls(plan: &LoadPlan, host: &str, http2: bool) -> Result<(TlsConnector, ServerName<'static>), LoadError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in rustls_native_certs::load_native_certs().certs {
-        // One of the system's certificates that cannot be read is no reason to refuse the others.
-        let _ = roots.add(certificate);
-    }
+fn dialer(plan: &LoadPlan, host: &str) -> Result<Dialer, LoadError> {
+    let mut settings = ClientTls::default().server_name(host);
     if let Some(path) = &plan.roots {
-        let read = |e: String| LoadError::Tls(format!("{} is no file of PEM certificates: {e}", path.display()));
-        let mut any = false;
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|e| read(e.to_string()))? {
-            let certificate = certificate.map_err(|e| read(e.to_string()))?;
-            roots.add(certificate).map_err(|e| read(e.to_string()))?;
-            any = true;
-        }
-        if !any {
-            return Err(read("it has none".to_owned()));
-        }
+        settings = settings.roots(path.as_path()).and_system_roots();
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(|e| LoadError::Tls(e.to_string()))?;
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = if http2 { vec![b"h2".to_vec()] } else { vec![b"http/1.1".to_vec()] };
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| LoadError::Tls(format!("`{host}` is no name that a certificate can have")))?;
-    Ok((TlsConnector::from(Arc::new(config)), name))
+    Dialer::new(&settings).map_err(|e| LoadError::Tls(e.to_string()))
 }

@@ -5,17 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use opentelemetry::KeyValue;
-use opentelemetry::metrics::Gauge;
 use tokio_util::sync::CancellationToken;
 
-use super::certificate::Certificate;
-use super::error::TlsError;
-use crate::agent::Inner;
-use crate::log::{self, Severity};
+use crate::certificate::Certificate;
+use crate::error::TlsError;
+use crate::observe::{Level, Notice, Observer};
 
 /// What settings are made of.
-pub(super) trait Recipe: Send + Sync + 'static {
+pub(crate) trait Recipe: Send + Sync + 'static {
     /// What rustls works with.
     type Config: Send + Sync + 'static;
     /// `client` or `server`.
@@ -31,15 +28,15 @@ pub(super) trait Recipe: Send + Sync + 'static {
 
 /// What was read, and works.
 #[derive(Debug)]
-pub(super) struct Made<C> {
-    pub(super) config: Arc<C>,
+pub(crate) struct Made<C> {
+    pub(crate) config: Arc<C>,
     /// The own certificate.
-    pub(super) certificate: Option<Certificate>,
-    pub(super) warning: Option<String>,
+    pub(crate) certificate: Option<Certificate>,
+    pub(crate) warning: Option<String>,
 }
 
 /// A recipe with what was last made of it. Connections read it without a lock or a look at the disk.
-pub(super) struct Live<R: Recipe> {
+pub(crate) struct Live<R: Recipe> {
     recipe: R,
     now: ArcSwapOption<Made<R::Config>>,
     /// The files as they were when they were last read, well or not.
@@ -74,16 +71,16 @@ impl Stamp {
 
 impl<R: Recipe> Live<R> {
     /// Reads nothing yet.
-    pub(super) fn lazy(recipe: R) -> Self {
+    pub(crate) fn lazy(recipe: R) -> Self {
         Self { recipe, now: ArcSwapOption::empty(), seen: Mutex::default() }
     }
 
-    pub(super) fn recipe(&self) -> &R {
+    pub(crate) fn recipe(&self) -> &R {
         &self.recipe
     }
 
     /// What is in force; read now if it never was.
-    pub(super) fn get(&self) -> Result<Arc<Made<R::Config>>, TlsError> {
+    pub(crate) fn get(&self) -> Result<Arc<Made<R::Config>>, TlsError> {
         match self.now.load_full() {
             Some(made) => Ok(made),
             None => self.read(),
@@ -113,15 +110,16 @@ impl<R: Recipe> Live<R> {
     }
 }
 
-/// Looks at the files until the agent or the last user is gone. A file and its counterpart are replaced one after the other, so
+/// Looks at the files until `closing`, or until the last user is gone. A file and its counterpart are replaced one after the other, so
 /// what is broken at the first look is told only if it still is at the second.
-pub(super) async fn watch<R: Recipe>(live: Weak<Live<R>>, agent: Weak<Inner>, closing: CancellationToken) {
+pub(crate) async fn watch<R: Recipe>(live: Weak<Live<R>>, observer: Arc<dyn Observer>, closing: CancellationToken) {
     let Some(every) = live.upgrade().map(|live| live.recipe.check_every()) else { return };
     let mut state = Watching::default();
     loop {
-        let Some((live, agent)) = live.upgrade().zip(agent.upgrade()) else { return };
+        let Some(live) = live.upgrade() else { return };
+        let told = observer.clone();
         let look = tokio::task::spawn_blocking(move || {
-            state.look(&live, &agent);
+            state.look(&live, told.as_ref());
             state
         });
         let Ok(next) = look.await else { return };
@@ -136,7 +134,6 @@ pub(super) async fn watch<R: Recipe>(live: Weak<Live<R>>, agent: Weak<Inner>, cl
 /// What was told already.
 #[derive(Default)]
 struct Watching {
-    expires_in: Option<Gauge<f64>>,
     failing: Option<String>,
     told: bool,
     warned: Option<String>,
@@ -167,69 +164,58 @@ impl Stage {
 }
 
 impl Watching {
-    fn look<R: Recipe>(&mut self, live: &Live<R>, agent: &Arc<Inner>) {
-        self.files(live, agent);
+    fn look<R: Recipe>(&mut self, live: &Live<R>, observer: &dyn Observer) {
+        self.files(live, observer);
         let Some(made) = live.now.load_full() else { return };
         if made.warning != self.warned {
             self.warned.clone_from(&made.warning);
             if let Some(warning) = &made.warning {
-                log::write(agent, Severity::Warn, warning.clone(), &[side::<R>()]);
+                observer.notice(notice::<R>(Level::Warn, warning.clone()));
             }
         }
         if let Some(certificate) = &made.certificate {
-            self.expiry::<R>(certificate, agent);
+            self.expiry::<R>(certificate, observer);
         }
     }
 
-    fn files<R: Recipe>(&mut self, live: &Live<R>, agent: &Arc<Inner>) {
+    fn files<R: Recipe>(&mut self, live: &Live<R>, observer: &dyn Observer) {
         if live.has_changed() {
             match live.read() {
                 Ok(_) => {
                     (self.failing, self.told) = (None, false);
                     let text = format!("TLS files were read again: {}", live.names());
-                    log::write(agent, Severity::Info, text, &[side::<R>()]);
+                    observer.notice(notice::<R>(Level::Info, text));
                 }
                 Err(error) => (self.failing, self.told) = (Some(error.to_string()), false),
             }
         } else if let Some(error) = self.failing.as_ref().filter(|_| !self.told) {
             self.told = true;
             let text = format!("the new TLS files are not taken, the old ones stay in force: {error}");
-            log::write(agent, Severity::Error, text, &[side::<R>()]);
+            observer.notice(notice::<R>(Level::Error, text));
         }
     }
 
-    fn expiry<R: Recipe>(&mut self, certificate: &Certificate, agent: &Arc<Inner>) {
-        let now = SystemTime::now();
-        let left = certificate.left(now);
-        let name = certificate.name().unwrap_or_default().to_owned();
-        let labels = [side::<R>(), KeyValue::new("tls.certificate.name", name.clone())];
-        let gauge = self.expires_in.get_or_insert_with(|| {
-            let meter = agent.telemetry.meter("fuseboard-agent");
-            let gauge = meter.f64_gauge("tls.certificate.expires_in").with_unit("s");
-            gauge.with_description("What is left of the certificate that this instance shows.").build()
-        });
-        gauge.record(left.0.as_secs_f64(), &labels);
+    fn expiry<R: Recipe>(&mut self, certificate: &Certificate, observer: &dyn Observer) {
+        let left = certificate.left(SystemTime::now());
+        let name = certificate.name().unwrap_or_default();
+        observer.expires_in(R::SIDE, name, left.0);
         let stage = Stage::of(left);
         if std::mem::replace(&mut self.stage, stage) == stage {
             return;
         }
         let end = certificate.not_after_text();
-        let (severity, text) = match stage {
+        let (level, text) = match stage {
             Stage::Fine => return,
-            Stage::Late => (Severity::Warn, format!("the certificate of {name} ends on {end}: renew it")),
-            Stage::VeryLate => {
-                (Severity::Error, format!("the certificate of {name} ends very soon, on {end}: renew it"))
-            }
-            Stage::Over => {
-                (Severity::Error, format!("the certificate of {name} ended on {end}: every peer refuses it"))
-            }
+            Stage::Late => (Level::Warn, format!("the certificate of {name} ends on {end}: renew it")),
+            Stage::VeryLate => (Level::Error, format!("the certificate of {name} ends very soon, on {end}: renew it")),
+            Stage::Over => (Level::Error, format!("the certificate of {name} ended on {end}: every peer refuses it")),
         };
-        log::write(agent, severity, text, &labels);
+        observer.notice(Notice { certificate: Some(name.to_owned()), ..notice::<R>(level, text) });
     }
 }
 
-fn side<R: Recipe>() -> KeyValue {
-    KeyValue::new("tls.side", R::SIDE)
+fn notice<R: Recipe>(level: Level, text: String) -> Notice {
+    Notice { level, text, side: R::SIDE, certificate: None }
 }
 
 #[cfg(test)]

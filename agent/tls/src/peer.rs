@@ -6,16 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::extract::ConnectInfo;
-use axum::serve::IncomingStream;
 use http::Extensions;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tonic::transport::server::Connected;
+use tokio::net::TcpStream;
 
-use super::certificate::Certificate;
-use super::incoming::TlsIncoming;
+use crate::certificate::Certificate;
 
 /// Who calls: in the extensions of each request of a tonic server on [`TlsIncoming`]; of an axum server (as `ConnectInfo<Peer>`)
 /// where it is served with `router.into_make_service_with_connect_info::<Peer>()`, over TLS or plain.
@@ -27,13 +23,17 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(address: SocketAddr, certificate: Option<Certificate>) -> Self {
+    pub(crate) fn new(address: SocketAddr, certificate: Option<Certificate>) -> Self {
         Self { address, certificate: certificate.map(Arc::new), secure: true }
     }
 
     /// Who sent a request, by its extensions.
-    pub(crate) fn of(extensions: &Extensions) -> Option<&Self> {
-        extensions.get::<Self>().or_else(|| Some(&extensions.get::<ConnectInfo<Self>>()?.0))
+    #[must_use]
+    pub fn of(extensions: &Extensions) -> Option<&Self> {
+        let own = extensions.get::<Self>();
+        #[cfg(feature = "axum")]
+        let own = own.or_else(|| Some(&extensions.get::<axum::extract::ConnectInfo<Self>>()?.0));
+        own
     }
 
     /// Where the connection comes from.
@@ -62,15 +62,25 @@ impl From<SocketAddr> for Peer {
     }
 }
 
-impl axum::extract::connect_info::Connected<IncomingStream<'_, TlsIncoming>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TlsIncoming>) -> Self {
-        stream.remote_addr().clone()
-    }
-}
+#[cfg(feature = "axum")]
+mod connect_info {
+    use axum::extract::connect_info::Connected;
+    use axum::serve::IncomingStream;
+    use tokio::net::TcpListener;
 
-impl axum::extract::connect_info::Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self::from(*stream.remote_addr())
+    use super::Peer;
+    use crate::incoming::TlsIncoming;
+
+    impl Connected<IncomingStream<'_, TlsIncoming>> for Peer {
+        fn connect_info(stream: IncomingStream<'_, TlsIncoming>) -> Self {
+            stream.remote_addr().clone()
+        }
+    }
+
+    impl Connected<IncomingStream<'_, TcpListener>> for Peer {
+        fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+            Self::from(*stream.remote_addr())
+        }
     }
 }
 
@@ -85,7 +95,7 @@ pin_project! {
 }
 
 impl TlsStream {
-    pub(super) fn new(inner: tokio_rustls::server::TlsStream<TcpStream>, peer: Peer) -> Self {
+    pub(crate) fn new(inner: tokio_rustls::server::TlsStream<TcpStream>, peer: Peer) -> Self {
         Self { inner, peer }
     }
 
@@ -96,7 +106,8 @@ impl TlsStream {
     }
 }
 
-impl Connected for TlsStream {
+#[cfg(feature = "tonic")]
+impl tonic::transport::server::Connected for TlsStream {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {

@@ -11,8 +11,8 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::certificate::Certificate;
-use super::error::TlsError;
+use crate::certificate::Certificate;
+use crate::error::TlsError;
 
 /// Largest PEM file that is read, in bytes.
 const MOST_BYTES: u64 = 8 * 1024 * 1024;
@@ -45,7 +45,10 @@ impl Pem {
     }
 
     /// What it holds.
-    pub(crate) fn read(&self) -> Result<Arc<[u8]>, TlsError> {
+    ///
+    /// # Errors
+    /// The file cannot be read, or has more than 8 MiB.
+    pub fn read(&self) -> Result<Arc<[u8]>, TlsError> {
         match &self.0 {
             Kind::Text(text) => Ok(text.clone()),
             Kind::File(path) => {
@@ -60,7 +63,7 @@ impl Pem {
     }
 
     /// All certificates, in their order; at least one.
-    pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         let wrong = |e: &PemError| self.lacks("certificate", "CERTIFICATE", e);
         let text = self.read()?;
         let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
@@ -86,7 +89,7 @@ impl Pem {
     }
 
     /// Adds its certificates to a store of roots.
-    pub(super) fn add_roots(&self, roots: &mut RootCertStore) -> Result<(), TlsError> {
+    pub(crate) fn add_roots(&self, roots: &mut RootCertStore) -> Result<(), TlsError> {
         for certificate in self.certificates()? {
             let added = roots.add(certificate);
             added.map_err(|e| TlsError::Certificate { from: self.to_string(), reason: e.to_string() })?;
@@ -149,23 +152,23 @@ impl From<PathBuf> for Pem {
 
 /// A certificate chain, the own certificate first, and its key.
 #[derive(Debug, Clone)]
-pub(super) struct Identity {
-    pub(super) chain: Pem,
-    pub(super) key: Pem,
+pub(crate) struct Identity {
+    pub(crate) chain: Pem,
+    pub(crate) key: Pem,
 }
 
 /// An identity that was read and fits together.
 #[derive(Debug)]
-pub(super) struct Own {
-    pub(super) certified: Arc<CertifiedKey>,
-    pub(super) certificate: Certificate,
+pub(crate) struct Own {
+    pub(crate) certified: Arc<CertifiedKey>,
+    pub(crate) certificate: Certificate,
     /// What is not good about it, though it works.
-    pub(super) warning: Option<String>,
+    pub(crate) warning: Option<String>,
 }
 
 impl Identity {
     /// Reads both, and checks that they fit and are valid now.
-    pub(super) fn read(&self) -> Result<Own, TlsError> {
+    pub(crate) fn read(&self) -> Result<Own, TlsError> {
         let chain = self.chain.certificates()?;
         let certificate = match chain.first().map(|der| Certificate::parse(der)) {
             Some(Ok(certificate)) => certificate,
@@ -194,7 +197,7 @@ impl Identity {
         Ok(Own { certified: Arc::new(certified), certificate, warning })
     }
 
-    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
         [self.chain.path(), self.key.path()].into_iter().flatten()
     }
 }

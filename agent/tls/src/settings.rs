@@ -11,9 +11,9 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::ServerName;
 
-use super::error::TlsError;
-use super::live::{Made, Recipe};
-use super::pem::{Identity, Own, Pem};
+use crate::error::TlsError;
+use crate::live::{Made, Recipe};
+use crate::pem::{Identity, Own, Pem};
 
 /// Time between two looks at files when nothing else is said.
 const CHECK: Duration = Duration::from_secs(5);
@@ -22,7 +22,7 @@ const CHECK: Duration = Duration::from_secs(5);
 /// nothing.
 ///
 /// ```
-/// use fuseboard_agent::tls::ClientTls;
+/// use fuseboard_tls::ClientTls;
 ///
 /// let inside = ClientTls::default().roots("/etc/tls/ca.pem").identity("/etc/tls/tls.crt", "/etc/tls/tls.key");
 /// ```
@@ -80,7 +80,7 @@ impl ClientTls {
     }
 
     /// The name to ask for instead of the dialled one.
-    pub(super) fn name(&self) -> Result<Option<ServerName<'static>>, TlsError> {
+    pub(crate) fn name(&self) -> Result<Option<ServerName<'static>>, TlsError> {
         let wrong = |name: &String| TlsError::ServerName(name.clone());
         self.server_name.as_ref().map(|name| ServerName::try_from(name.clone()).map_err(|_| wrong(name))).transpose()
     }
@@ -143,7 +143,7 @@ enum Callers {
 /// What a server shows, and whom it lets in.
 ///
 /// ```
-/// use fuseboard_agent::tls::ServerTls;
+/// use fuseboard_tls::ServerTls;
 ///
 /// let inside = ServerTls::new("/etc/tls/tls.crt", "/etc/tls/tls.key").require_clients_of("/etc/tls/ca.pem");
 /// ```
@@ -151,8 +151,8 @@ enum Callers {
 pub struct ServerTls {
     identity: Identity,
     callers: Callers,
-    pub(super) handshake: Duration,
-    pub(super) handshakes: usize,
+    pub(crate) handshake: Duration,
+    pub(crate) handshakes: usize,
     check: Duration,
 }
 

@@ -80,7 +80,7 @@ pub struct HandshakeError {
 }
 
 impl HandshakeError {
-    pub(super) fn new(host: &str, error: &std::io::Error) -> Self {
+    pub(crate) fn new(host: &str, error: &std::io::Error) -> Self {
         Self { host: host.to_owned(), reason: explain_io(error) }
     }
 
@@ -92,7 +92,7 @@ impl HandshakeError {
 }
 
 /// What a handshake failed of, with what may help.
-pub(super) fn explain_io(error: &std::io::Error) -> String {
+pub(crate) fn explain_io(error: &std::io::Error) -> String {
     match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
         Some(tls) => explain(tls),
         None if error.kind() == std::io::ErrorKind::UnexpectedEof => {

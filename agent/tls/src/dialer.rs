@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,19 +18,18 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 use tower::Service;
 
-use super::error::{HandshakeError, TlsError};
-use super::live::{Live, watch};
-use super::settings::ClientTls;
-use crate::agent::Inner;
+use crate::error::{HandshakeError, TlsError};
+use crate::live::{Live, watch};
+use crate::observe::Observer;
+use crate::settings::ClientTls;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The protocols that are offered in a handshake (ALPN).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Alpn {
+pub enum Alpn {
     /// HTTP/2 alone: gRPC.
     H2,
     /// HTTP/2, else HTTP/1.1.
@@ -42,7 +41,7 @@ pub(crate) enum Alpn {
 }
 
 impl Alpn {
-    pub(super) fn protocols(self) -> Vec<Vec<u8>> {
+    pub(crate) fn protocols(self) -> Vec<Vec<u8>> {
         let names: &[&[u8]] = match self {
             Self::H2 => &[b"h2"],
             Self::Http => &[b"h2", b"http/1.1"],
@@ -55,7 +54,7 @@ impl Alpn {
 
 /// Client settings in force, shared by everything that dials with them.
 #[derive(Clone)]
-pub(crate) struct Dialer {
+pub struct Dialer {
     live: Arc<Live<ClientTls>>,
     name: Option<ServerName<'static>>,
     watched: Arc<OnceLock<()>>,
@@ -79,24 +78,24 @@ impl Dialer {
     ///
     /// # Errors
     /// It cannot be used.
-    pub(crate) fn new(settings: &ClientTls) -> Result<Self, TlsError> {
+    pub fn new(settings: &ClientTls) -> Result<Self, TlsError> {
         let name = settings.name()?;
         let live = Arc::new(Live::lazy(settings.clone()));
         live.get()?;
         Ok(Self { live, name, watched: Arc::default() })
     }
 
-    /// Has the files looked at, for as long as the agent lives.
-    pub(crate) fn watch(&self, agent: &Arc<Inner>, closing: &CancellationToken) {
-        use super::live::Recipe as _;
+    /// Has the files looked at until `closing`, on the present tokio runtime; once, however often it is asked.
+    pub fn watch(&self, observer: Arc<dyn Observer>, closing: CancellationToken) {
+        use crate::live::Recipe as _;
         if !self.live.recipe().files().is_empty() && self.watched.set(()).is_ok() {
-            let agent: Weak<Inner> = Arc::downgrade(agent);
-            tokio::spawn(watch(Arc::downgrade(&self.live), agent, closing.clone()));
+            tokio::spawn(watch(Arc::downgrade(&self.live), observer, closing));
         }
     }
 
     /// A connector for HTTP clients; `limit` is the longest time to a connection that can be used.
-    pub(crate) fn connector(&self, alpn: Alpn, limit: Duration) -> Connector {
+    #[must_use]
+    pub fn connector(&self, alpn: Alpn, limit: Duration) -> Connector {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -105,19 +104,24 @@ impl Dialer {
 
     /// How to reach a gRPC server: an endpoint to be tuned (but not with a limit for connecting), and the connector to give
     /// it.
-    pub(crate) fn grpc(&self, uri: Uri, limit: Duration) -> (Endpoint, Connector) {
+    #[cfg(feature = "tonic")]
+    #[must_use]
+    pub fn grpc(&self, uri: Uri, limit: Duration) -> (tonic::transport::Endpoint, Connector) {
         let mut connector = self.connector(Alpn::H2, limit);
         if uri.scheme() != Some(&Scheme::HTTPS) {
-            return (Endpoint::from(uri), connector);
+            return (tonic::transport::Endpoint::from(uri), connector);
         }
         // tonic insists on TLS of its own where the address says https: it is told of that only for the requests.
         connector.always = true;
         let plain = with_scheme(uri.clone(), Scheme::HTTP);
-        (Endpoint::from(plain).origin(uri), connector)
+        (tonic::transport::Endpoint::from(plain).origin(uri), connector)
     }
 
     /// TLS over a connection that is there already.
-    pub(crate) async fn secure<T>(&self, host: &str, alpn: Alpn, tcp: T) -> io::Result<TlsStream<T>>
+    ///
+    /// # Errors
+    /// A [`HandshakeError`] inside: why not.
+    pub async fn secure<T>(&self, host: &str, alpn: Alpn, tcp: T) -> io::Result<TlsStream<T>>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
