@@ -154,7 +154,10 @@ impl Bench {
             std::thread::sleep(Duration::from_millis(500));
         }
         let first = first.unwrap_or_default().as_secs_f64() * 1e3;
-        println!("graph right after the last commit: {first:.0} ms; settled after {:.0} s", begun.elapsed().as_secs_f64());
+        println!(
+            "graph right after the last commit: {first:.0} ms; settled after {:.0} s",
+            begun.elapsed().as_secs_f64()
+        );
     }
 
     /// Asks one kind of question again and again; `times` says how many of them fit where others are asked once.

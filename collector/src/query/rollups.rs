@@ -123,31 +123,62 @@ pub(crate) fn sums(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> rus
     Ok(out.into_iter().map(|(series, sum)| (series, sum.into())).collect())
 }
 
-/// Sums by series and step of `step` seconds (multiples of 600, 60 or 5 s read fastest); position 0 begins at the
-/// range's start, cut down to a multiple of the step.
+/// A range cut into steps of `step` seconds (multiples of 600, 60 or 5 s read fastest); the first begins at the range's start,
+/// cut down to a multiple of the step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Steps {
+    from: i64,
+    to: i64,
+    step: i64,
+}
+
+impl Steps {
+    /// Cuts a range.
+    pub(crate) fn new(range: TimeRange, step: i64) -> Self {
+        let ((from, to), step) = (seconds(range), step.max(1));
+        Self { from: from.div_euclid(step) * step, to, step }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(self) -> usize {
+        let length = (self.to - self.from).max(0);
+        usize::try_from(length.div_euclid(self.step) + i64::from(length.rem_euclid(self.step) > 0)).unwrap_or(0)
+    }
+
+    /// Calls `visit` with (series, position of the step, row) for everything; the row's columns begin at 2.
+    pub(crate) fn each(
+        self,
+        conn: &Connection,
+        as_of: UnixNanos,
+        columns: &str,
+        mut visit: impl FnMut(i64, usize, &rusqlite::Row<'_>) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        scan(conn, (self.from, self.to), self.step, as_of, columns, |series, second, row| {
+            match usize::try_from((second - self.from).div_euclid(self.step)) {
+                Ok(position) => visit(series, position, row),
+                Err(_) => Ok(()),
+            }
+        })
+    }
+}
+
+/// Sums by series and step; see [`Steps`].
 pub(crate) fn steps(
     conn: &Connection,
     range: TimeRange,
     step: i64,
     as_of: UnixNanos,
 ) -> rusqlite::Result<HashMap<i64, Vec<Delta>>> {
-    let step = step.max(1);
-    let (from, to) = seconds(range);
-    let from = from.div_euclid(step) * step;
-    let count =
-        usize::try_from((to - from).max(0).div_euclid(step) + i64::from((to - from).rem_euclid(step) > 0)).unwrap_or(0);
+    let steps = Steps::new(range, step);
     let mut out: HashMap<i64, Vec<Delta>> = HashMap::new();
-    scan(conn, (from, to), step, as_of, SUMS, |series, second, row| {
-        let steps = out.entry(series).or_insert_with(|| vec![Delta::default(); count]);
-        match usize::try_from((second - from).div_euclid(step)).ok().and_then(|i| steps.get_mut(i)) {
-            Some(sum) => add_row(sum, row, 2),
-            None => Ok(()),
-        }
+    steps.each(conn, as_of, SUMS, |series, position, row| {
+        let sums = out.entry(series).or_insert_with(|| vec![Delta::default(); steps.count()]);
+        sums.get_mut(position).map_or(Ok(()), |sum| add_row(sum, row, 2))
     })?;
     Ok(out)
 }
 
-/// (calls, errors) by series and step, without histograms; see [`steps`].
+/// (calls, errors) by series and second, without histograms; see [`Steps`].
 pub(crate) fn counts(
     conn: &Connection,
     (from, to): (i64, i64),

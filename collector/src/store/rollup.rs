@@ -80,14 +80,20 @@ pub(super) fn take_number(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Adds a packed histogram to `sum`. A torn one counts as far as it can be read.
-pub(crate) fn unpack_into(mut bytes: &[u8], sum: &mut BTreeMap<u16, u64>) {
+/// The buckets of a packed histogram with their counts, lowest first. A torn one is read as far as it goes.
+fn unpack(mut bytes: &[u8]) -> impl Iterator<Item = (u16, u64)> + use<'_> {
     let mut bucket = 0u16;
-    while let (Some(step), Some(count)) = (take_number(&mut bytes), take_number(&mut bytes)) {
-        let Some(next) = u16::try_from(step).ok().and_then(|s| bucket.checked_add(s)) else { return };
-        bucket = next;
-        *sum.entry(bucket).or_insert(0) += count;
-    }
+    std::iter::from_fn(move || {
+        let (step, count) = (take_number(&mut bytes)?, take_number(&mut bytes)?);
+        bucket = bucket.checked_add(u16::try_from(step).ok()?)?;
+        Some((bucket, count))
+    })
+    .fuse()
+}
+
+/// Adds a packed histogram to `sum`.
+pub(crate) fn unpack_into(bytes: &[u8], sum: &mut BTreeMap<u16, u64>) {
+    unpack(bytes).for_each(|(bucket, count)| *sum.entry(bucket).or_insert(0) += count);
 }
 
 /// What a commit adds to one second of one series, ready to be written.
@@ -142,6 +148,14 @@ fn add_counters(counters: [&mut u64; 5], row: &rusqlite::Row<'_>, at: usize) -> 
     Ok(())
 }
 
+/// A packed histogram in a column, as buckets with their counts.
+pub(crate) fn buckets<'a>(
+    row: &'a rusqlite::Row<'_>,
+    column: usize,
+) -> rusqlite::Result<impl Iterator<Item = (u16, u64)> + use<'a>> {
+    Ok(unpack(blob(row, column)?))
+}
+
 fn blob<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> rusqlite::Result<&'a [u8]> {
     Ok(row.get_ref(column)?.as_blob_or_null().unwrap_or(None).unwrap_or_default())
 }
@@ -158,7 +172,7 @@ impl Heap {
     pub(crate) fn add_row(&mut self, row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<()> {
         add_counters(self.counters.each_mut(), row, at)?;
         for (i, histogram) in self.histograms.iter_mut().enumerate() {
-            histogram.unpack(blob(row, at + 5 + i)?);
+            histogram.add(blob(row, at + 5 + i)?);
         }
         Ok(())
     }
@@ -180,14 +194,9 @@ struct Dense {
 }
 
 impl Dense {
-    /// Adds a packed histogram; a torn one counts as far as it can be read.
-    fn unpack(&mut self, mut bytes: &[u8]) {
-        let mut bucket = 0u16;
-        while let (Some(step), Some(count)) = (take_number(&mut bytes), take_number(&mut bytes)) {
-            let Some(next) = u16::try_from(step).ok().and_then(|s| bucket.checked_add(s)) else { return };
-            bucket = next;
-            *self.place(bucket) += count;
-        }
+    /// Adds a packed histogram.
+    fn add(&mut self, bytes: &[u8]) {
+        unpack(bytes).for_each(|(bucket, count)| *self.place(bucket) += count);
     }
 
     fn place(&mut self, bucket: u16) -> &mut u64 {
@@ -247,13 +256,13 @@ mod tests {
             let mut histogram = LatencyHistogram::default();
             nanos.into_iter().for_each(|n| histogram.record(n));
             let bytes = pack(&histogram).expect("not empty");
-            dense.unpack(&bytes);
+            dense.add(&bytes);
             unpack_into(&bytes, &mut sparse);
         }
         assert_eq!(dense.sparse().counts, sparse);
         let mut torn = Dense::default();
-        torn.unpack(&[5, 2, 0x80]);
-        torn.unpack(&[0xff; 40]);
+        torn.add(&[5, 2, 0x80]);
+        torn.add(&[0xff; 40]);
         assert_eq!(torn.sparse().counts, BTreeMap::from([(5, 2)]));
     }
 }
