@@ -134,13 +134,13 @@ impl Bench {
             (Question::Board { range }, full)
         };
         if "query.graph.hour".contains(&self.filter) {
-            self.settle(graph(&mut SmallRng::seed_from_u64(SEED)).0);
+            self.settle(&graph(&mut SmallRng::seed_from_u64(SEED)).0);
         }
         self.measure("query.graph.hour", 20.0, 1, graph);
     }
 
     /// Asks now and then until answers come no faster: what arrived late is summed by and by, and costs more until then.
-    fn settle(&self, question: Question) {
+    fn settle(&self, question: &Question) {
         let (begun, mut best, mut unbeaten) = (Instant::now(), Duration::MAX, 0);
         let mut first = None;
         while unbeaten < 5 && begun.elapsed() < Duration::from_secs(120) {
