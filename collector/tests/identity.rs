@@ -113,9 +113,14 @@ fn every_action() -> Vec<Action> {
         value: Some("800".into()),
     };
     let all = vec![
-        Action::SetPolicy { base: 0, document: String::new() },
-        Action::EditPolicy { base: 0, edits: vec![edit] },
-        Action::Rollback { to: 0 },
+        Action::set_policy(0, ""),
+        Action::edit_policy(0, vec![edit]),
+        Action::rollback(0),
+        Action::PauseRollout { revision: 1 },
+        Action::ResumeRollout { revision: 1 },
+        Action::AbortRollout { revision: 1 },
+        Action::PromoteRollout { revision: 1, force: true },
+        Action::ConfirmRevision { revision: 1 },
         Action::SetOverride { spec, ttl_ms: 1_000 },
         Action::EndOverride { id: 1 },
         Action::EndAllOverrides,
@@ -128,12 +133,17 @@ fn every_action() -> Vec<Action> {
             Action::SetPolicy { .. } => 0,
             Action::EditPolicy { .. } => 1,
             Action::Rollback { .. } => 2,
-            Action::SetOverride { .. } => 3,
-            Action::EndOverride { .. } => 4,
-            Action::EndAllOverrides => 5,
-            Action::StartIncident { .. } => 6,
-            Action::StopIncident { .. } => 7,
-            Action::RenameIncident { .. } => 8,
+            Action::PauseRollout { .. } => 3,
+            Action::ResumeRollout { .. } => 4,
+            Action::AbortRollout { .. } => 5,
+            Action::PromoteRollout { .. } => 6,
+            Action::ConfirmRevision { .. } => 7,
+            Action::SetOverride { .. } => 8,
+            Action::EndOverride { .. } => 9,
+            Action::EndAllOverrides => 10,
+            Action::StartIncident { .. } => 11,
+            Action::StopIncident { .. } => 12,
+            Action::RenameIncident { .. } => 13,
         };
         assert_eq!(place, n, "a new action belongs into this list");
     }
@@ -212,7 +222,7 @@ async fn a_viewer_may_read_and_nothing_else() {
 async fn an_operator_acts_under_the_name_of_the_token_alone() {
     let guarded = Guarded::start().await;
     let operator = guarded.operator.as_str();
-    let action = Action::SetPolicy { base: 0, document: String::new() };
+    let action = Action::set_policy(0, "");
     guarded.command(operator, "ann", action).await.expect("an operator may");
     let audit = guarded.audit().await;
     let set = audit.iter().find(|e| e.action == "policy.set").expect("written down");

@@ -80,7 +80,14 @@ pub(crate) fn least(deed: Deed) -> Role {
 /// What a command is. Without a wildcard: a new action does not compile before somebody has said who may.
 pub(crate) const fn of_action(action: &Action) -> Deed {
     match action {
-        Action::SetPolicy { .. } | Action::EditPolicy { .. } | Action::Rollback { .. } => Deed::Policy,
+        Action::SetPolicy { .. }
+        | Action::EditPolicy { .. }
+        | Action::Rollback { .. }
+        | Action::PauseRollout { .. }
+        | Action::ResumeRollout { .. }
+        | Action::AbortRollout { .. }
+        | Action::PromoteRollout { .. }
+        | Action::ConfirmRevision { .. } => Deed::Policy,
         Action::SetOverride { .. } | Action::EndOverride { .. } | Action::EndAllOverrides => Deed::Override,
         Action::StartIncident { .. } | Action::StopIncident { .. } | Action::RenameIncident { .. } => Deed::Incident,
     }
