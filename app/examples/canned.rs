@@ -1,5 +1,5 @@
 //! Draws the canned shop: `cargo run -p fuseboard --no-default-features --example canned -- board dark 1440x900 out.png`.
-//! After the file a scene (trouble, empty, gone, waiting) and commands of the palette may follow.
+//! After the file a scene (trouble, rolling, reverted, crowd, empty, gone, waiting) and commands of the palette may follow.
 
 use std::path::Path;
 
@@ -15,6 +15,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let picture = shot::Picture { size: [width.parse()?, height.parse()?], theme, ..Default::default() };
     let scene = match arg(4, "trouble").as_str() {
         "empty" => testing::Scene::Empty,
+        "rolling" => testing::Scene::Rolling,
+        "reverted" => testing::Scene::Reverted,
+        "crowd" => testing::Scene::Crowd(500),
         "gone" => testing::Scene::Gone,
         "waiting" => testing::Scene::Waiting,
         _ => testing::Scene::Trouble,

@@ -12,7 +12,7 @@ use fuseboard_api::metric::MetricQuery;
 use fuseboard_api::trace::TraceQuery;
 use fuseboard_api::{SpanId, TimeRange, TraceId, UnixNanos};
 
-use crate::model::{ThemeChoice, View};
+use crate::model::{PolicyTab, ThemeChoice, View};
 use crate::time::Speed;
 
 /// One thing to do.
@@ -20,6 +20,8 @@ use crate::time::Speed;
 pub(crate) enum Command {
     /// Bring a view to the front.
     Go(View),
+    /// Bring a part of the policies view to the front.
+    ShowPolicies(PolicyTab),
     /// Back to the view before.
     Back,
     /// Choose an edge (and no service), or none.
@@ -216,6 +218,9 @@ pub(crate) fn entries() -> Vec<Entry> {
     add("Show the whole time again", None, Command::Choose(None));
     add("Record or stop recording an incident", Some(ctrl(Key::R)), Command::Record);
     add("Undo the last change", Some(ctrl(Key::Z)), Command::Undo);
+    for (text, tab) in [("Go to Overrides", PolicyTab::Overrides), ("Go to Rollout", PolicyTab::Rollout)] {
+        add(text, None, Command::ShowPolicies(tab));
+    }
     add("End all overrides", None, end_all_overrides());
     add("Open an incident file", Some(ctrl(Key::O)), Command::ChooseFile);
     add("Start the demo", None, Command::StartDemo);

@@ -69,8 +69,22 @@ fn a_log_line_opens_its_details() {
 #[test]
 fn the_fleet_says_who_refused_and_why() {
     let console = view(View::Fleet);
-    assert!(console.query_by_label_contains("refused r41 and").is_some());
+    assert!(console.query_by_label_contains("notifications-1 and 1 more: refused r41: timeout.attempt_ms").is_some());
     assert!(console.query_by_label_contains("pricing pricing-2, lost").is_some());
+}
+
+#[test]
+fn five_hundred_instances_put_trouble_on_top_and_can_be_narrowed() {
+    let mut console = console(testing::scene(testing::Scene::Crowd(500), View::Fleet));
+    assert!(console.query_by_label("Show: All 500").is_some());
+    assert!(console.get_all_by_label_contains("service-07-003 runs r41 with other").next().is_some(), "drift is told");
+    assert!(console.query_by_label_contains(", up to date").is_none(), "the first page is those that are not well");
+    console.get_by_label("Find an instance").focus();
+    console.run_steps(2);
+    console.get_by_label("Find an instance").type_text("service-33");
+    console.run_steps(3);
+    assert!(console.get_all_by_label_contains("service-33 service-33-").next().is_some());
+    assert!(console.query_by_label_contains("service-07 service-07-003,").is_none(), "the others are left out");
 }
 
 #[test]

@@ -6,4 +6,5 @@ mod frame;
 mod lists;
 mod pace;
 mod policies;
+mod rollouts;
 mod traces;

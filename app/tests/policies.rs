@@ -33,6 +33,10 @@ fn a_timeout_moved_by_keyboard_becomes_an_edit_of_its_rule() {
     assert!(given.actions().is_empty());
     console.get_by_label_contains("Apply to 2 callers as r42").click();
     console.run_steps(3);
+    assert!(given.actions().is_empty(), "not without a reason");
+    give_reason(&mut console, "the bank is slow today");
+    console.get_by_label_contains("Apply to 2 callers as r42").click();
+    console.run_steps(3);
     let given = given.actions();
     let [(Action::EditPolicy { base: 41, edits, .. }, reason)] = given.as_slice() else {
         panic!("one edit, not {given:?}")
@@ -42,7 +46,34 @@ fn a_timeout_moved_by_keyboard_becomes_an_edit_of_its_rule() {
     assert_eq!(edit.path, "timeout.attempt_ms");
     let value: u64 = edit.value.as_deref().and_then(|v| v.parse().ok()).expect("milliseconds");
     assert!(value > 800, "{value} lies right of the timeout in force");
-    assert!(reason.contains("timeout.attempt_ms"), "a reason was filled in: {reason}");
+    assert_eq!(reason, "the bank is slow today");
+}
+
+fn give_reason(console: &mut Harness<'static, App>, reason: &str) {
+    console.get_by_role_and_label(Role::TextInput, "Reason").focus();
+    console.run_steps(2);
+    console.get_by_role_and_label(Role::TextInput, "Reason").type_text(reason);
+    console.run_steps(3);
+}
+
+#[test]
+fn one_click_stages_an_edit_with_guards_and_a_time_to_confirm() {
+    let (mut console, given) = policies();
+    console.get_by_label_contains(THUMB).focus();
+    console.run_steps(2);
+    console.key_press(Key::ArrowRight);
+    console.run_steps(3);
+    assert!(console.query_by_label_contains("1 edge · 2 instances of 1 service").is_some(), "whom it reaches");
+    console.get_by_label("Delivery: Staged, safe").click();
+    console.run_steps(3);
+    assert!(console.query_by_label_contains("1 → 1 → 1 → 2 of 2 instances").is_some(), "who gets it when");
+    give_reason(&mut console, "try a longer one");
+    console.get_by_label("Begin rollout as r42").click();
+    console.run_steps(3);
+    let given = given.actions();
+    let [(Action::EditPolicy { delivery, .. }, _)] = given.as_slice() else { panic!("one edit, not {given:?}") };
+    assert_eq!(delivery.stages.len(), 4);
+    assert_eq!((delivery.guards.len(), delivery.confirm_within_ms), (3, Some(1_800_000)));
 }
 
 #[test]

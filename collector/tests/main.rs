@@ -13,7 +13,6 @@ mod faults;
 mod files;
 mod fixtures;
 mod fleet;
-mod identity;
 mod incident;
 mod jaeger;
 mod letters;

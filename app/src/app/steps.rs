@@ -98,6 +98,10 @@ impl App {
         let model = &mut self.model;
         match command {
             Command::Go(view) => self.go(view),
+            Command::ShowPolicies(tab) => {
+                model.policy_tab = tab;
+                self.go(View::Policies);
+            }
             Command::Back => {
                 if let Some(view) = model.back.take() {
                     self.go(view);

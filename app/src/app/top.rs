@@ -3,9 +3,9 @@
 use egui::{Align, Color32, Layout, Rect, Role, Sense, Stroke, StrokeKind, WidgetInfo, pos2, vec2};
 
 use crate::command::{Command, Commands};
-use crate::model::{Connection, Model, SourceKind};
+use crate::model::{Connection, Model, PolicyTab, SourceKind};
 use crate::widgets::button::{Button, Kind};
-use crate::widgets::pill::paint_dot;
+use crate::widgets::pill::{paint_dot, pill};
 use crate::widgets::{Tone, focus_ring, format, space, text, tokens};
 
 /// Paints the bar.
@@ -14,7 +14,7 @@ pub(super) fn show(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
     let left = area.with_min_x(area.left() + 12.0).with_max_x(area.left() + area.width() * 0.3);
     let left_end = ui
         .scope_builder(egui::UiBuilder::new().max_rect(left).layout(Layout::left_to_right(Align::Center)), |ui| {
-            source(ui, model);
+            source(ui, model, commands);
             ui.min_rect().right()
         })
         .inner;
@@ -28,7 +28,7 @@ pub(super) fn show(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
     search(ui, left_end + 16.0, right_start - 16.0, commands);
 }
 
-fn source(ui: &mut egui::Ui, model: &Model) {
+fn source(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
     let t = tokens(ui);
     let trouble = model.slots.totals.get().map(|t| t.trouble.as_str()).filter(|s| !s.is_empty());
     let (tone, state) = match &model.connection {
@@ -54,10 +54,27 @@ fn source(ui: &mut egui::Ui, model: &Model) {
     response.on_hover_text(state);
     if model.read_only() {
         let words = if model.source_kind == SourceKind::File { "file" } else { "read only" };
-        crate::widgets::pill::pill(ui, words, Tone::Neutral);
+        pill(ui, words, Tone::AtRisk).on_hover_text(model.barred().unwrap_or_default());
     }
     if model.production {
-        crate::widgets::pill::pill(ui, "production", Tone::Failed);
+        pill(ui, "production", Tone::Failed);
+    }
+    held(ui, model, commands);
+}
+
+/// What is held by hand, in every view: how many, and when the first ends.
+fn held(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
+    let (n, Some(first)) = (model.overrides().count(), model.overrides().filter_map(|c| c.expires).min()) else {
+        return;
+    };
+    // An instant, not a countdown: that would paint every view once a second.
+    let words = format!("{} · until {}", format::plural(n as u64, "override"), model.zone.time(first));
+    let response = pill(ui, &words, Tone::Accent).interact(Sense::click());
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("{words}: show them")));
+    focus_ring(ui, &response, 10);
+    let response = response.on_hover_cursor(egui::CursorIcon::PointingHand);
+    if response.on_hover_text("Held by hand; click for who, why and how long").clicked() {
+        commands.push(Command::ShowPolicies(PolicyTab::Overrides));
     }
 }
 

@@ -119,6 +119,7 @@ impl Model {
                 wants.push(self.at_cursor(SlotId::Policies, Question::Policies { range: counted }));
             }
             View::Policies => {
+                wants.push(self.at_cursor(SlotId::Fleet, Question::Fleet { range: counted }));
                 wants.push(self.at_cursor(SlotId::Policies, Question::Policies { range: counted }));
                 for (slot, revision) in [
                     (SlotId::Document, self.selection.revision),

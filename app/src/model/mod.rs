@@ -93,6 +93,22 @@ impl View {
     }
 }
 
+/// The parts of the policies view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum PolicyTab {
+    /// Effective settings by edge.
+    #[default]
+    Edges,
+    /// The staged change that is under way, or was last.
+    Rollout,
+    /// What operators hold by hand for a time.
+    Overrides,
+    /// The document in force.
+    Document,
+    /// Revisions.
+    History,
+}
+
 /// Whether there is somebody to ask.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum Connection {
@@ -223,6 +239,8 @@ pub(crate) struct Model {
     pub(crate) connection: Connection,
     /// The pictures.
     pub(crate) slots: Slots,
+    /// The part of the policies view in front.
+    pub(crate) policy_tab: PolicyTab,
     /// What is chosen.
     pub(crate) selection: Selection,
     /// What lists are narrowed to.
@@ -256,9 +274,24 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Whether commands can be given at all: not to a file, and not without a connection.
+    /// Whether commands can be given at all; see [`Self::barred`].
     pub(crate) fn can_command(&self) -> bool {
-        !self.read_only() && self.connection == Connection::Up
+        self.barred().is_none()
+    }
+
+    /// Why no command can be given, a sentence; `None` when it can.
+    pub(crate) fn barred(&self) -> Option<String> {
+        if self.source_kind == SourceKind::File {
+            Some("This is an incident file: it is looked at, not steered.".to_owned())
+        } else if self.locked {
+            Some("This console was started read only.".to_owned())
+        } else if self.read_only() {
+            Some("The collector has its data open read only.".to_owned())
+        } else if self.connection != Connection::Up {
+            Some("Not connected: commands can be given again when the collector answers.".to_owned())
+        } else {
+            None
+        }
     }
 
     /// Whether the source takes no commands by its nature.
@@ -281,6 +314,16 @@ impl Model {
             });
             touches && matches!(c.state, ChangeState::Requested | ChangeState::Applied)
         })
+    }
+
+    /// The overrides in force or on their way, newest first.
+    pub(crate) fn overrides(&self) -> impl Iterator<Item = &Change> {
+        let all = self.slots.changes.get().map(|c| c.overrides.as_slice()).unwrap_or_default();
+        let held = |c: &&Change| {
+            c.ended.is_none()
+                && matches!(c.state, ChangeState::Requested | ChangeState::Applied | ChangeState::Refused)
+        };
+        all.iter().filter(held)
     }
 
     /// Whether nothing was ever stored.

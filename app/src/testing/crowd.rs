@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fuseboard_api::breaker::{BreakerMode, BreakerState};
+use fuseboard_api::fleet::{Drift, Fleet, Member};
 use fuseboard_api::graph::{Board, Edge, EdgeBreaker, EdgeKey, InstanceStats, Node, NodeKind};
 use fuseboard_api::span::{Origin, Span, SpanKind, StatusCode};
 use fuseboard_api::stats::{SparkPoint, Stats};
@@ -90,6 +91,42 @@ pub(super) fn board(range: TimeRange, n: u32) -> Board {
     });
     let edges = edges.collect();
     Board { range, nodes, edges, headline: None, spark_step_ms: 5000 }
+}
+
+/// So many instances of forty services: most well, some behind, refusing, lost, or taken back.
+pub(super) fn fleet(n: u32) -> Fleet {
+    let member = |i: u32| {
+        let service = format!("service-{:02}", i % 40);
+        let chance = dice(u64::from(i) * 23);
+        let behind = chance < 0.03;
+        Member {
+            instance: format!("{service}-{:03}", i / 40),
+            service,
+            version: if chance < 0.2 { "1.8.3" } else { "1.8.2" }.to_owned(),
+            connected: Some(chance < 0.98),
+            since: ago(86_400.0 * chance),
+            last_seen: ago(0.4),
+            running: if behind { 40 } else { 41 },
+            since_running: Some(ago(94.0)),
+            desired: 41,
+            attempted: 41,
+            last_failed: (chance < 0.01).then(|| (41, "timeout.attempt_ms: 5 is under the service's bound, 20".to_owned())),
+            reverted_from: (0.03..0.04).contains(&chance).then_some(40),
+            effective_hash: format!("{:08x}", 0x9c1e_04d2_u32.wrapping_add(i % 40)),
+            stats: stats(u64::from(i) + 70, 60.0, chance < 0.05),
+            ..Member::default()
+        }
+    };
+    let mut members: Vec<Member> = (0..n).map(member).collect();
+    members.sort_by(|a, b| (&a.service, &a.instance).cmp(&(&b.service, &b.instance)));
+    let drift = Drift {
+        service: "service-07".to_owned(),
+        revision: 41,
+        instances: vec!["service-07-003".to_owned()],
+        of: n / 40,
+        text: "service-07-003 runs r41 with other settings than the others: another version of the agent?".to_owned(),
+    };
+    Fleet { members, revision: 41, overrides: 0, drift: vec![drift] }
 }
 
 /// A trace of `n` spans over forty services, a few levels deep.

@@ -5,6 +5,7 @@ mod crowd;
 pub mod feed;
 pub mod pace;
 mod people;
+mod rollouts;
 mod shop;
 mod traces;
 
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fuseboard_api::ask::{Answer, Question};
 use fuseboard_api::command::Receipt;
 use fuseboard_api::graph::EdgeKey;
+use fuseboard_api::rollout::RolloutState;
 use fuseboard_api::{TraceId, UnixNanos};
 
 use crate::app::{App, Clock, Settings};
@@ -49,17 +51,26 @@ pub enum Scene {
     Gone,
     /// Nothing has been answered yet.
     Waiting,
+    /// As in trouble, and a change is on its way by stages.
+    Rolling,
+    /// As in trouble, and a guard has just taken a staged change back.
+    Reverted,
     /// As in trouble, but the board shows so many services, and a trace has so many spans.
     Crowd(u32),
 }
 
+fn is_full(scene: Scene) -> bool {
+    matches!(scene, Scene::Trouble | Scene::Rolling | Scene::Reverted | Scene::Crowd(_))
+}
+
 /// What the canned collector answers.
 pub fn answer(scene: Scene, question: &Question) -> Answer {
-    let full = matches!(scene, Scene::Trouble | Scene::Crowd(_));
+    let full = is_full(scene);
     if let Scene::Crowd(n) = scene {
         match question {
             Question::Board { range } => return Answer::Board(crowd::board(*range, n)),
             Question::Trace(id) => return Answer::Trace(Some(crowd::trace(*id, n))),
+            Question::Fleet { .. } => return Answer::Fleet(crowd::fleet(n)),
             _ => {}
         }
     }
@@ -74,7 +85,12 @@ pub fn answer(scene: Scene, question: &Question) -> Answer {
         Question::Breakers { .. } => Answer::Breakers(if full { shop::breakers() } else { Default::default() }),
         Question::Policies { .. } => Answer::Policies(if full { shop::policies() } else { Default::default() }),
         Question::Document(n) => Answer::Document(full.then(|| shop::document(*n))),
-        Question::Changes { .. } => Answer::Changes(if full { people::changes() } else { Default::default() }),
+        Question::Changes { .. } => Answer::Changes(match scene {
+            Scene::Rolling => rollouts::changes(RolloutState::Baking),
+            Scene::Reverted => rollouts::changes(RolloutState::Reverted),
+            _ if full => people::changes(),
+            _ => Default::default(),
+        }),
         Question::Forecasts => Answer::Forecasts(if full { people::forecasts() } else { Default::default() }),
         Question::Incidents => Answer::Incidents(if full { people::incidents() } else { Default::default() }),
         Question::Logs(query) => Answer::Logs(if full { traces::logs(query) } else { Default::default() }),
@@ -115,13 +131,13 @@ impl Door for Canned {
         let mut inbox = Inbox { receipts: std::mem::take(&mut self.receipts), ..Default::default() };
         if !std::mem::replace(&mut self.told, true) {
             inbox.connection = Some(match self.scene {
-                Scene::Trouble | Scene::Empty | Scene::Crowd(_) => Connection::Up,
+                Scene::Trouble | Scene::Rolling | Scene::Reverted | Scene::Empty | Scene::Crowd(_) => Connection::Up,
                 Scene::Waiting => Connection::Connecting,
                 Scene::Gone => Connection::Lost { why: "connection refused by 127.0.0.1:4390".to_owned(), tries: 3 },
             });
             inbox.newest = Some(NOW);
         }
-        if matches!(self.scene, Scene::Trouble | Scene::Empty | Scene::Crowd(_)) {
+        if is_full(self.scene) || self.scene == Scene::Empty {
             inbox.answers = std::mem::take(&mut self.open)
                 .into_iter()
                 .map(|want| Delivery {
@@ -171,8 +187,13 @@ impl Given {
 
 /// A console in front of the canned shop with an edge chosen, and what it is told to do.
 pub fn listening(view: View, edge: Option<EdgeKey>) -> (App, Given) {
+    listening_in(Scene::Trouble, view, edge)
+}
+
+/// The same in front of another scene.
+pub fn listening_in(scene: Scene, view: View, edge: Option<EdgeKey>) -> (App, Given) {
     let given = Given::default();
-    let door = Canned { given: given.clone(), ..Default::default() };
+    let door = Canned { scene, given: given.clone(), ..Default::default() };
     let mut app = App::new(Box::new(door), settings(view), Clock::Fixed(NOW));
     app.model.selection.edge = edge;
     (app, given)

@@ -34,6 +34,7 @@ use fuseboard_api::trace::TraceQuery;
 
 use crate::command::{Command, Commands};
 use crate::model::{Model, PendingState, View};
+use crate::views::rollout;
 use crate::widgets::{banner, space, tokens};
 use camera::Camera;
 use merge::Grouping;
@@ -84,6 +85,7 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
         {
             commands.push(Command::Go(View::Incidents));
         }
+        rollout::strip(ui, model, commands);
         keys(ui, state);
         let area = ui.available_rect_before_wrap();
         let (graph, below) = split(area, state.shown);

@@ -11,17 +11,16 @@ mod switches;
 pub(crate) mod words;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use egui::{Key, Ui};
-use fuseboard_api::UnixNanos;
 use fuseboard_api::breaker::BreakerMode;
 use fuseboard_api::graph::EdgeKey;
 
 use self::choice::{Filter, Order};
 use self::switches::{Sources, Switch};
 use crate::command::{Command, Commands, end_all_overrides};
-use crate::model::{Model, SourceKind};
+use crate::model::Model;
+use crate::views::clock;
 use crate::widgets::{self, banner, button, format, space, text};
 
 /// What this view keeps between two frames.
@@ -36,13 +35,6 @@ pub(crate) struct State {
     /// The card to bring into sight.
     reveal: bool,
     columns: usize,
-}
-
-/// The instant that countdowns run against: the clock's while the newest is followed and not old, else the one shown.
-fn instant(model: &Model) -> UnixNanos {
-    let shown = model.time.position();
-    let live = model.time.cursor.is_following() && model.source_kind != SourceKind::File;
-    if live && model.time.now.since(shown) < Duration::from_secs(30) { model.time.now.max(shown) } else { shown }
 }
 
 fn sources(model: &Model) -> Sources<'_> {
@@ -81,7 +73,9 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
         ui.allocate_ui(room, |ui| grid(ui, model, state, commands, &shown));
         legend(ui);
     });
-    repaint_for_countdowns(ui, model, &all);
+    let probes = all.iter().flat_map(|s| &s.instances).filter_map(|b| b.probe_at);
+    let ends = all.iter().filter_map(|s| s.change.and_then(|c| c.expires));
+    clock::repaint(ui, model, probes.chain(ends));
 }
 
 /// Paints what stands beside it.
@@ -262,7 +256,7 @@ fn begin(model: &Model, commands: &mut Commands, switch: &Switch<'_>, mode: Brea
 /// The cards in as many columns as fit; only those in sight are painted.
 fn grid(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, shown: &[&Switch<'_>]) {
     const GAP: f32 = 16.0;
-    let now = instant(model);
+    let now = clock::instant(model);
     let width = ui.available_width() - 8.0;
     let columns = (((width + GAP) / (card::MIN_WIDTH + GAP)).floor() as usize).clamp(1, 4);
     state.columns = columns;
@@ -322,21 +316,5 @@ fn act(model: &Model, state: &mut State, commands: &mut Commands, switch: &Switc
                 state.expanded.insert(switch.key.clone());
             }
         }
-    }
-}
-
-/// A countdown is the one reason to paint without new data.
-fn repaint_for_countdowns(ui: &Ui, model: &Model, all: &[Switch<'_>]) {
-    let now = instant(model);
-    if !model.time.cursor.is_following() || model.source_kind == SourceKind::File {
-        return;
-    }
-    let probes = all.iter().flat_map(|s| &s.instances).filter_map(|b| b.probe_at);
-    let ends = all.iter().filter_map(|s| s.change.and_then(|c| c.expires));
-    let soonest = probes.chain(ends).filter(|t| *t > now).map(|t| t.since(now)).min();
-    match soonest {
-        Some(left) if left < Duration::from_secs(10) => ui.request_repaint_after(Duration::from_millis(100)),
-        Some(_) => ui.request_repaint_after(Duration::from_secs(1)),
-        None => {}
     }
 }

@@ -10,6 +10,7 @@ use crate::model::{Model, View};
 mod audit;
 mod board;
 mod breakers;
+mod clock;
 mod fleet;
 mod forecasts;
 mod gallery;
@@ -20,6 +21,7 @@ mod metrics;
 mod names;
 mod policies;
 mod progress;
+mod rollout;
 mod trace;
 mod traces;
 

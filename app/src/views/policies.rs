@@ -2,6 +2,7 @@
 //! edits with their diff, the document, and its history.
 
 mod apply;
+mod delivery;
 mod detail;
 mod diff;
 mod document;
@@ -9,6 +10,7 @@ mod draft;
 mod fields;
 mod history;
 mod list;
+mod overrides;
 mod timeout;
 
 use std::collections::BTreeSet;
@@ -19,23 +21,12 @@ use fuseboard_api::graph::EdgeKey;
 use fuseboard_api::policy::{EffectiveEdge, Policies};
 
 use self::draft::Draft;
-use crate::command::Commands;
-use crate::model::Model;
+use crate::command::{Command, Commands};
+use crate::model::{Model, PolicyTab};
 use crate::views::halves::halves;
 use crate::views::progress::{self, Progress};
+use crate::views::rollout;
 use crate::widgets::{self, banner, button, format, space};
-
-/// What is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Tab {
-    /// Effective settings by edge.
-    #[default]
-    Edges,
-    /// The document in force.
-    Document,
-    /// Revisions.
-    History,
-}
 
 /// A change that was sent.
 #[derive(Debug, Clone)]
@@ -59,14 +50,16 @@ impl Sent {
 /// What this view keeps between two frames.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    tab: Tab,
     search: String,
     /// The edit that is being prepared.
     draft: Option<Draft>,
     /// The edit that was sent last.
     sent: Option<Sent>,
+    /// How the next one is to go out.
+    plan: delivery::Plan,
     /// Groups whose unset settings are shown too, by title.
     turned: BTreeSet<&'static str>,
+    overrides: overrides::State,
     document: document::State,
     history: history::State,
 }
@@ -75,7 +68,7 @@ pub(crate) struct State {
 pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands) {
     widgets::view(ui, |ui| {
         let slot = &model.slots.policies;
-        head(ui, state, slot.get());
+        head(ui, model, slot.get(), commands);
         let Some(policies) = slot.get() else {
             match slot.error.as_deref() {
                 None => {
@@ -89,10 +82,15 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
             banner::stale(ui, slot.error.as_deref());
             ui.add_space(space::NEAR);
         }
-        match state.tab {
-            Tab::Edges => edges(ui, model, state, commands, policies),
-            Tab::Document => document::show(ui, model, &mut state.document, commands, policies),
-            Tab::History => history::show(ui, model, &mut state.history, commands, policies),
+        if model.policy_tab != PolicyTab::Rollout {
+            rollout::strip(ui, model, commands);
+        }
+        match model.policy_tab {
+            PolicyTab::Edges => edges(ui, model, state, commands, policies),
+            PolicyTab::Rollout => rollout::card(ui, model, commands),
+            PolicyTab::Overrides => overrides::show(ui, model, &mut state.overrides, commands),
+            PolicyTab::Document => document::show(ui, model, &mut state.document, commands, policies),
+            PolicyTab::History => history::show(ui, model, &mut state.history, commands, policies),
         }
     });
 }
@@ -100,30 +98,45 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
 /// Paints what stands beside it.
 pub(crate) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands) {
     let Some(policies) = model.slots.policies.get() else { return };
-    match state.tab {
-        Tab::Edges => apply::show(ui, model, state, commands, policies),
-        Tab::Document => document::inspector(ui, model, &mut state.document, commands, policies),
-        Tab::History => history::inspector(ui, model, &mut state.history, commands, policies),
+    match model.policy_tab {
+        PolicyTab::Edges => apply::show(ui, model, state, commands, policies),
+        PolicyTab::Rollout => {}
+        PolicyTab::Overrides => overrides::inspector(ui, model, &mut state.overrides),
+        PolicyTab::Document => document::inspector(ui, model, &mut state.document, commands, policies),
+        PolicyTab::History => history::inspector(ui, model, &mut state.history, commands, policies),
     }
 }
 
 /// Whether there is something for the inspector to say.
 pub(crate) fn has_inspector(model: &Model, state: &State) -> bool {
-    let needed = match state.tab {
+    let needed = match model.policy_tab {
         // In a narrow window the edit stands under the settings instead.
-        Tab::Edges => !model.narrow,
-        Tab::Document => !model.narrow || state.document.is_edited(),
-        Tab::History => !model.narrow || model.selection.revision.is_some(),
+        PolicyTab::Edges => !model.narrow,
+        PolicyTab::Rollout => false,
+        PolicyTab::Overrides => overrides::has_inspector(model, &state.overrides),
+        PolicyTab::Document => !model.narrow || state.document.is_edited(),
+        PolicyTab::History => !model.narrow || model.selection.revision.is_some(),
     };
     needed && model.slots.policies.get().is_some()
 }
 
-fn head(ui: &mut Ui, state: &mut State, policies: Option<&Policies>) {
+fn head(ui: &mut Ui, model: &Model, policies: Option<&Policies>, commands: &mut Commands) {
     let aside = policies.map(summary).unwrap_or_default();
-    let aside = if ui.available_width() > 720.0 { aside } else { String::new() };
+    let aside = if ui.available_width() > 860.0 { aside } else { String::new() };
     widgets::view_head(ui, "Policies", &aside, |ui| {
-        let tabs = [(Tab::Edges, "Edges"), (Tab::Document, "Document"), (Tab::History, "History")];
-        button::segmented(ui, "Show", &mut state.tab, &tabs);
+        let held = match model.overrides().count() {
+            0 => "Overrides".to_owned(),
+            n => format!("Overrides {n}"),
+        };
+        let mut tabs = vec![(PolicyTab::Edges, "Edges"), (PolicyTab::Overrides, held.as_str())];
+        if model.policy_tab == PolicyTab::Rollout || rollout::newest(model).is_some() {
+            tabs.insert(1, (PolicyTab::Rollout, "Rollout"));
+        }
+        tabs.extend([(PolicyTab::Document, "Document"), (PolicyTab::History, "History")]);
+        let mut tab = model.policy_tab;
+        if button::segmented(ui, "Show", &mut tab, &tabs) {
+            commands.push(Command::ShowPolicies(tab));
+        }
     });
 }
 
@@ -145,7 +158,7 @@ fn edges(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands,
              The document can be written before the first call.",
             |ui| {
                 if button::button(ui, "Open the document").clicked() {
-                    state.tab = Tab::Document;
+                    commands.push(Command::ShowPolicies(PolicyTab::Document));
                 }
             },
         );

@@ -2,10 +2,12 @@
 
 use fuseboard_api::change::{Change, ChangeState, Changes};
 use fuseboard_api::command::{Action, Receipt};
+use fuseboard_api::fleet::{Fleet, Member};
 use fuseboard_api::graph::Severity;
 
 use crate::model::{Pending, PendingState};
-use crate::widgets::format;
+use crate::views::rollout;
+use crate::widgets::{Tone, format};
 
 /// A change's way.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +39,15 @@ pub(crate) enum Progress {
         /// Who said no, and why.
         by: Vec<(String, String)>,
     },
+    /// By stages, or waiting to be confirmed; so many of all instances have it.
+    Rolling {
+        /// Have it.
+        running: usize,
+        /// All.
+        all: usize,
+    },
+    /// Taken back from everyone, with the reason.
+    Reverted(String),
     /// Its time ran out.
     Expired,
     /// Ended by hand.
@@ -53,12 +64,51 @@ pub(crate) fn of_change(change: &Change) -> Progress {
     let (applied, targeted) = (change.applied, change.targeted);
     match change.state {
         ChangeState::Expired => Progress::Expired,
-        ChangeState::Ended | ChangeState::Reverted => Progress::Ended,
+        ChangeState::Ended => Progress::Ended,
+        ChangeState::Reverted => {
+            Progress::Reverted(change.rollout.as_ref().map(|r| r.why.clone()).unwrap_or_default())
+        }
         _ if !refusals.is_empty() => Progress::Refused { applied, targeted, by: refusals },
         ChangeState::Refused => Progress::Refused { applied, targeted, by: Vec::new() },
         ChangeState::Applied => Progress::Applied { targeted, p99_ms: change.p99_ms() },
-        ChangeState::Requested | ChangeState::Rolling => Progress::Requested { applied, targeted },
+        ChangeState::Rolling => {
+            let (running, _, all) = change.rollout.as_ref().map(rollout::words::counts).unwrap_or_default();
+            Progress::Rolling { running, all }
+        }
+        ChangeState::Requested => Progress::Requested { applied, targeted },
     }
+}
+
+/// Instance by instance what became of a change: those that refused, those that have not said a word, those that have it.
+/// The silent ones are named as far as `fleet` knows them.
+pub(crate) fn by_instance(change: &Change, fleet: Option<&Fleet>) -> Vec<(String, String, Tone)> {
+    let mut out: Vec<(String, String, Tone)> = Vec::with_capacity(change.acknowledgements.len());
+    let refused = change.acknowledgements.iter().filter_map(|a| Some((a, a.refused.as_ref()?)));
+    out.extend(refused.map(|(a, why)| (a.instance.clone(), format!("refused: {why}"), Tone::Failed)));
+    let is_over = matches!(change.state, ChangeState::Ended | ChangeState::Expired | ChangeState::Reverted);
+    let meant = |m: &&Member| {
+        let selector = change.override_spec.as_ref().map(|s| &s.selector);
+        selector.is_none_or(|s| {
+            let fits = |want: &Option<String>, have: &str| want.as_deref().is_none_or(|w| w == have);
+            fits(&s.caller, &m.service) && fits(&s.instance, &m.instance)
+        })
+    };
+    let silent = |m: &&Member| {
+        !change.acknowledgements.iter().any(|a| a.instance == m.instance && a.service == m.service)
+    };
+    // Who came later and runs it already has nothing left to say.
+    let lacks = |m: &&Member| change.override_spec.is_some() || m.running < change.id;
+    if !is_over && change.rollout.is_none() {
+        let members = fleet.map(|f| f.members.as_slice()).unwrap_or_default();
+        let connected = members.iter().filter(|m| m.connected == Some(true));
+        let laggards = connected.filter(meant).filter(silent).filter(lacks);
+        out.extend(laggards.map(|m| (m.instance.clone(), "has not answered".to_owned(), Tone::AtRisk)));
+    }
+    let has = change.acknowledgements.iter().filter(|a| a.refused.is_none());
+    out.extend(has.map(|a| {
+        (a.instance.clone(), format!("has it, after {}", format::millis(a.latency_ms.max(0.01))), Tone::Well)
+    }));
+    out
 }
 
 /// How far a command given here has come: its own word first, then the data's.
@@ -122,6 +172,9 @@ impl Progress {
                 }
                 None => format!("{applied} of {targeted} have it · the others refused"),
             },
+            Self::Rolling { running, all } => format!("rolling out · {running} of {all} have it"),
+            Self::Reverted(why) if why.is_empty() => "taken back".to_owned(),
+            Self::Reverted(why) => format!("taken back: {why}"),
             Self::Expired => "expired".to_owned(),
             Self::Ended => "ended".to_owned(),
         }
@@ -130,16 +183,21 @@ impl Progress {
     /// How bad it is; colour goes with it.
     pub(crate) fn severity(&self) -> Option<Severity> {
         match self {
-            Self::NotAccepted(_) | Self::Refused { .. } => Some(Severity::Failed),
+            Self::NotAccepted(_) | Self::Refused { .. } | Self::Reverted(_) => Some(Severity::Failed),
             Self::Applied { .. } => Some(Severity::Well),
-            Self::Sending | Self::Requested { .. } => Some(Severity::AtRisk),
+            Self::Sending | Self::Requested { .. } | Self::Rolling { .. } => Some(Severity::AtRisk),
             Self::Expired | Self::Ended => None,
         }
     }
 
+    /// Whether some instance has not got it, or said no.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.on_its_way() || matches!(self, Self::Refused { .. })
+    }
+
     /// Whether it is still on its way.
     pub(crate) fn on_its_way(&self) -> bool {
-        matches!(self, Self::Sending | Self::Requested { .. })
+        matches!(self, Self::Sending | Self::Requested { .. } | Self::Rolling { .. })
     }
 }
 
@@ -179,6 +237,20 @@ mod tests {
         assert_eq!(of_pending(&pending, Some(&changes)).sentence(), "requested · 1 of 2 have it");
         changes.overrides[0] = change(ChangeState::Applied, None);
         assert_eq!(of_pending(&pending, Some(&changes)).sentence(), "applied 2/2 in 31 ms");
+    }
+
+    #[test]
+    fn who_refused_and_who_is_silent_stands_before_those_that_have_it() {
+        let member = |instance: &str, running| Member {
+            instance: instance.into(),
+            connected: Some(true),
+            running,
+            ..Member::default()
+        };
+        let fleet = Fleet { members: vec![member("o-1", 7), member("o-3", 6), member("o-4", 7)], ..Fleet::default() };
+        let list = by_instance(&change(ChangeState::Refused, Some("too long")), Some(&fleet));
+        let said: Vec<(&str, &str)> = list.iter().map(|(who, what, _)| (who.as_str(), what.as_str())).collect();
+        assert_eq!(said, [("o-2", "refused: too long"), ("o-3", "has not answered"), ("o-1", "has it, after 12 ms")]);
     }
 
     #[test]

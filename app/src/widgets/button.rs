@@ -31,12 +31,13 @@ pub(crate) struct Button<'a> {
     small: bool,
     key: &'a str,
     dot: Option<Color32>,
+    barred: Option<String>,
 }
 
 impl<'a> Button<'a> {
     /// A quiet button.
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, kind: Kind::Quiet, enabled: true, wide: false, small: false, key: "", dot: None }
+        Self { text, kind: Kind::Quiet, enabled: true, wide: false, small: false, key: "", dot: None, barred: None }
     }
 
     /// Of another kind.
@@ -51,6 +52,13 @@ impl<'a> Button<'a> {
         self
     }
 
+    /// Grey and dead while there is a reason against it, which the pointer is told.
+    pub(crate) fn barred(mut self, reason: Option<String>) -> Self {
+        self.enabled &= reason.is_none();
+        self.barred = reason;
+        self
+    }
+
     /// As wide as there is room.
     pub(crate) fn wide(mut self) -> Self {
         self.wide = true;
@@ -60,6 +68,12 @@ impl<'a> Button<'a> {
     /// 22 high instead of 28.
     pub(crate) fn small(mut self) -> Self {
         self.small = true;
+        self
+    }
+
+    /// 22 high where `small`.
+    pub(crate) fn small_if(mut self, small: bool) -> Self {
+        self.small = small;
         self
     }
 
@@ -103,7 +117,11 @@ impl<'a> Button<'a> {
             ui.painter().galley_with_override_text_color(at, galley, color);
             focus_ring(ui, &response, space::RADIUS);
         }
-        if self.enabled { response.on_hover_cursor(egui::CursorIcon::PointingHand) } else { response }
+        match self.barred {
+            Some(reason) => response.on_hover_text(reason),
+            None if self.enabled => response.on_hover_cursor(egui::CursorIcon::PointingHand),
+            None => response,
+        }
     }
 }
 

@@ -13,7 +13,6 @@ mod proto;
 mod quantiles;
 pub mod rollups;
 mod spans;
-mod sparks;
 mod stored;
 mod strip;
 mod totals;

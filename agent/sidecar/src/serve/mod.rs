@@ -3,8 +3,6 @@
 mod inbound;
 mod listener;
 mod outbound;
-#[cfg(test)]
-mod size;
 mod upgrade;
 mod watched;
 

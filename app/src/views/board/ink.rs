@@ -1,6 +1,7 @@
 //! Links and cards as ink: everything here paints and nothing asks.
 
 use egui::{Align2, Color32, CornerRadius, FontId, Painter, Pos2, Rect, Shape, Stroke, StrokeKind, pos2, vec2};
+use fuseboard_api::breaker::BreakerMode;
 use fuseboard_api::graph::{Board, NodeKind};
 
 use super::camera::Camera;
@@ -85,7 +86,10 @@ impl Ink<'_> {
         if look.chosen || look.hovered {
             self.painter.line(points.clone(), Stroke::new(width + 5.0, color.gamma_multiply(0.16)));
         }
-        if link.asynchronous {
+        let cut = link.switch.as_ref().is_some_and(|s| s.worst.mode == BreakerMode::ForcedOpen);
+        if cut {
+            self.cut(&points, Stroke::new(width, self.t.failed));
+        } else if link.asynchronous {
             let dash = 5.0 * self.zoom().max(0.6);
             self.painter.extend(Shape::dashed_line(&points, stroke, dash, dash * 0.8));
         } else {
@@ -94,6 +98,18 @@ impl Ink<'_> {
         if self.zoom() > 0.4 {
             self.tip(&points, color, width);
         }
+    }
+
+    /// A link that somebody holds open: nothing passes, and it looks so: two ends with a gap that is barred.
+    fn cut(&self, points: &[Pos2], stroke: Stroke) {
+        let z = self.zoom().max(0.6);
+        self.painter.extend(Shape::dashed_line(points, stroke, 2.5 * z, 5.0 * z));
+        let Some(middle) = points.get(points.len() / 3) else { return };
+        let r = 4.5 * z;
+        self.painter.circle_filled(*middle, r + 3.0 * z, self.t.window);
+        let bar = Stroke::new((2.0 * z).max(1.2), self.t.failed);
+        self.painter.line_segment([*middle - vec2(r, r), *middle + vec2(r, r)], bar);
+        self.painter.line_segment([*middle + vec2(-r, r), *middle + vec2(r, -r)], bar);
     }
 
     /// A small head where the link arrives.

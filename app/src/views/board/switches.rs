@@ -10,8 +10,9 @@ use super::merge::Switch;
 use super::scene::Scene;
 use crate::command::{Command, Commands};
 use crate::model::Model;
+use crate::views::clock;
 use crate::widgets::breaker::{Glyph, switch_at};
-use crate::widgets::{text, tokens};
+use crate::widgets::{Tone, format, text, tokens};
 
 /// Paints all switches in sight.
 pub(crate) fn show(ui: &Ui, canvas: Rect, model: &Model, camera: Camera, scene: &Scene, commands: &mut Commands) {
@@ -29,6 +30,9 @@ fn a_switch(ui: &Ui, rect: Rect, switch: &Switch, pair: &str, model: &Model, zoo
     let glyph = Glyph::new(switch.worst.state, switch.worst.mode);
     let id = ui.scope_id().with(("switch", pair, switch.key.operation.as_str()));
     let response = switch_at(ui, rect, id, glyph, pair);
+    if glyph.overridden() {
+        held(ui, rect, zoom);
+    }
     let pending = super::requested(model, &switch.key);
     if pending.is_some() {
         ui.painter().extend(egui::Shape::dashed_line(
@@ -58,11 +62,24 @@ fn a_switch(ui: &Ui, rect: Rect, switch: &Switch, pair: &str, model: &Model, zoo
         if let Some((off, all)) = switch.share() {
             text::note(ui, format!("{off} of {all} instances are not closed"));
         }
+        for change in model.overrides_of(&switch.key) {
+            let left = change.expires.map(|end| end.since(clock::instant(model))).unwrap_or_default();
+            text::note(ui, format!("{}: {}, {} left", change.actor, change.reason, format::countdown(left)));
+        }
         if let Some(mode) = pending {
             text::note(ui, format!("{} is requested, not yet applied", mode_words(mode)));
         }
-        text::note(ui, if model.can_command() { format!("click: {}", mode_words(to)) } else { "read only".to_owned() });
+        text::note(ui, model.barred().unwrap_or_else(|| format!("click: {}", mode_words(to))));
     });
+}
+
+/// The mark of a switch that is held by hand: a pin on its corner.
+fn held(ui: &Ui, rect: Rect, zoom: f32) {
+    let t = tokens(ui);
+    let r = (4.6 * zoom).clamp(3.0, 7.0);
+    let at = rect.left_top() + vec2(1.0, 1.0);
+    ui.painter().circle_filled(at, r + 1.5, t.window);
+    crate::widgets::pill::paint_dot_sized(ui.painter(), at, r, Tone::Accent, t.accent);
 }
 
 /// What a click on a switch asks for: the way out of where it is.

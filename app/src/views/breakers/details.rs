@@ -8,7 +8,7 @@ use super::switches::{Look, Switch, look};
 use super::{card, words};
 use crate::command::{Command, Commands};
 use crate::model::{Model, View};
-use crate::views::names;
+use crate::views::{clock, names};
 use crate::widgets::breaker::{Glyph, fleet_words};
 use crate::widgets::pill;
 use crate::widgets::{Tone, button, format, rule, space, text, tokens};
@@ -57,7 +57,7 @@ pub(super) fn show(ui: &mut Ui, model: &Model, commands: &mut Commands, switch: 
     rule(ui);
     text::section(ui, "Why it is as it is");
     ui.add_space(4.0);
-    let now = super::instant(model);
+    let now = clock::instant(model);
     text::body(ui, words::state_sentence(switch, now, &|at| model.zone.time(at)));
     if !b.cause.is_empty() {
         let last = if look(b) == Look::Closed { "Last trip: " } else { "" };

@@ -1,20 +1,21 @@
 //! Beside the edge: the pending edit as a diff, why, and the button that says whom it reaches.
 
 use egui::Ui;
+use fuseboard_api::change::Change;
 use fuseboard_api::command::Action;
 use fuseboard_api::graph::Severity;
 use fuseboard_api::policy::Policies;
 
 use super::draft::{Changed, Draft, Scope};
-use super::fields;
 use super::{Sent, State};
+use super::{delivery, fields};
 use crate::command::{Command, Commands};
 use crate::model::Model;
-use crate::views::names;
 use crate::views::progress::{self, Progress};
+use crate::views::{names, rollout};
 use crate::widgets::button::{Button, Kind};
 use crate::widgets::card::Card;
-use crate::widgets::{Tone, button, field, format, rule, space, text, tokens};
+use crate::widgets::{Tone, button, field, format, pill, rule, space, text, tokens};
 
 /// Paints the panel.
 pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, policies: &Policies) {
@@ -22,7 +23,7 @@ pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
         Some(draft) => pending(ui, model, state, commands, policies, draft),
         None => in_force(ui, model, policies),
     }
-    last_sent(ui, model, state, policies);
+    last_sent(ui, model, state, commands, policies);
 }
 
 fn in_force(ui: &mut Ui, model: &Model, policies: &Policies) {
@@ -36,17 +37,37 @@ fn in_force(ui: &mut Ui, model: &Model, policies: &Policies) {
         text::body(ui, if r.reason.is_empty() { "No reason was given.".to_owned() } else { r.reason.clone() });
         if let Some(change) = model.slots.changes.get().and_then(|c| c.revisions.iter().find(|c| c.id == r.number)) {
             said(ui, &progress::of_change(change));
+            troubled(ui, model, change);
         }
     }
     ui.add_space(12.0);
-    let words = if model.read_only() {
-        "This is an incident file: it is looked at, not steered."
-    } else if !model.can_command() {
-        "Not connected: settings can be changed again when the collector answers."
-    } else {
-        "Move the thumb or write into a field: the change is shown here before anything is sent."
-    };
+    let words = model.barred().unwrap_or_else(|| {
+        "Move the thumb or write into a field: the change is shown here before anything is sent.".to_owned()
+    });
     text::note(ui, words);
+}
+
+/// Instances that have not got a change, by name and with what they say; the first few.
+fn troubled(ui: &mut Ui, model: &Model, change: &Change) {
+    const SHOWN: usize = 6;
+    let list = progress::by_instance(change, model.slots.fleet.get());
+    let bad: Vec<_> = list.into_iter().filter(|(_, _, tone)| *tone != Tone::Well).collect();
+    if bad.is_empty() || !progress::of_change(change).is_unsettled() {
+        return;
+    }
+    let t = tokens(ui);
+    ui.add_space(4.0);
+    for (instance, words, tone) in bad.iter().take(SHOWN) {
+        ui.horizontal(|ui| {
+            ui.spacing_mut().item_spacing.x = 6.0;
+            pill::dot(ui, *tone, words);
+            text::mono(ui, instance);
+            text::styled(ui, words, text::secondary_font(), t.tone(*tone)).on_hover_text(words);
+        });
+    }
+    if bad.len() > SHOWN {
+        text::note(ui, format!("and {} more; Fleet shows them all", bad.len() - SHOWN));
+    }
 }
 
 fn pending(
@@ -65,6 +86,7 @@ fn pending(
     let changes = draft.changes(&values);
     text::inspector_title(ui, "Pending edit");
     text::styled(ui, names::full_name(&draft.key), text::mono_font(11.5), tokens(ui).text_soft);
+    text::note(ui, format!("on r{} · signed {}", draft.base, model.who));
     ui.add_space(12.0);
     match &changes {
         Ok(list) => diff(ui, &mut draft, list),
@@ -83,18 +105,25 @@ fn pending(
         text::wrapped(ui, words, text::secondary_font(), tokens(ui).at_risk);
         ui.add_space(12.0);
     }
+    delivery::show(ui, &mut state.plan, &draft.reach(policies).services);
     field::labelled(ui, "Reason", |ui| {
-        let hint = changes.as_ref().map(|c| draft.reason_or_default(c)).unwrap_or_default();
-        let shown: String = hint.chars().take(64).collect();
-        field::text_field(ui, "Reason", &shown, &mut draft.reason);
+        field::text_field(ui, "Reason", "why, for the audit", &mut draft.reason);
     });
-    let ready = changes.as_ref().is_ok_and(|c| !c.is_empty()) && model.can_command();
+    let missing = match &changes {
+        Err(why) => Some(why.clone()),
+        Ok(list) if list.is_empty() => Some("Nothing is changed yet.".to_owned()),
+        Ok(_) if draft.reason.trim().is_empty() => Some("Say why: the reason is written to the audit.".to_owned()),
+        Ok(_) => None,
+    };
+    let barred = model.barred().or(missing).or_else(|| state.plan.trouble());
     let mut keep = true;
     ui.horizontal(|ui| {
         keep = !Button::new("Discard").show(ui).clicked();
-        let apply = Button::new(&draft.button(policies)).kind(Kind::Primary).wide().enabled(ready).show(ui);
+        let words = draft.button(policies, state.plan.is_staged());
+        let apply = Button::new(&words).kind(Kind::Primary).wide().barred(barred.clone()).show(ui);
         if let (true, Ok(list)) = (apply.clicked(), &changes) {
-            let (action, reason) = (draft.action(list), draft.reason_or_default(list));
+            let reason = draft.reason.trim().to_owned();
+            let action = draft.action(list, &values, state.plan.delivery());
             let base = policies.revision.number;
             commands.push(Command::Act {
                 action: action.clone(),
@@ -105,6 +134,9 @@ fn pending(
             keep = false;
         }
     });
+    if let Some(why) = barred.filter(|_| keep && changes.is_ok()) {
+        text::label(ui, why);
+    }
     if keep {
         state.draft = (!draft.is_empty()).then_some(draft);
     }
@@ -184,6 +216,8 @@ fn scope(ui: &mut Ui, policies: &Policies, draft: &mut Draft) {
             response.response.accessible_name(format!("For: {chosen}"));
         }
         let reach = draft.reach(policies);
+        text::styled(ui, reach.sentence(), text::mono_font(11.5), tokens(ui).text)
+            .on_hover_text("what the change acts on, by the calls of the range shown");
         if reach.unsteered > 0 {
             let edges = format::plural(reach.unsteered as u64, "edge");
             text::wrapped(
@@ -193,7 +227,7 @@ fn scope(ui: &mut Ui, policies: &Policies, draft: &mut Draft) {
                 tokens(ui).at_risk,
             );
         }
-        if reach.instances == 0 {
+        if reach.instances() == 0 {
             text::wrapped(
                 ui,
                 "No caller is connected: it takes effect when one is.",
@@ -205,7 +239,7 @@ fn scope(ui: &mut Ui, policies: &Policies, draft: &mut Draft) {
 }
 
 /// How far the edit that was sent last has come.
-fn last_sent(ui: &mut Ui, model: &Model, state: &mut State, policies: &Policies) {
+fn last_sent(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, policies: &Policies) {
     let Some(sent) = &state.sent else { return };
     let Some(progress) = sent.progress(model) else { return };
     rule(ui);
@@ -213,6 +247,9 @@ fn last_sent(ui: &mut Ui, model: &Model, state: &mut State, policies: &Policies)
     ui.add_space(4.0);
     text::note(ui, sent.reason.as_str());
     said(ui, &progress);
+    if matches!(progress, Progress::Rolling { .. } | Progress::Reverted(_)) {
+        rollout::link(ui, commands);
+    }
     if let (Progress::NotAccepted(_), Some(draft)) = (&progress, &sent.draft) {
         ui.add_space(space::NEAR);
         let words = format!("Edit again from r{}", policies.revision.number);

@@ -155,8 +155,9 @@ fn settings(
 ) {
     let t = tokens(ui);
     let is_set = |f: &Field| in_force.iter().any(|(p, _)| p == f.path);
-    let set = group.fields.iter().filter(|f| is_set(f)).count();
-    let unset = group.fields.len() - set;
+    let shown = fields_of(group, draft, in_force);
+    let set = shown.iter().filter(|f| is_set(f)).count();
+    let unset = shown.len() - set;
     let all = turned.contains(group.title);
     ui.add_space(4.0);
     text::row(
@@ -164,7 +165,12 @@ fn settings(
         26.0,
         |ui| text::section(ui, group.title),
         |ui| {
-            let words = if all { "only what is set".to_owned() } else { format!("{unset} not set") };
+            let words = match (all, set) {
+                (true, 0) => "fold".to_owned(),
+                (true, _) => "only what is set".to_owned(),
+                (false, 0) => "set up".to_owned(),
+                (false, _) => format!("{unset} not set"),
+            };
             let name = format!("{}: show {}", group.title, if all { "only what is set" } else { "all settings" });
             if unset > 0 && button::link(ui, &words).accessible_name(name).clicked() && !turned.remove(group.title) {
                 turned.insert(group.title);
@@ -174,7 +180,7 @@ fn settings(
             }
         },
     );
-    for field in group.fields {
+    for field in shown {
         if all || is_set(field) || draft.typed.contains_key(field.path) {
             row(ui, field, edge, draft, in_force, editable);
         }
@@ -185,6 +191,18 @@ fn settings(
     let y = ui.cursor().top() + 3.0;
     ui.painter().hline(ui.max_rect().x_range(), y, egui::Stroke::new(1.0, t.line));
     ui.add_space(8.0);
+}
+
+/// The settings of a group that can be written: of a table of several kinds, those of the kind it has.
+fn fields_of(group: &Group, draft: &Draft, in_force: &[(String, String)]) -> Vec<&'static Field> {
+    let variant = draft.variant(group, in_force);
+    let belongs = |f: &&Field| match (group.tag(), variant) {
+        _ if group.variants.is_empty() => true,
+        (_, Some(variant)) => variant.has(f.path),
+        (Some(tag), None) => f.path == tag,
+        (None, None) => true,
+    };
+    group.fields.iter().filter(belongs).collect()
 }
 
 /// A setting of the group's table that has no field of its own; it is shown and edited in the document.

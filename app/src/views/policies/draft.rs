@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use fuseboard_api::command::{Action, PolicyEdit};
 use fuseboard_api::graph::EdgeKey;
 use fuseboard_api::policy::{EffectiveEdge, Policies};
+use fuseboard_api::rollout::Delivery;
 
-use super::fields::{self, Field};
+use super::fields::{self, Field, Group, Variant};
 use crate::widgets::format;
 
 /// Which rule of the document the edit goes into.
@@ -117,6 +118,53 @@ impl Draft {
         } else {
             self.typed.insert(field.path, text);
         }
+        if let Some(group) = fields::group_of(field.path).filter(|g| !g.variants.is_empty()) {
+            let cleared = Some(field.path) == group.tag() && self.shown(field, in_force).trim().is_empty();
+            if cleared {
+                self.typed.retain(|path, _| !group.fields.iter().any(|f| f.path == *path) || *path == field.path);
+            } else {
+                self.complete(group, in_force);
+            }
+        }
+    }
+
+    /// The kind of a group's table as the edit leaves it; `None` when there will be no such table.
+    pub(crate) fn variant(&self, group: &Group, in_force: &[(String, String)]) -> Option<&'static Variant> {
+        match group.tag().and_then(fields::by_path) {
+            Some(tag) => group.variant(Some(self.shown(tag, in_force).as_str())),
+            None => {
+                let mut required = group.variants.iter().flat_map(|v| v.parts).filter(|(_, begin)| !begin.is_empty());
+                let all = required.all(|(path, _)| match self.typed.get(path) {
+                    Some(text) => !text.trim().is_empty(),
+                    None => value_of(path, in_force).is_some(),
+                });
+                if all { group.variant(None) } else { None }
+            }
+        }
+    }
+
+    /// Half of a table is refused: what its kind needs beside what was touched is filled in, what it does not know goes.
+    fn complete(&mut self, group: &Group, in_force: &[(String, String)]) {
+        let own = |path: &str| group.fields.iter().any(|f| f.path == path);
+        if group.tag().is_none() && !self.typed.keys().any(|path| own(path)) {
+            return;
+        }
+        let named = group.tag().and_then(fields::by_path).map(|tag| self.shown(tag, in_force));
+        let touched = |v: &&Variant| self.typed.keys().any(|path| v.has(path));
+        let usual = || group.variants.iter().find(touched).or(group.variants.first());
+        let named = named.filter(|n| !n.is_empty());
+        let Some(variant) = (if named.is_some() { group.variant(named.as_deref()) } else { usual() }) else { return };
+        if let Some((tag, name)) = variant.tag.filter(|_| named.is_none()) {
+            self.typed.insert(tag, name.to_owned());
+        }
+        for (path, begin) in variant.parts.iter().filter(|(_, begin)| !begin.is_empty()) {
+            if let Some(field) = fields::by_path(path)
+                && value_of(path, in_force).is_none()
+            {
+                self.typed.entry(field.path).or_insert_with(|| fields::to_field(field.kind, begin));
+            }
+        }
+        self.typed.retain(|path, _| !own(path) || variant.has(path));
     }
 
     /// The settings that change, in reading order.
@@ -140,42 +188,70 @@ impl Draft {
     }
 
     /// What the collector is asked to do.
-    pub(crate) fn action(&self, changes: &[Changed]) -> Action {
-        let edits = changes
-            .iter()
-            .map(|c| PolicyEdit {
-                caller: (self.scope == Scope::ThisCaller).then(|| self.key.caller.clone()),
-                service: self.key.callee.clone(),
-                operation: (self.scope != Scope::Service).then(|| self.key.operation.clone()),
-                path: c.field.path.to_owned(),
-                value: c.new.clone(),
-            })
-            .collect();
-        Action::edit_policy(self.base, edits)
-    }
-
-    /// Why, when nobody has typed a reason: the change itself.
-    pub(crate) fn reason_or_default(&self, changes: &[Changed]) -> String {
-        if !self.reason.trim().is_empty() {
-            return self.reason.trim().to_owned();
+    pub(crate) fn action(&self, changes: &[Changed], in_force: &[(String, String)], delivery: Delivery) -> Action {
+        let edit = |path: &str, value: Option<String>| PolicyEdit {
+            caller: (self.scope == Scope::ThisCaller).then(|| self.key.caller.clone()),
+            service: self.key.callee.clone(),
+            operation: (self.scope != Scope::Service).then(|| self.key.operation.clone()),
+            path: path.to_owned(),
+            value,
+        };
+        let mut edits = Vec::new();
+        for group in &fields::GROUPS {
+            let own = |c: &&Changed| group.fields.contains(c.field);
+            if self.is_whole(group, changes, in_force) {
+                edits.push(edit(group.table, self.table(group, changes, in_force)));
+            } else {
+                edits.extend(changes.iter().filter(own).map(|c| edit(c.field.path, c.new.clone())));
+            }
         }
-        let what: Vec<String> = changes.iter().map(|c| format!("{} {}", c.field.path, c.sentence())).collect();
-        format!("{} → {}: {}", self.key.caller, self.key.callee, what.join(", "))
+        Action::EditPolicy { base: self.base, edits, delivery }
     }
 
-    /// Callers that the edit reaches: (services, connected instances, edges that nobody steers).
+    /// Whether a group's table is written as a whole: it comes, goes, or becomes one of another kind.
+    fn is_whole(&self, group: &Group, changes: &[Changed], in_force: &[(String, String)]) -> bool {
+        if group.variants.is_empty() || !changes.iter().any(|c| group.fields.contains(c.field)) {
+            return false;
+        }
+        let comes = !in_force.iter().any(|(path, _)| group.fields.iter().any(|f| f.path == path));
+        let turns = changes.iter().any(|c| Some(c.field.path) == group.tag());
+        comes || turns || self.variant(group, in_force).is_none()
+    }
+
+    /// A group's table as TOML; `None` when it goes.
+    fn table(&self, group: &Group, changes: &[Changed], in_force: &[(String, String)]) -> Option<String> {
+        let variant = self.variant(group, in_force)?;
+        let mut parts: Vec<String> = Vec::new();
+        let short = |path: &'static str| path.rsplit('.').next().unwrap_or(path);
+        if let Some((tag, name)) = variant.tag {
+            parts.push(format!("{} = {name:?}", short(tag)));
+        }
+        for (path, begin) in variant.parts {
+            let value = match changes.iter().find(|c| c.field.path == *path) {
+                Some(change) => change.new.clone(),
+                None => value_of(path, in_force).or_else(|| (!begin.is_empty()).then(|| (*begin).to_owned())),
+            };
+            parts.extend(value.map(|value| format!("{} = {value}", short(path))));
+        }
+        Some(format!("{{ {} }}", parts.join(", ")))
+    }
+
+    /// Whom the edit reaches.
     pub(crate) fn reach(&self, policies: &Policies) -> Reach {
         let mut callers: BTreeMap<&str, u32> = BTreeMap::new();
-        let mut unsteered = 0;
+        let mut reach = Reach::default();
         for edge in policies.edges.iter().filter(|e| self.scope.covers(&self.key, &e.key)) {
             if edge.steered {
                 let n = callers.entry(edge.key.caller.as_str()).or_default();
                 *n = (*n).max(edge.instances);
+                reach.edges += 1;
+                reach.calls_per_minute += edge.stats.rate() * 60.0;
             } else {
-                unsteered += 1;
+                reach.unsteered += 1;
             }
         }
-        Reach { callers: callers.len(), instances: callers.values().sum(), unsteered }
+        reach.services = callers.into_values().collect();
+        reach
     }
 
     /// The rule or override that would keep the edit from acting on its edge: it sets one of the settings more specifically.
@@ -185,11 +261,14 @@ impl Draft {
         from.map(String::as_str).find(|rule| weight_of(rule) > own)
     }
 
-    /// What the button says: `Apply to 2 callers as r42`.
-    pub(crate) fn button(&self, policies: &Policies) -> String {
-        let reach = self.reach(policies);
-        let callers = format::plural(u64::from(reach.instances), "caller");
-        format!("Apply to {callers} as r{}", policies.revision.number + 1)
+    /// What the button says: `Apply to 2 callers as r42`, `Stage as r42`.
+    pub(crate) fn button(&self, policies: &Policies, staged: bool) -> String {
+        let next = policies.revision.number + 1;
+        if staged {
+            return format!("Begin rollout as r{next}");
+        }
+        let callers = format::plural(u64::from(self.reach(policies).instances()), "caller");
+        format!("Apply to {callers} as r{next}")
     }
 
     /// The rule as it would stand in the document, removed and added lines: (sign, text).
@@ -226,14 +305,34 @@ fn weight_of(rule: &str) -> u8 {
 }
 
 /// Whom an edit reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Reach {
-    /// Services that call.
-    pub(crate) callers: usize,
-    /// Their connected instances.
-    pub(crate) instances: u32,
+    /// Connected instances of each service that calls.
+    pub(crate) services: Vec<u32>,
+    /// Edges that it acts on.
+    pub(crate) edges: u64,
+    /// Calls over those, a minute.
+    pub(crate) calls_per_minute: f64,
     /// Edges whose caller runs no agent.
     pub(crate) unsteered: usize,
+}
+
+impl Reach {
+    /// Connected instances of all callers.
+    pub(crate) fn instances(&self) -> u32 {
+        self.services.iter().sum()
+    }
+
+    /// `1 edge · 2 instances of 1 service · 7,860 calls/min`.
+    pub(crate) fn sentence(&self) -> String {
+        format!(
+            "{} · {} of {} · {} calls/min",
+            format::plural(self.edges, "edge"),
+            format::plural(u64::from(self.instances()), "instance"),
+            format::plural(self.services.len() as u64, "service"),
+            format::whole(self.calls_per_minute)
+        )
+    }
 }
 
 /// The value in force at `path`.
@@ -275,7 +374,7 @@ mod tests {
         draft.put(attempt(), "1600".into(), &in_force);
         let changes = draft.changes(&in_force).unwrap();
         assert_eq!(changes[0].sentence(), "800 ms → 1,600 ms");
-        let Action::EditPolicy { base, edits, .. } = draft.action(&changes) else { panic!("an edit") };
+        let Action::EditPolicy { base, edits, .. } = draft.action(&changes, &in_force, Delivery::default()) else { panic!("an edit") };
         assert_eq!((base, edits.len()), (41, 1));
         assert_eq!((edits[0].path.as_str(), edits[0].value.as_deref()), ("timeout.attempt_ms", Some("1600")));
         assert_eq!((edits[0].caller.as_deref(), edits[0].operation.as_deref()), (None, Some("Charge")));
@@ -286,6 +385,30 @@ mod tests {
     }
 
     #[test]
+    fn half_a_table_is_completed_and_sent_as_a_whole() {
+        let e = edge("orders", true);
+        let in_force = fields::flatten(&e.settings);
+        let mut draft = Draft::of(&e, 41);
+        let put = |draft: &mut Draft, path: &str, text: &str| {
+            draft.put(fields::by_path(path).unwrap(), text.into(), &in_force);
+        };
+        put(&mut draft, "rate.burst", "50");
+        let sent = |draft: &Draft| match draft.action(&draft.changes(&in_force).unwrap(), &in_force, Delivery::default()) {
+            Action::EditPolicy { edits, .. } => {
+                edits.iter().map(|e| (e.path.clone(), e.value.clone().unwrap_or_default())).collect::<Vec<_>>()
+            }
+            other => panic!("an edit, not {other:?}"),
+        };
+        let whole = r#"{ algorithm = "token_bucket", per_sec = 100, burst = 50 }"#;
+        assert_eq!(sent(&draft), [("rate".to_owned(), whole.to_owned())]);
+        put(&mut draft, "rate.algorithm", "sliding_window");
+        let whole = r#"{ algorithm = "sliding_window", limit = 100, window_ms = 1000 }"#;
+        assert_eq!(sent(&draft), [("rate".to_owned(), whole.to_owned())]);
+        put(&mut draft, "rate.algorithm", "");
+        assert!(draft.is_empty(), "off, as it was: {:?}", draft.typed);
+    }
+
+    #[test]
     fn the_button_counts_the_instances_that_it_reaches() {
         let policies = Policies {
             revision: fuseboard_api::policy::Revision { number: 41, ..Default::default() },
@@ -293,10 +416,12 @@ mod tests {
             ..Policies::default()
         };
         let mut draft = Draft::of(&policies.edges[0], 41);
-        assert_eq!(draft.button(&policies), "Apply to 4 callers as r42");
+        assert_eq!(draft.button(&policies, false), "Apply to 4 callers as r42");
         draft.scope = Scope::ThisCaller;
-        assert_eq!(draft.button(&policies), "Apply to 2 callers as r42");
+        assert_eq!(draft.button(&policies, false), "Apply to 2 callers as r42");
         assert_eq!(draft.reach(&policies).unsteered, 0);
+        assert_eq!(draft.button(&policies, true), "Begin rollout as r42");
+        assert_eq!(draft.reach(&policies).sentence(), "1 edge · 2 instances of 1 service · 0 calls/min");
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! The settings that the console edits one by one: their names, units, and what may be written into them.
 
+mod groups;
+
 use fuseboard_policy::settings::EdgeSettings;
+
+pub(crate) use groups::{Field, GROUPS, Group, Variant, by_path, group_of};
 
 /// What a setting may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,139 +21,10 @@ pub(crate) enum Kind {
     Flag,
     /// One of some words.
     Choice(&'static [&'static str]),
+    /// One word or name.
+    Text,
     /// Words with commas between.
     Words,
-}
-
-/// One editable setting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Field {
-    /// Path inside a rule: `timeout.attempt_ms`.
-    pub(crate) path: &'static str,
-    /// Its name for people.
-    pub(crate) label: &'static str,
-    /// What it holds.
-    pub(crate) kind: Kind,
-    /// What it does, for the tooltip.
-    pub(crate) help: &'static str,
-}
-
-/// A group of settings under one head.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Group {
-    /// The head.
-    pub(crate) title: &'static str,
-    /// The table that holds them; a group whose table is absent is not in force.
-    pub(crate) table: &'static str,
-    /// The settings.
-    pub(crate) fields: &'static [Field],
-}
-
-const fn field(path: &'static str, label: &'static str, kind: Kind, help: &'static str) -> Field {
-    Field { path, label, kind, help }
-}
-
-/// Every editable setting in reading order.
-pub(crate) const GROUPS: [Group; 4] = [
-    Group {
-        title: "Timeouts",
-        table: "timeout",
-        fields: &[
-            field("timeout.attempt_ms", "attempt", Kind::Millis, "One attempt is cut after this long."),
-            field(
-                "timeout.overall_ms",
-                "overall",
-                Kind::Millis,
-                "The call with its retries, and the most that callees further down may take.",
-            ),
-        ],
-    },
-    Group {
-        title: "Retry",
-        table: "retry",
-        fields: &[
-            field("retry.max_attempts", "attempts a call", Kind::Count, "The first one included."),
-            field(
-                "retry.on",
-                "retried outcomes",
-                Kind::Words,
-                "gRPC status names in lower case, reset, or HTTP codes.",
-            ),
-            field("retry.backoff.base_ms", "first wait", Kind::Millis, "Wait before the second attempt."),
-            field("retry.backoff.max_ms", "longest wait", Kind::Millis, "Waits grow up to this."),
-            field("retry.backoff.multiplier", "growth", Kind::Number, "Each wait is so many times the last."),
-            field(
-                "retry.backoff.jitter",
-                "spread",
-                Kind::Choice(&["none", "full", "equal", "decorrelated", "grpc"]),
-                "How waits are spread so that retries do not come together.",
-            ),
-            field("retry.budget.ratio", "budget", Kind::Share, "Retries a call at most, over all calls."),
-            field(
-                "retry.non_idempotent",
-                "also not idempotent",
-                Kind::Flag,
-                "Retry operations that may have happened already.",
-            ),
-        ],
-    },
-    Group {
-        title: "Circuit breaker",
-        table: "breaker",
-        fields: &[
-            field(
-                "breaker.failure_ratio",
-                "trips at failures",
-                Kind::Share,
-                "Opens when this share of the window failed.",
-            ),
-            field("breaker.min_calls", "of at least", Kind::Count, "Calls in the window before a share counts."),
-            field("breaker.failure_count", "or at failures", Kind::Count, "Opens at so many failures in the window."),
-            field("breaker.consecutive_failures", "or in a row", Kind::Count, "Opens at so many failures in a row."),
-            field("breaker.slow_ms", "slow from", Kind::Millis, "Calls that take longer are slow."),
-            field("breaker.slow_ratio", "trips at slow", Kind::Share, "Opens when this share of the window was slow."),
-            field(
-                "breaker.inflight_slow",
-                "count hanging calls",
-                Kind::Flag,
-                "Calls in flight count as slow once they are.",
-            ),
-            field("breaker.open_ms", "stays open", Kind::Millis, "Then the next call is a probe."),
-            field("breaker.half_open_permits", "probes at once", Kind::Count, "Calls let through while probing."),
-            field("breaker.half_open_successes", "good probes to close", Kind::Count, "In a row."),
-            field("breaker.probe_lease_ms", "probe must end in", Kind::Millis, "A probe that takes longer has failed."),
-            field(
-                "breaker.mode",
-                "mode",
-                Kind::Choice(&["auto", "forced_open", "forced_closed", "shadow", "disabled"]),
-                "What the breaker is told to do, until a later revision says otherwise.",
-            ),
-        ],
-    },
-    Group {
-        title: "General",
-        table: "",
-        fields: &[
-            field(
-                "criticality",
-                "criticality",
-                Kind::Choice(&["low", "medium", "high"]),
-                "Forced changes on a high one ask for the service's name.",
-            ),
-            field(
-                "preset",
-                "preset",
-                Kind::Choice(&["rpc-50", "count-20"]),
-                "Fills whole tables that stand not beside it.",
-            ),
-        ],
-    },
-];
-
-/// The field of a path.
-#[must_use]
-pub(crate) fn by_path(path: &str) -> Option<&'static Field> {
-    GROUPS.iter().flat_map(|g| g.fields).find(|f| f.path == path)
 }
 
 /// The settings in force as (path, TOML value), by path. Tables are walked, everything else is a value.
@@ -218,7 +93,7 @@ pub(crate) fn from_field(field: &Field, text: &str) -> Result<Option<String>, St
             "no" | "false" => Ok(Some("false".to_owned())),
             _ => Err(format!("{}: yes or no is needed, not {text:?}", field.label)),
         },
-        Kind::Choice(_) => Ok(Some(quoted(text))),
+        Kind::Choice(_) | Kind::Text => Ok(Some(quoted(text))),
         Kind::Words => {
             let words = text.split(',').map(str::trim).filter(|w| !w.is_empty()).map(quoted).collect::<Vec<_>>();
             Ok(Some(format!("[{}]", words.join(", "))))
@@ -237,7 +112,7 @@ pub(crate) fn said(kind: Kind, toml: Option<&str>) -> String {
         }
         Kind::Share => format!("{text}%"),
         Kind::Flag => if text == "true" { "yes" } else { "no" }.to_owned(),
-        Kind::Count | Kind::Number | Kind::Choice(_) | Kind::Words => text,
+        Kind::Count | Kind::Number | Kind::Choice(_) | Kind::Text | Kind::Words => text,
     }
 }
 
@@ -317,14 +192,5 @@ mod tests {
         assert_eq!(from_field(timeout, "1,600"), Ok(Some("1600".into())));
         let ratio = by_path("breaker.failure_ratio").unwrap();
         assert!(from_field(ratio, "120").is_err());
-    }
-
-    #[test]
-    fn every_path_is_named_once() {
-        let mut paths: Vec<&str> = GROUPS.iter().flat_map(|g| g.fields).map(|f| f.path).collect();
-        let n = paths.len();
-        paths.sort_unstable();
-        paths.dedup();
-        assert_eq!(paths.len(), n);
     }
 }
