@@ -320,8 +320,7 @@ impl Model {
     pub(crate) fn overrides(&self) -> impl Iterator<Item = &Change> {
         let all = self.slots.changes.get().map(|c| c.overrides.as_slice()).unwrap_or_default();
         let held = |c: &&Change| {
-            c.ended.is_none()
-                && matches!(c.state, ChangeState::Requested | ChangeState::Applied | ChangeState::Refused)
+            c.ended.is_none() && matches!(c.state, ChangeState::Requested | ChangeState::Applied | ChangeState::Refused)
         };
         all.iter().filter(held)
     }

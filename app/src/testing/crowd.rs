@@ -110,7 +110,8 @@ pub(super) fn fleet(n: u32) -> Fleet {
             since_running: Some(ago(94.0)),
             desired: 41,
             attempted: 41,
-            last_failed: (chance < 0.01).then(|| (41, "timeout.attempt_ms: 5 is under the service's bound, 20".to_owned())),
+            last_failed: (chance < 0.01)
+                .then(|| (41, "timeout.attempt_ms: 5 is under the service's bound, 20".to_owned())),
             reverted_from: (0.03..0.04).contains(&chance).then_some(40),
             effective_hash: format!("{:08x}", 0x9c1e_04d2_u32.wrapping_add(i % 40)),
             stats: stats(u64::from(i) + 70, 60.0, chance < 0.05),

@@ -65,9 +65,7 @@ pub(crate) fn of_change(change: &Change) -> Progress {
     match change.state {
         ChangeState::Expired => Progress::Expired,
         ChangeState::Ended => Progress::Ended,
-        ChangeState::Reverted => {
-            Progress::Reverted(change.rollout.as_ref().map(|r| r.why.clone()).unwrap_or_default())
-        }
+        ChangeState::Reverted => Progress::Reverted(change.rollout.as_ref().map(|r| r.why.clone()).unwrap_or_default()),
         _ if !refusals.is_empty() => Progress::Refused { applied, targeted, by: refusals },
         ChangeState::Refused => Progress::Refused { applied, targeted, by: Vec::new() },
         ChangeState::Applied => Progress::Applied { targeted, p99_ms: change.p99_ms() },
@@ -93,9 +91,8 @@ pub(crate) fn by_instance(change: &Change, fleet: Option<&Fleet>) -> Vec<(String
             fits(&s.caller, &m.service) && fits(&s.instance, &m.instance)
         })
     };
-    let silent = |m: &&Member| {
-        !change.acknowledgements.iter().any(|a| a.instance == m.instance && a.service == m.service)
-    };
+    let silent =
+        |m: &&Member| !change.acknowledgements.iter().any(|a| a.instance == m.instance && a.service == m.service);
     // Who came later and runs it already has nothing left to say.
     let lacks = |m: &&Member| change.override_spec.is_some() || m.running < change.id;
     if !is_over && change.rollout.is_none() {

@@ -242,8 +242,7 @@ fn controls(ui: &mut Ui, model: &Model, rollout: &Rollout, commands: &mut Comman
         };
         let response = Button::new(words).small_if(short).barred(barred.clone()).show(ui);
         if response.accessible_name(format!("{words} the rollout")).on_hover_text(hint).clicked() {
-            let action =
-                if paused { Action::ResumeRollout { revision } } else { Action::PauseRollout { revision } };
+            let action = if paused { Action::ResumeRollout { revision } } else { Action::PauseRollout { revision } };
             act(commands, action, if paused { "resumed by hand" } else { "paused by hand" });
         }
         if !short {

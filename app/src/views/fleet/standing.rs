@@ -55,7 +55,6 @@ pub(super) fn desired(m: &Member, fleet: &Fleet) -> u64 {
 
 /// Instances that differ from the others of their service: (service, instance).
 pub(super) fn differing(fleet: &Fleet) -> BTreeSet<(&str, &str)> {
-
     let mut all = BTreeSet::new();
     for drift in &fleet.drift {
         all.extend(drift.instances.iter().map(|i| (drift.service.as_str(), i.as_str())));

@@ -127,7 +127,9 @@ fn staged(ui: &mut Ui, plan: &mut Plan, services: &[u32]) {
     let watched: Vec<&str> = plan.guards.iter().map(|m| words::measure(*m)).collect();
     let watched = match watched.as_slice() {
         [] => "No guard watches: only time decides.".to_owned(),
-        list => format!("Taken back from everyone when {} of the changed grow worse than the others'.", list.join(", ")),
+        list => {
+            format!("Taken back from everyone when {} of the changed grow worse than the others'.", list.join(", "))
+        }
     };
     text::note(ui, watched);
     let link = if plan.open { "Fewer particulars" } else { "Stages, time and guards" };

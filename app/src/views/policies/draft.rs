@@ -374,7 +374,9 @@ mod tests {
         draft.put(attempt(), "1600".into(), &in_force);
         let changes = draft.changes(&in_force).unwrap();
         assert_eq!(changes[0].sentence(), "800 ms → 1,600 ms");
-        let Action::EditPolicy { base, edits, .. } = draft.action(&changes, &in_force, Delivery::default()) else { panic!("an edit") };
+        let Action::EditPolicy { base, edits, .. } = draft.action(&changes, &in_force, Delivery::default()) else {
+            panic!("an edit")
+        };
         assert_eq!((base, edits.len()), (41, 1));
         assert_eq!((edits[0].path.as_str(), edits[0].value.as_deref()), ("timeout.attempt_ms", Some("1600")));
         assert_eq!((edits[0].caller.as_deref(), edits[0].operation.as_deref()), (None, Some("Charge")));
@@ -393,12 +395,13 @@ mod tests {
             draft.put(fields::by_path(path).unwrap(), text.into(), &in_force);
         };
         put(&mut draft, "rate.burst", "50");
-        let sent = |draft: &Draft| match draft.action(&draft.changes(&in_force).unwrap(), &in_force, Delivery::default()) {
-            Action::EditPolicy { edits, .. } => {
-                edits.iter().map(|e| (e.path.clone(), e.value.clone().unwrap_or_default())).collect::<Vec<_>>()
-            }
-            other => panic!("an edit, not {other:?}"),
-        };
+        let sent =
+            |draft: &Draft| match draft.action(&draft.changes(&in_force).unwrap(), &in_force, Delivery::default()) {
+                Action::EditPolicy { edits, .. } => {
+                    edits.iter().map(|e| (e.path.clone(), e.value.clone().unwrap_or_default())).collect::<Vec<_>>()
+                }
+                other => panic!("an edit, not {other:?}"),
+            };
         let whole = r#"{ algorithm = "token_bucket", per_sec = 100, burst = 50 }"#;
         assert_eq!(sent(&draft), [("rate".to_owned(), whole.to_owned())]);
         put(&mut draft, "rate.algorithm", "sliding_window");

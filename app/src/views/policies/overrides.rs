@@ -120,7 +120,8 @@ fn does(action: &OverrideAction) -> (String, Tone) {
         }
         OverrideAction::Timeout { attempt_ms, overall_ms } => {
             let said = |name: &str, ms: &Option<u64>| ms.map(|ms| format!("{name} {} ms", format::count(ms)));
-            let parts: Vec<String> = said("attempt", attempt_ms).into_iter().chain(said("overall", overall_ms)).collect();
+            let parts: Vec<String> =
+                said("attempt", attempt_ms).into_iter().chain(said("overall", overall_ms)).collect();
             (format!("timeout {}", parts.join(", ")), Tone::Accent)
         }
         OverrideAction::Fault(fault) => {
@@ -155,7 +156,8 @@ fn card(
     now: UnixNanos,
 ) {
     let t = tokens(ui);
-    let (what, tone) = change.override_spec.as_ref().map_or((change.summary.clone(), Tone::Accent), |s| does(&s.action));
+    let (what, tone) =
+        change.override_spec.as_ref().map_or((change.summary.clone(), Tone::Accent), |s| does(&s.action));
     let whither = change.override_spec.as_ref().map_or(String::new(), |s| place(&s.selector));
     let id = egui::Id::unique(("override", change.id));
     let response = ui.interact(rect, id, Sense::click());

@@ -59,7 +59,15 @@ pub(super) fn small(ui: &mut Ui, rollout: &Rollout, now: UnixNanos, width: f32) 
         let here = i == rollout.stage as usize;
         let ink = if here { t.text } else { t.label };
         let at = pos2(from, rect.top() + 6.0);
-        text::paint(ui.painter(), at, Align2::LEFT_CENTER, words::share(stage.share), text::mono_font(10.0), ink, piece);
+        text::paint(
+            ui.painter(),
+            at,
+            Align2::LEFT_CENTER,
+            words::share(stage.share),
+            text::mono_font(10.0),
+            ink,
+            piece,
+        );
     }
 }
 
