@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::analyze::Analyst;
 use crate::control::Control;
+use crate::identity::{Auth, Identity};
 use crate::limits::Limits;
 use crate::redact::{RedactError, Redactor};
 use crate::serve::{self, Desk, Door, ports::listen};
@@ -49,6 +50,8 @@ pub struct Config {
     pub initial_policy: Option<InitialPolicy>,
     /// Rules by which attributes are dropped or masked before they are stored; see [`crate::redact`].
     pub redact: Option<PathBuf>,
+    /// Whether callers are asked who they are.
+    pub auth: Auth,
 }
 
 /// Where something listens that need not.
@@ -120,6 +123,7 @@ impl Config {
             retention: Retention::default(),
             initial_policy: None,
             redact: None,
+            auth: Auth::default(),
         }
     }
 
@@ -236,7 +240,7 @@ impl Collector {
     pub async fn start(config: Config) -> Result<Handle, StartError> {
         match config.mode {
             Mode::ReadWrite => start(config).await,
-            Mode::ReadOnly => look(&config),
+            Mode::ReadOnly => look(&config).await,
         }
     }
 }
@@ -269,7 +273,8 @@ async fn start(config: Config) -> Result<Handle, StartError> {
         begin_with(&control, policy).await?;
     }
     let analyst = Analyst::start(store.clone()).map_err(StartError::Thread)?;
-    let door = Door::new(desk.clone(), stop.clone());
+    let identity = Identity::load(store.clone(), config.auth, false).await?;
+    let door = Door::new(desk.clone(), identity, stop.clone());
     let intake = ingest::Door::new(store, redactor, config.limits.clone());
     let limits = Arc::new(config.limits);
     let tasks = TaskTracker::new();
@@ -304,7 +309,7 @@ fn place(what: &'static str, place: Place) -> Result<Option<tokio::net::TcpListe
 }
 
 /// Opens a file to look at: only the control address is served, and Jaeger's where it is wanted, and only questions.
-fn look(config: &Config) -> Result<Handle, StartError> {
+async fn look(config: &Config) -> Result<Handle, StartError> {
     let listener = listen("control", config.control)?;
     let jaeger = place("jaeger-api", config.jaeger_api)?;
     let control = listener.local_addr().unwrap_or(config.control);
@@ -313,8 +318,9 @@ fn look(config: &Config) -> Result<Handle, StartError> {
     let store = Store::open(&config.data, OpenMode::ReadOnly)?;
     store.vitals().set_addresses(named(&addresses));
     let stop = CancellationToken::new();
-    let desk = Arc::new(Desk::new(store, None));
-    let door = Door::new(desk.clone(), stop.clone());
+    let desk = Arc::new(Desk::new(store.clone(), None));
+    let identity = Identity::load(store, config.auth, false).await?;
+    let door = Door::new(desk.clone(), identity, stop.clone());
     let limits = Arc::new(config.limits.clone());
     let tasks = TaskTracker::new();
     tasks.spawn(serve::run(listener, serve::control(&door), limits.clone(), stop.clone()));

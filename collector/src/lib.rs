@@ -1,7 +1,7 @@
 //! Receives OTLP, stores it in SQLite, answers questions, steers agents.
 //!
 //! Rooms: `ingest` turns OTLP into rows, `store` keeps them in one SQLite file, `query` answers from it, `control` steers
-//! agents, `incident` cuts files out of the store, `analyze` says what is normal and what comes next, `redact` keeps secrets out, `serve` is the door, `files` are other formats in and out, `sql` is for statements by hand.
+//! agents, `incident` cuts files out of the store, `analyze` says what is normal and what comes next, `redact` keeps secrets out, `identity` says who asks and what they may do, `serve` is the door, `files` are other formats in and out, `sql` is for statements by hand.
 
 /// gRPC server of the agents' control stream, generated from `agent/policy/proto/control.proto`.
 #[expect(unreachable_pub, reason = "generated")]
@@ -18,6 +18,7 @@ mod control;
 pub mod files;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+mod identity;
 mod incident;
 pub mod ingest;
 mod limits;
@@ -28,10 +29,12 @@ mod serve;
 pub mod sql;
 pub mod store;
 mod tables;
+pub mod tokens;
 pub mod units;
 
 pub use collector::{
     Addresses, BadPlace, Collector, Config, DEFAULT_PORTS, Handle, InitialPolicy, Mode, Place, StartError,
     default_data_file,
 };
+pub use identity::Auth;
 pub use limits::Limits;

@@ -1,13 +1,16 @@
 //! The collector as a program of its own.
 
+mod token_verbs;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser};
-use fuseboard_collector::{Collector, Config, DEFAULT_PORTS, Limits, Place, StartError, units};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fuseboard_collector::tokens::TokenVerb;
+use fuseboard_collector::{Auth, Collector, Config, DEFAULT_PORTS, Limits, Place, StartError, units};
 
 const AFTER: &str = "\
 At start one line of JSON on stdout says where it listens:
@@ -22,11 +25,16 @@ Exit codes:
 
 /// Receives OTLP, stores it in one SQLite file, answers questions about it, and steers agents.
 #[derive(Debug, Parser)]
-#[command(name = "fuseboard-collector", version, after_help = AFTER)]
+#[command(name = "fuseboard-collector", version, after_help = AFTER, subcommand_negates_reqs = true)]
 struct Arguments {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// The SQLite file; made when missing [default: collector.fuseboard in the user's data directory]
-    #[arg(long, value_name = "FILE", env = "FUSEBOARD_DATA")]
+    #[arg(long, value_name = "FILE", env = "FUSEBOARD_DATA", global = true)]
     data: Option<PathBuf>,
+    /// Whether callers are asked for a token
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Asks::Auto)]
+    auth: Asks,
     /// OTLP over gRPC; port 0 finds a free one, here and below
     #[arg(long, value_name = "ADDR", default_value_t = loopback(0))]
     otlp_grpc: SocketAddr,
@@ -53,6 +61,31 @@ struct Arguments {
     keep: Keep,
     #[command(flatten)]
     bear: Bear,
+}
+
+/// What else this program does.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Tokens in the file, while the collector does not run
+    #[command(after_help = token_verbs::HELP)]
+    Token {
+        /// Print JSON
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        verb: TokenVerb,
+    },
+}
+
+/// Whether callers are asked who they are.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Asks {
+    /// As soon as the file holds an admin's token, or an address is not of the loopback
+    Auto,
+    /// Never; only on loopback addresses
+    Open,
+    /// Always
+    Required,
 }
 
 /// How much is kept.
@@ -140,7 +173,14 @@ fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    match runtime.block_on(run(arguments)) {
+    let done = match arguments.verb {
+        None => runtime.block_on(run(arguments)),
+        Some(Verb::Token { json, verb }) => {
+            let file = arguments.data.unwrap_or_else(fuseboard_collector::default_data_file);
+            runtime.block_on(token_verbs::run(verb, &file, json))
+        }
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("fuseboard-collector: {e:#}");
@@ -179,6 +219,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     config.retention.max_bytes = arguments.keep.max_bytes.0;
     config.limits = arguments.bear.limits();
     config.redact = arguments.redact;
+    config.auth = match arguments.auth {
+        Asks::Auto => Auth::Auto,
+        Asks::Open => Auth::Open,
+        Asks::Required => Auth::Required,
+    };
     let mut stop = std::pin::pin!(stop_signal()?);
     let handle = Collector::start(config).await?;
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&handle.addresses())?)?;

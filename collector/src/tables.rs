@@ -2,5 +2,5 @@
 
 /// What each room adds to the schema; every piece says IF NOT EXISTS.
 pub(crate) fn of_rooms() -> impl Iterator<Item = &'static str> {
-    crate::control::SCHEMA.into_iter().chain([crate::incident::SCHEMA, crate::analyze::SCHEMA])
+    crate::control::SCHEMA.into_iter().chain([crate::incident::SCHEMA, crate::analyze::SCHEMA, crate::identity::SCHEMA])
 }

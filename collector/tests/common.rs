@@ -47,6 +47,11 @@ impl Stage {
         Self { handle, http: reqwest::Client::new(), dir }
     }
 
+    /// Around a collector that was started otherwise.
+    pub(crate) fn of(handle: Handle, dir: tempfile::TempDir) -> Self {
+        Self { handle, http: reqwest::Client::new(), dir }
+    }
+
     pub(crate) fn file(&self) -> PathBuf {
         self.dir.path().join("data.fuseboard")
     }

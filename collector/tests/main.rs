@@ -13,6 +13,7 @@ mod faults;
 mod files;
 mod fixtures;
 mod fleet;
+mod identity;
 mod incident;
 mod jaeger;
 mod letters;

@@ -1,5 +1,6 @@
 //! The sidecar beside nginx and haproxy, each with one worker and kept connections, passing the same requests to the same
-//! server in the same minutes: what each adds to the latency of an open loop, and its memory with 1,000 connections.
+//! server in the same minutes: what each adds to the latency of an open loop, and its memory with 1,000 connections; then the
+//! sidecar's memory with 1,000 requests under way.
 //!
 //! `cargo bench -p fuseboard-sidecar --bench proxying [-- --quick]`. The sidecar does all of its work meanwhile: policy,
 //! breaker, two spans for each request and their export to a receiver that takes them.
@@ -56,6 +57,10 @@ fn main() {
     let ports = Ports::free();
     let Some(proxies) = Proxies::start(&ports) else { return };
     runtime.block_on(memory(&ports, &proxies));
+    drop(proxies);
+    let ports = Ports::free();
+    let Some(proxies) = Proxies::start(&ports) else { return };
+    runtime.block_on(under_way(&ports, &proxies));
 }
 
 async fn one(port: u16, process: u32, rate: f64, seconds: u64, seen: &mut Seen) {
@@ -145,4 +150,19 @@ async fn memory(ports: &Ports, proxies: &Proxies) {
         ours / haproxy
     );
     println!("figure memory_1000_connections = {ours:.1} MiB | rival limit = 30 MiB | ratio {:.2}", ours / 30.0);
+}
+
+/// Memory with 1,000 requests under way, each on a connection of its own on both sides.
+async fn under_way(ports: &Ports, proxies: &Proxies) {
+    let mut waiting = children::keep_waiting(ports.late).await;
+    children::answers(ports.to_late).await;
+    let mut open = Vec::new();
+    for _ in 0..1_000 {
+        let mut stream = TcpStream::connect(("127.0.0.1", ports.to_late)).await.unwrap();
+        stream.write_all(b"GET /orders/7 HTTP/1.1\r\nhost: late\r\n\r\n").await.unwrap();
+        open.push(stream);
+    }
+    waiting.wait_for(|waiting| *waiting >= 1_000).await.unwrap();
+    let ours = resident_mib(proxies.sidecar.id());
+    println!("figure memory_1000_requests_under_way = {ours:.1} MiB | rival limit = 30 MiB | ratio {:.2}", ours / 30.0);
 }

@@ -1,6 +1,7 @@
 //! One attempt: its limit, its span, the fault that may take its place.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -37,7 +38,8 @@ pub(crate) struct LiveAttempt {
     pub(super) protocol: Protocol,
     pub(super) started: Instant,
     pub(super) until: Option<Instant>,
-    pub(super) fault: Option<(Fault, Target)>,
+    /// In a box: few have one.
+    pub(super) fault: Option<Box<(Fault, Target)>>,
     /// Its place among the requests to the instance.
     pub(super) slot: Option<Slot>,
     pub(super) ended: bool,
@@ -89,8 +91,9 @@ impl LiveAttempt {
         self.span.write(|record| record.attributes(self.peer.iter().cloned()));
     }
 
-    /// Runs the sending in the attempt's context and cuts it at the attempt's limit.
-    pub(crate) async fn run<F: Future>(&self, sending: F) -> Sent<F::Output> {
+    /// Runs the sending in the attempt's context and cuts it at the attempt's limit. It stays where it is: moved into the futures
+    /// around it, it would be in each of them.
+    pub(crate) async fn run<F: Future>(&self, sending: Pin<&mut F>) -> Sent<F::Output> {
         let sending = async {
             match self.inject_fault().await {
                 Some(abort) => Sent::Aborted(abort),
@@ -112,7 +115,7 @@ impl LiveAttempt {
     /// What an operator injected takes the callee's place: it fills the breaker's window and is tried again as the
     /// callee's own delays and failures are.
     async fn inject_fault(&self) -> Option<Refusal> {
-        let (fault, target) = self.fault.as_ref()?;
+        let (fault, target) = self.fault.as_deref()?;
         if fault.delay_ms > 0 && rand::random::<f64>() < fault.delay_ratio {
             self.span.write(|record| record.attribute(KeyValue::new(names::FAULT, true)));
             tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;

@@ -1,7 +1,7 @@
 //! The one loop around the attempts of a call, whatever the protocol.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use super::spans::outcome_word;
@@ -74,13 +74,13 @@ pub(crate) async fn drive<T: Transport>(transport: &T, mut call: LiveCall, key: 
     loop {
         let (attempt, read) = if then == Then::Again {
             let attempt = match call.attempt(key).await {
-                Ok(attempt) => start(attempt),
+                Ok(attempt) => attempt,
                 Err(refusal) => return refuse(transport, call, &refusal),
             };
             if call.hedge_at().is_none() {
-                attempt.await
+                start(attempt).await
             } else {
-                running.push(Box::pin(attempt));
+                running.push(Box::pin(start(attempt)));
                 side_by_side(&mut running, &mut call, key, start, || transport.can_repeat()).await
             }
         } else {
@@ -129,7 +129,8 @@ async fn one<T: Transport>(transport: &T, mut attempt: LiveAttempt) -> (LiveAtte
         Ok(request) => request,
         Err(none) => return (attempt, Read::Nowhere(none)),
     };
-    let read = match attempt.run(transport.send(request)).await {
+    let sending = pin!(transport.send(request));
+    let read = match attempt.run(sending).await {
         Sent::Cut => Read::Ended(Ended::timed_out(), Err(transport.late())),
         Sent::Aborted(fault) => Read::Ended(Ended::with(fault.code.clone()), Err(fault.into())),
         Sent::Got(got) => transport.read(&attempt, got),

@@ -171,7 +171,7 @@ impl LiveCall {
             started,
             until: permit.timeout.map(|limit| started + limit),
             permit: Some(permit),
-            fault: self.in_force.fault.as_ref().map(|fault| (fault.clone(), self.target.clone())),
+            fault: self.in_force.fault.as_ref().map(|fault| Box::new((fault.clone(), self.target.clone()))),
             slot: None,
             ended: false,
         }

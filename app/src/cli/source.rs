@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use fuseboard_api::ask::{Answer, Ask, Question, Refusal};
 use fuseboard_api::command::{Action, Command, Receipt};
 use fuseboard_collector::store::StoreError;
-use fuseboard_collector::{Collector, Config, Handle, StartError};
+use fuseboard_collector::{Auth, Collector, Config, Handle, StartError};
 use tokio::runtime::Runtime;
 
 use super::exit::Failure;
@@ -27,13 +27,15 @@ pub(super) struct Embedded {
 }
 
 impl Embedded {
-    /// Starts a collector.
-    pub(super) async fn start(config: Config) -> Result<Self> {
+    /// Starts a collector. It is this window's own: whoever sits at this machine may use it.
+    pub(super) async fn start(mut config: Config) -> Result<Self> {
+        config.auth = Auth::Open;
         Ok(Self { handle: Collector::start(config).await? })
     }
 
     /// Starts a collector at its usual addresses, or at free ones when another program has those.
-    pub(super) async fn start_somewhere(config: Config) -> Result<Self> {
+    pub(super) async fn start_somewhere(mut config: Config) -> Result<Self> {
+        config.auth = Auth::Open;
         match Collector::start(config.clone()).await {
             Ok(handle) => Ok(Self { handle }),
             Err(taken @ StartError::InUse { .. }) => {
@@ -46,7 +48,7 @@ impl Embedded {
 
     /// Opens a file to look at.
     pub(super) async fn open(file: &Path) -> Result<Self> {
-        let config = Config::new(file).read_only().on_free_ports();
+        let config = Config { auth: Auth::Open, ..Config::new(file).read_only().on_free_ports() };
         match Collector::start(config).await {
             Ok(handle) => Ok(Self { handle }),
             Err(StartError::Store(StoreError::Foreign { path, found })) => bail!(

@@ -192,7 +192,8 @@ pub struct Answered {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// A stable word for programs: `bad_request`, `bad_query`, `not_found`, `conflict`, `read_only`, `unavailable`, `internal`.
+    /// A stable word for programs: `bad_request`, `bad_query`, `not_found`, `conflict`, `read_only`,
+    /// `unauthenticated` (401), `forbidden` (403), `slow_down` (429), `unavailable`, `internal`.
     pub code: String,
     /// What is wrong and what to do, for people.
     pub message: String,

@@ -144,7 +144,7 @@ impl Action {
 /// An action with its author.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Command {
-    /// Who.
+    /// Who. Where the collector asks for tokens, the token's name counts and this is not looked at.
     pub actor: String,
     /// Why; must not be empty for overrides and policy changes.
     pub reason: String,

@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod forecast;
 pub mod graph;
 pub mod histogram;
+pub mod identity;
 pub mod ids;
 pub mod incident;
 pub mod live;

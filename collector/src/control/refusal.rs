@@ -26,6 +26,21 @@ pub(crate) fn read_only() -> Refusal {
     refusal("read_only", "this is an opened file, nothing in it can be changed; connect to a running collector to act")
 }
 
+/// It is not known who asks.
+pub(crate) fn unauthenticated(message: impl Into<String>) -> Refusal {
+    refusal("unauthenticated", message)
+}
+
+/// Who asks may not do that.
+pub(crate) fn forbidden(message: impl Into<String>) -> Refusal {
+    refusal("forbidden", message)
+}
+
+/// Who asks has been wrong too often.
+pub(crate) fn slow_down(message: impl Into<String>) -> Refusal {
+    refusal("slow_down", message)
+}
+
 /// It would work at another time.
 pub(crate) fn unavailable(message: impl Into<String>) -> Refusal {
     refusal("unavailable", message)

@@ -141,13 +141,16 @@ const ROWS: &[(&str, &str)] = &[
     ("metrics", "arrival <= :arrival"),
     ("points", "arrival <= :arrival AND time >= :lead AND time < :to"),
     ("series", "arrival <= :arrival"),
-    // Whole minutes, so that folded stretches at the ends are whole.
+    // Whole minutes, so that folded stretches at the ends are whole; wider ones would reach far beyond.
     ("rollup", "arrival <= :arrival AND second >= :long / 60000000000 * 60 AND second < :to / 1000000000 + 60"),
     ("calls_under_way", "arrival <= :arrival AND last >= :long / 60000000000 * 60 AND last < :to / 1000000000 + 660"),
-    ("folds", "second >= :long / 60000000000 * 60 AND second < :to / 1000000000 + 60"),
-    ("late_folds", "arrival <= :arrival AND second >= :long / 60000000000 * 60 AND second < :to / 1000000000 + 60"),
-    ("late_folded", "arrival <= :arrival"),
-    ("folded", "arrival <= :arrival"),
+    ("folds", "width <= 60 AND second >= :long / 60000000000 * 60 AND second < :to / 1000000000 + 60"),
+    (
+        "late_folds",
+        "arrival <= :arrival AND width <= 60 AND second >= :long / 60000000000 * 60 AND second < :to / 1000000000 + 60",
+    ),
+    ("late_folded", "arrival <= :arrival AND width <= 60"),
+    ("folded", "arrival <= :arrival AND width <= 60"),
     ("revisions", "arrival <= :arrival"),
     ("overrides", "arrival <= :arrival"),
     ("override_ends", "arrival <= :arrival"),

@@ -1,31 +1,27 @@
 //! The call graph over a range.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fuseboard_api::graph::{Board, Edge, EdgeKey, InstanceStats, Node, NodeKind, OUTSIDE, OperationStats};
-use fuseboard_api::stats::{SparkPoint, Stats};
+use fuseboard_api::stats::Stats;
 use fuseboard_api::{TimeRange, UnixNanos};
 use rusqlite::Connection;
 
 use super::rollups::{self, Series};
+use super::sparks::{self, Drawn, Sparks};
 use super::{headline, totals};
 use crate::control::picture;
 use crate::store::rollup::Delta;
-
-/// Seconds between two points of a spark.
-const SPARK_STEP: i64 = 10;
-
-/// A spark shows so much of the past.
-const SPARK: Duration = Duration::from_secs(300);
 
 pub(super) fn board(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> rusqlite::Result<Board> {
     let known = rollups::series(conn, as_of)?;
     let sums = rollups::sums(conn, range, as_of)?;
     let under_way = rollups::under_way(conn, range.to, as_of)?;
-    let past = TimeRange::ending(range.to, SPARK);
-    let sparks = rollups::steps(conn, past, SPARK_STEP, as_of)?;
     let services: BTreeSet<String> = totals::services(conn, as_of)?.into_iter().collect();
+    let mut sparks = Sparks::load(conn, range.to, as_of, |id| {
+        let series = known.get(&id)?;
+        Some(Drawn { edge: !series.inbound, node: answers_of(series, &services) })
+    })?;
 
     let mut nodes = Nodes { services: &services, range, all: BTreeMap::new() };
     let mut edges = Vec::new();
@@ -39,7 +35,7 @@ pub(super) fn board(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> ru
                 key: series.key.clone(),
                 stats: Stats { in_flight: under_way.get(&id).copied().unwrap_or(0), ..rollups::stats(sum, range) },
                 asynchronous: series.asynchronous,
-                spark: sparks.get(&id).map(|s| spark(s)).unwrap_or_default(),
+                spark: sparks.edge(id),
                 ..Edge::default()
             });
         }
@@ -54,42 +50,16 @@ pub(super) fn board(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> ru
         edge.breaker = breakers.remove(&edge.key);
         (edge.attempt_timeout_ms, edge.overall_timeout_ms) = steering.timeouts(&edge.key);
     }
-    let nodes = nodes.finish(&node_sparks(&known, &sparks, &services));
-    let mut board = Board { range, nodes, edges, headline: None, spark_step_ms: SPARK_STEP as u64 * 1000 };
+    let nodes = nodes.finish(&mut sparks);
+    let mut board = Board { range, nodes, edges, headline: None, spark_step_ms: sparks::STEP as u64 * 1000 };
     board.headline = Some(headline::headline(&board));
     Ok(board)
-}
-
-fn spark(steps: &[Delta]) -> Vec<SparkPoint> {
-    steps.iter().map(|d| point(d, SPARK_STEP)).collect()
-}
-
-fn point(d: &Delta, seconds: i64) -> SparkPoint {
-    SparkPoint {
-        rate: d.calls as f32 / seconds as f32,
-        error_ratio: if d.calls == 0 { 0.0 } else { d.errors as f32 / d.calls as f32 },
-        p95_ms: d.latency.quantile(0.95).map_or(0.0, |p| p.as_secs_f32() * 1e3),
-    }
 }
 
 /// The name of the node whose answers a series counts: for services their own word counts, for others their callers'.
 fn answers_of<'a>(series: &'a Series, services: &BTreeSet<String>) -> Option<&'a str> {
     let callee = &series.key.callee;
     (series.inbound || !services.contains(callee)).then_some(callee)
-}
-
-fn node_sparks(
-    known: &HashMap<i64, Series>,
-    sparks: &HashMap<i64, Vec<Delta>>,
-    services: &BTreeSet<String>,
-) -> HashMap<String, Vec<SparkPoint>> {
-    let mut sums: HashMap<&str, Vec<Delta>> = HashMap::new();
-    for (id, steps) in sparks {
-        let Some(name) = known.get(id).and_then(|s| answers_of(s, services)) else { continue };
-        let sum = sums.entry(name).or_insert_with(|| vec![Delta::default(); steps.len()]);
-        sum.iter_mut().zip(steps).for_each(|(sum, step)| sum.merge(step));
-    }
-    sums.into_iter().map(|(name, steps)| (name.to_owned(), spark(&steps))).collect()
 }
 
 /// The nodes while they add up.
@@ -145,13 +115,13 @@ impl Nodes<'_> {
         }
     }
 
-    fn finish(self, sparks: &HashMap<String, Vec<SparkPoint>>) -> Vec<Node> {
+    fn finish(self, sparks: &mut Sparks<'_>) -> Vec<Node> {
         let range = self.range;
         let stats = |sum: Delta| -> Stats { rollups::stats(sum, range) };
         self.all
             .into_iter()
             .map(|(name, b)| Node {
-                spark: sparks.get(&name).cloned().unwrap_or_default(),
+                spark: sparks.node(&name),
                 kind: if name == OUTSIDE { NodeKind::External } else { b.kind },
                 system: b.system,
                 stats: stats(b.sum),

@@ -13,6 +13,7 @@ mod proto;
 mod quantiles;
 pub mod rollups;
 mod spans;
+mod sparks;
 mod stored;
 mod strip;
 mod totals;

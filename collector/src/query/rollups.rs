@@ -1,5 +1,5 @@
-//! Sums of calls over ranges, from the rollups made on arrival: whole minutes and stretches of 5 s where they are
-//! folded, single seconds elsewhere, and what came late on top. Ranges are cut to whole seconds.
+//! Sums of calls over ranges, from the rollups made on arrival: the widest stretches that are folded, single seconds elsewhere,
+//! and what came late on top. Ranges are cut to whole seconds.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,13 @@ use fuseboard_api::{TimeRange, UnixNanos};
 use rusqlite::{Connection, params};
 
 use crate::store::LONGEST;
+use crate::store::folds::{self, Folded, SUMS, WIDTHS};
 use crate::store::kind_of;
-use crate::store::rollup::{self, Delta, Folded, add_row};
+use crate::store::rollup::{Delta, Heap, add_row};
 
 const SECOND: i64 = 1_000_000_000;
+/// Lets stretches of every width be read.
+const WIDEST: i64 = WIDTHS[WIDTHS.len() - 1];
 
 /// What a series counts.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,23 +71,21 @@ struct Piece {
     to: i64,
 }
 
-/// Cuts a range into pieces of 60, 5 and 1 s, the widest that are folded and fit. With `step`, no piece is wider than what
-/// divides it.
+/// Cuts a range into pieces of the widest [`WIDTHS`] that are folded and fit, and single seconds. With `step`, no piece is wider
+/// than what divides it.
 fn pieces(from: i64, to: i64, folded: Folded, step: i64) -> Vec<Piece> {
     let mut out: Vec<Piece> = Vec::new();
     let mut at = from;
     while at < to {
-        let fits =
-            |width: i64, until: i64| step % width == 0 && at % width == 0 && at + width <= to && at + width <= until;
-        let width = if fits(60, folded.minutes) {
-            60
-        } else if fits(5, folded.fives) {
-            5
-        } else {
-            1
+        let fits = |(width, until): &(i64, i64)| {
+            step % width == 0 && at % width == 0 && at + width <= to && at + width <= *until
         };
+        let widest = WIDTHS.into_iter().zip(folded.0).rev().find(fits);
         // The single seconds that follow go on to where something wider may fit.
-        let end = if width > 1 { at + width } else { ((at.div_euclid(5) + 1) * 5).min(to) };
+        let (width, end) = match widest {
+            Some((width, _)) => (width, at + width),
+            None => (1, ((at.div_euclid(WIDTHS[0]) + 1) * WIDTHS[0]).min(to)),
+        };
         match out.last_mut() {
             Some(last) if last.width == width => last.to = end,
             _ => out.push(Piece { width, from: at, to: end }),
@@ -109,77 +110,75 @@ fn scan(
     columns: &str,
     mut visit: impl FnMut(i64, i64, &rusqlite::Row<'_>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
-    let folded = Folded::load(conn, as_of.0)?;
-    for piece in pieces(from, to, folded, step) {
-        let late = match piece.width {
-            60 => "AND late >= 2",
-            5 => "AND late IN (1, 3)",
-            _ => "",
-        };
-        // Of what came late only that which is not summed yet.
-        let summed = if piece.width > 1 { rollup::late_until(conn, piece.width, as_of.0)? } else { None };
-        let fresh = format!(
-            "SELECT series, second, {columns} FROM rollup {}
-             WHERE second >= ?1 AND second < ?2 AND arrival <= ?3 AND arrival > ?4 {late} {}",
-            if summed.is_some() { "INDEXED BY rollup_late_by_arrival" } else { "" },
-            if late.is_empty() { "" } else { "AND late > 0" }
-        );
-        let mut read = conn.prepare_cached(&fresh)?;
-        let mut rows = read.query(params![piece.from, piece.to, as_of.0, summed.unwrap_or(i64::MIN)])?;
-        while let Some(row) = rows.next()? {
-            visit(row.get(0)?, row.get(1)?, row)?;
-        }
-        if piece.width > 1 {
-            let folds = format!(
-                "SELECT series, second, {columns} FROM folds WHERE width = ?1 AND second >= ?2 AND second < ?3
-                 UNION ALL
-                 SELECT series, second, {columns} FROM late_folds
-                 WHERE width = ?1 AND second >= ?2 AND second < ?3 AND arrival <= ?4"
-            );
-            let mut read = conn.prepare_cached(&folds)?;
-            let mut rows = read.query(params![piece.width, piece.from, piece.to, as_of.0])?;
-            while let Some(row) = rows.next()? {
-                visit(row.get(0)?, row.get(1)?, row)?;
-            }
-        }
+    for piece in pieces(from, to, Folded::load(conn, as_of.0)?, step) {
+        folds::read(conn, piece.width, (piece.from, piece.to), as_of.0, columns, &mut visit)?;
     }
     Ok(())
 }
 
-const WHOLE: &str = "calls, errors, refused, attempts, cut, latency, attempt_latency, deadline";
-
 /// Sums by series over a range.
 pub(crate) fn sums(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> rusqlite::Result<HashMap<i64, Delta>> {
-    let mut out: HashMap<i64, Delta> = HashMap::new();
-    scan(conn, seconds(range), 60, as_of, WHOLE, |series, _, row| add_row(out.entry(series).or_default(), row, 2))?;
-    Ok(out)
+    let mut out: HashMap<i64, Heap> = HashMap::new();
+    scan(conn, seconds(range), WIDEST, as_of, SUMS, |series, _, row| out.entry(series).or_default().add_row(row, 2))?;
+    Ok(out.into_iter().map(|(series, sum)| (series, sum.into())).collect())
 }
 
-/// Sums by series and step of `step` seconds (a divisor or multiple of 60 s reads fastest); position 0 begins at the
-/// range's start, cut down to a multiple of the step.
+/// A range cut into steps of `step` seconds (multiples of 600, 60 or 5 s read fastest); the first begins at the range's start,
+/// cut down to a multiple of the step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Steps {
+    from: i64,
+    to: i64,
+    step: i64,
+}
+
+impl Steps {
+    /// Cuts a range.
+    pub(crate) fn new(range: TimeRange, step: i64) -> Self {
+        let ((from, to), step) = (seconds(range), step.max(1));
+        Self { from: from.div_euclid(step) * step, to, step }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(self) -> usize {
+        let length = (self.to - self.from).max(0);
+        usize::try_from(length.div_euclid(self.step) + i64::from(length.rem_euclid(self.step) > 0)).unwrap_or(0)
+    }
+
+    /// Calls `visit` with (series, position of the step, row) for everything; the row's columns begin at 2.
+    pub(crate) fn each(
+        self,
+        conn: &Connection,
+        as_of: UnixNanos,
+        columns: &str,
+        mut visit: impl FnMut(i64, usize, &rusqlite::Row<'_>) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        scan(conn, (self.from, self.to), self.step, as_of, columns, |series, second, row| {
+            match usize::try_from((second - self.from).div_euclid(self.step)) {
+                Ok(position) => visit(series, position, row),
+                Err(_) => Ok(()),
+            }
+        })
+    }
+}
+
+/// Sums by series and step; see [`Steps`].
 pub(crate) fn steps(
     conn: &Connection,
     range: TimeRange,
     step: i64,
     as_of: UnixNanos,
 ) -> rusqlite::Result<HashMap<i64, Vec<Delta>>> {
-    let step = step.max(1);
-    let (from, to) = seconds(range);
-    let from = from.div_euclid(step) * step;
-    let count =
-        usize::try_from((to - from).max(0).div_euclid(step) + i64::from((to - from).rem_euclid(step) > 0)).unwrap_or(0);
+    let steps = Steps::new(range, step);
     let mut out: HashMap<i64, Vec<Delta>> = HashMap::new();
-    scan(conn, (from, to), step, as_of, WHOLE, |series, second, row| {
-        let steps = out.entry(series).or_insert_with(|| vec![Delta::default(); count]);
-        match usize::try_from((second - from).div_euclid(step)).ok().and_then(|i| steps.get_mut(i)) {
-            Some(sum) => add_row(sum, row, 2),
-            None => Ok(()),
-        }
+    steps.each(conn, as_of, SUMS, |series, position, row| {
+        let sums = out.entry(series).or_insert_with(|| vec![Delta::default(); steps.count()]);
+        sums.get_mut(position).map_or(Ok(()), |sum| add_row(sum, row, 2))
     })?;
     Ok(out)
 }
 
-/// (calls, errors) by series and step, without histograms; see [`steps`].
+/// (calls, errors) by series and second, without histograms; see [`Steps`].
 pub(crate) fn counts(
     conn: &Connection,
     (from, to): (i64, i64),
@@ -287,13 +286,16 @@ mod tests {
 
     #[test]
     fn a_range_is_read_at_the_widest_widths_that_are_folded() {
-        let folded = Folded { fives: 180, minutes: 120 };
+        let folded = Folded([1_380, 1_320, 1_200]);
         let piece = |width, from, to| Piece { width, from, to };
+        let all =
+            [piece(1, 3, 5), piece(5, 5, 60), piece(60, 60, 600), piece(600, 600, 1_200), piece(60, 1_200, 1_320)];
         assert_eq!(
-            pieces(3, 195, folded, 60),
-            [piece(1, 3, 5), piece(5, 5, 60), piece(60, 60, 120), piece(5, 120, 180), piece(1, 180, 195)]
+            pieces(3, 1_395, folded, 600),
+            [&all[..], &[piece(5, 1_320, 1_380), piece(1, 1_380, 1_395)]].concat()
         );
         assert_eq!(pieces(0, 120, folded, 10), [piece(5, 0, 120)]);
+        assert_eq!(pieces(0, 1_200, folded, 60), [piece(60, 0, 1_200)]);
         assert_eq!(pieces(0, 12, folded, 1), [piece(1, 0, 12)]);
         assert_eq!(pieces(7, 7, folded, 60), []);
     }

@@ -2,7 +2,7 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use fuseboard_api::ask::Refusal;
@@ -87,7 +87,24 @@ pub(super) fn reply<T: Serialize>(codec: Codec, status: StatusCode, words: &T) -
 pub(super) fn outcome<T: Serialize>(codec: Codec, outcome: Result<T, Refusal>) -> Response {
     match outcome {
         Ok(words) => reply(codec, StatusCode::OK, &words),
-        Err(refusal) => reply(codec, status_of(&refusal), &refusal),
+        Err(refusal) => {
+            let mut response = reply(codec, status_of(&refusal), &refusal);
+            explain(response.headers_mut(), &refusal);
+            response
+        }
+    }
+}
+
+/// The headers that go with a refusal.
+pub(super) fn explain(headers: &mut HeaderMap, refusal: &Refusal) {
+    match refusal.code.as_str() {
+        "unauthenticated" => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"fuseboard\""));
+        }
+        "slow_down" => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
+        }
+        _ => {}
     }
 }
 
@@ -97,7 +114,9 @@ pub(super) fn status_of(refusal: &Refusal) -> StatusCode {
         "bad_request" | "bad_query" => StatusCode::BAD_REQUEST,
         "not_found" => StatusCode::NOT_FOUND,
         "conflict" => StatusCode::CONFLICT,
-        "read_only" => StatusCode::FORBIDDEN,
+        "read_only" | "forbidden" => StatusCode::FORBIDDEN,
+        "unauthenticated" => StatusCode::UNAUTHORIZED,
+        "slow_down" => StatusCode::TOO_MANY_REQUESTS,
         "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
         "unavailable" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

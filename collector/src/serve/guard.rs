@@ -1,27 +1,95 @@
-//! Who may knock: there is no login yet, so only programs of this machine may, and no web page in a browser on it.
+//! Who may knock, and for what.
 //!
-//! A page of another site can send requests to loopback addresses, and by rebinding its own name to 127.0.0.1 even read
-//! the replies. The browser then sends the page's name as `Host` or `Origin`: only loopback names are let in.
+//! Every route has a [`Deed`]; the [`Identity`] says who asks, and the caller's role whether they may. Where nobody is asked
+//! who they are, only programs of this machine may knock, and no web page in a browser on it: a page of another site can send
+//! requests to loopback addresses, and by rebinding its own name to 127.0.0.1 even read the replies. The browser then sends
+//! the page's name as `Host` or `Origin`: only loopback names are let in. (No page can send a token that it does not have.)
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use axum::extract::Request;
-use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, Uri};
-use axum::middleware::Next;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::{HeaderMap, Method, Uri};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
+use axum::routing::{MethodRouter, any, get, post};
+use fuseboard_api::ask::Refusal;
+use fuseboard_api::identity::Deed;
 
+use super::Door;
 use super::codec::{Codecs, outcome};
 use crate::control::refusal::bad_request;
+use crate::identity::{Identity, Peer};
 
-/// Lets in what speaks to a loopback name and comes from no foreign page.
-pub(super) async fn loopback_only(request: Request, next: Next) -> Response {
+/// A route to read at.
+pub(super) fn reads<T: 'static>(door: &Door, deed: Deed, handler: impl Handler<T, Door>) -> MethodRouter<Door> {
+    get(handler).layer(from_fn_with_state((door.identity.clone(), deed), admit))
+}
+
+/// A route that takes a body.
+pub(super) fn takes<T: 'static>(door: &Door, deed: Deed, handler: impl Handler<T, Door>) -> MethodRouter<Door> {
+    post(handler).layer(from_fn_with_state((door.identity.clone(), deed), admit))
+}
+
+/// Where nothing is: that, too, is told only to those who may ask.
+pub(super) fn nothing<T: 'static>(door: &Door, deed: Deed, handler: impl Handler<T, Door>) -> MethodRouter<Door> {
+    any(handler).layer(from_fn_with_state((door.identity.clone(), deed), admit))
+}
+
+/// Lets in who may do the deed; the handler finds the [caller](crate::identity::Caller) among the request's extensions.
+pub(super) async fn admit(
+    State((identity, deed)): State<(Arc<Identity>, Deed)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let peer = Peer::of(request.extensions());
+    let (caller, refusal) = match identity.admit(request.headers(), request.extensions()).await {
+        Ok(caller) => match caller.may(deed) {
+            Ok(()) => {
+                request.extensions_mut().insert(caller);
+                return next.run(request).await;
+            }
+            Err(refusal) => (Some(caller), refusal),
+        },
+        Err(refusal) => (None, refusal),
+    };
+    // Questions are sent by POST, too.
+    if request.method() == Method::POST && !matches!(deed, Deed::Read | Deed::Send | Deed::Steer) {
+        let what = request.uri().path().to_owned();
+        identity.note_refused(caller.as_ref(), peer, &what, &refusal).await;
+    }
+    refused(request.headers(), refusal)
+}
+
+/// A refusal in the words of who asks: gRPC's or HTTP's.
+fn refused(headers: &HeaderMap, refusal: Refusal) -> Response {
+    if headers.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc")) {
+        return rpc(&refusal).into_http();
+    }
+    outcome::<()>(Codecs::of(headers).wanted, Err(refusal))
+}
+
+/// A refusal as gRPC tells it.
+fn rpc(refusal: &Refusal) -> tonic::Status {
+    let code = match refusal.code.as_str() {
+        "unauthenticated" => tonic::Code::Unauthenticated,
+        "forbidden" => tonic::Code::PermissionDenied,
+        "slow_down" | "unavailable" => tonic::Code::Unavailable,
+        _ => tonic::Code::Internal,
+    };
+    tonic::Status::new(code, refusal.message.clone())
+}
+
+/// Where nobody is asked who they are: lets in what speaks to a loopback name and comes from no foreign page.
+pub(super) async fn loopback_only(State(identity): State<Arc<Identity>>, request: Request, next: Next) -> Response {
     match foreign(request.headers(), request.uri()) {
-        None => next.run(request).await,
-        Some(name) => {
+        Some(name) if !identity.required() => {
             let said = format!("{name:?} is not a name of this machine's loopback; use 127.0.0.1, [::1] or localhost");
             outcome::<()>(Codecs::of(request.headers()).wanted, Err(bad_request(said)))
         }
+        _ => next.run(request).await,
     }
 }
 

@@ -11,21 +11,23 @@ pub(crate) mod ports;
 mod prometheus;
 mod reception;
 mod tail;
+mod tokens;
 
 use std::io::Read as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::{Extension, Router};
 use fuseboard_api::ask::{Answer, Ask, Question, Refusal};
-use fuseboard_api::command::Command;
+use fuseboard_api::command::{Command, Receipt};
+use fuseboard_api::identity::Deed;
 use fuseboard_api::{TraceId, UnixNanos};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::Stream;
@@ -37,9 +39,11 @@ pub(crate) use jaeger::jaeger;
 pub(crate) use reception::run;
 
 use self::codec::{Codec, Codecs, outcome};
+use self::guard::{nothing, reads, takes};
 use crate::control::MAX_MESSAGE;
 use crate::control::refusal::{bad_request, internal, not_found, unavailable};
 use crate::generated::control::control_server::ControlServer;
+use crate::identity::{self, Caller, Identity, Peer};
 
 /// Questions and commands have at most so many bytes.
 const MAX_BODY: usize = 1024 * 1024;
@@ -55,15 +59,16 @@ const TURN: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
     desk: Arc<Desk>,
+    identity: Arc<Identity>,
     stop: CancellationToken,
     turns: Arc<Semaphore>,
     started: SystemTime,
 }
 
 impl Door {
-    /// A door to a desk that closes at `stop`.
-    pub(crate) fn new(desk: Arc<Desk>, stop: CancellationToken) -> Self {
-        Self { desk, stop, turns: Arc::new(Semaphore::new(AT_ONCE)), started: SystemTime::now() }
+    /// A door to a desk, for those whom `identity` lets in; it closes at `stop`.
+    pub(crate) fn new(desk: Arc<Desk>, identity: Arc<Identity>, stop: CancellationToken) -> Self {
+        Self { desk, identity, stop, turns: Arc::new(Semaphore::new(AT_ONCE)), started: SystemTime::now() }
     }
 
     /// Waits for a turn to be answered; turns are given in the order of asking.
@@ -85,42 +90,53 @@ async fn turn(turns: Arc<Semaphore>, patience: Duration) -> Result<OwnedSemaphor
 /// The control address: HTTP/1.1 and HTTP/2 for the console and `curl`, gRPC for agents.
 pub(crate) fn control(door: &Door) -> Router {
     let words = Router::new()
-        .route("/v1/ask", post(ask))
-        .route("/v1/command", post(command))
-        .route("/v1/live", get(live))
-        .route("/v1/incidents/{id}/file", get(incident_file))
-        .route("/v1/traces/{id}", get(trace))
-        .route("/v1/stats", get(plain::stats))
-        .route("/v1/export", get(export::export))
-        .route("/v1/edges", get(plain::edges))
-        .route("/v1/tail", get(tail::tail))
-        .fallback(nowhere)
+        .route("/v1/ask", takes(door, Deed::Read, ask))
+        // What it takes depends on the command.
+        .route("/v1/command", takes(door, Deed::Whoami, command))
+        .route("/v1/live", reads(door, Deed::Read, live))
+        .route("/v1/incidents/{id}/file", reads(door, Deed::Read, incident_file))
+        .route("/v1/traces/{id}", reads(door, Deed::Read, trace))
+        .route("/v1/stats", reads(door, Deed::Read, plain::stats))
+        .route("/v1/export", reads(door, Deed::Read, export::export))
+        .route("/v1/edges", reads(door, Deed::Read, plain::edges))
+        .route("/v1/tail", reads(door, Deed::Read, tail::tail))
+        .route("/v1/whoami", reads(door, Deed::Whoami, tokens::whoami))
+        .route("/v1/tokens", reads(door, Deed::Tokens, tokens::list).merge(takes(door, Deed::Tokens, tokens::create)))
+        .route("/v1/tokens/{id}/revoke", takes(door, Deed::Tokens, tokens::revoke))
+        .fallback_service(nothing(door, Deed::Whoami, nowhere).with_state(door.clone()))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(door.clone());
     let all = match door.desk.control() {
         None => words,
         Some(control) => {
             let agents = ControlServer::new(control.service()).max_decoding_message_size(MAX_MESSAGE);
-            Routes::new(agents).into_axum_router().reset_fallback().merge(words)
+            let admit = from_fn_with_state((door.identity.clone(), Deed::Steer), guard::admit);
+            Routes::new(agents).into_axum_router().layer(admit).reset_fallback().merge(words)
         }
     };
-    all.layer(axum::middleware::from_fn(guard::loopback_only))
+    all.layer(from_fn_with_state(door.identity.clone(), guard::loopback_only))
 }
 
 /// The metrics address.
 pub(crate) fn metrics(door: &Door) -> Router {
     Router::new()
-        .route("/metrics", get(prometheus::metrics))
-        .route("/healthz", get(prometheus::health))
-        .fallback(nowhere_here)
+        .route("/metrics", reads(door, Deed::Scrape, prometheus::metrics))
+        .route("/healthz", reads(door, Deed::Scrape, prometheus::health))
+        .fallback_service(nothing(door, Deed::Scrape, nowhere_here).with_state(door.clone()))
         .with_state(door.clone())
-        .layer(axum::middleware::from_fn(guard::loopback_only))
+        .layer(from_fn_with_state(door.identity.clone(), guard::loopback_only))
 }
 
-async fn ask(State(door): State<Door>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
+async fn ask(
+    State(door): State<Door>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
     let codecs = Codecs::of(&headers);
     let answered = async {
         let ask = codec::read::<Ask>(codecs, body)?;
+        caller.may(identity::of_question(&ask.question))?;
         let turn = door.turn().await?;
         Ok((door.desk.ask(ask).await?, turn))
     };
@@ -139,7 +155,13 @@ async fn ask(State(door): State<Door>, headers: HeaderMap, body: Result<Bytes, B
     }
 }
 
-async fn command(State(door): State<Door>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Response {
+async fn command(
+    State(door): State<Door>,
+    Extension(caller): Extension<Caller>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
     let codecs = Codecs::of(&headers);
     // A web page can send other kinds of bodies anywhere without being asked; these two it cannot.
     let read = match codecs.sent {
@@ -147,10 +169,21 @@ async fn command(State(door): State<Door>, headers: HeaderMap, body: Result<Byte
         Some(_) => codec::read::<Command>(codecs, body),
     };
     let receipt = match read {
-        Ok(command) => door.desk.command(command).await,
+        Ok(command) => commanded(&door, &caller, peer, command).await,
         Err(refusal) => Err(refusal),
     };
     outcome(codecs.wanted, receipt)
+}
+
+/// Carries out what the caller may command, under the caller's own name.
+async fn commanded(door: &Door, caller: &Caller, peer: Peer, mut command: Command) -> Result<Receipt, Refusal> {
+    let deed = identity::of_action(&command.action);
+    if let Err(refusal) = caller.may(deed) {
+        door.identity.note_refused(Some(caller), peer, deed.words(), &refusal).await;
+        return Err(refusal);
+    }
+    command.actor = caller.actor(&command.actor);
+    door.desk.command(command).await
 }
 
 async fn live(State(door): State<Door>) -> Response {

@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -16,7 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
 
+use crate::identity::Peer;
 use crate::limits::Limits;
 
 /// Connections that have not ended by themselves so long after the stop are cut.
@@ -38,12 +42,15 @@ pub(crate) async fn run(listener: TcpListener, router: Router, limits: Arc<Limit
     let seats = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
     let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
     let builder = builder(&limits);
-    while let Some((stream, seat)) = tokio::select! {
+    while let Some((stream, peer, seat)) = tokio::select! {
         biased;
         () = stop.cancelled() => None,
         next = next(&listener, &seats) => next,
     } {
-        let service = TowerToHyperService::new(router.clone());
+        let service = TowerToHyperService::new(router.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            request
+        }));
         let io = TokioIo::new(Watched::new(stream, limits.head));
         let (builder, stop, cut) = (builder.clone(), stop.clone(), cut.clone());
         tasks.spawn(async move {
@@ -86,16 +93,16 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
 }
 
 /// The next connection, once there is a seat for it; `None` when there can be no more.
-async fn next(listener: &TcpListener, seats: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+async fn next(listener: &TcpListener, seats: &Arc<Semaphore>) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let seat = seats.clone().acquire_owned().await.ok()?;
     let mut warned = false;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 if let Err(e) = stream.set_nodelay(true) {
                     tracing::debug!("a connection stays without TCP_NODELAY: {e}");
                 }
-                return Some((stream, seat));
+                return Some((stream, Peer(from.ip()), seat));
             }
             // Who hung up before we answered is no trouble of ours.
             Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}

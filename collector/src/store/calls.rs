@@ -366,8 +366,8 @@ mod tests {
 
     use super::*;
     use crate::store::Cache;
+    use crate::store::folds::Folded;
     use crate::store::insert::{State, Tally};
-    use crate::store::rollup::Folded;
     use crate::store::rows::Batch;
     use crate::store::schema;
     use crate::store::snapshot::Snapshot;
@@ -410,7 +410,7 @@ mod tests {
                 let read = Snapshot::new(&self.conn, &self.cache);
                 self.state.append(&read, batch, &mut tally).expect("stored");
             }
-            let folded = Folded { fives: i64::MIN, minutes: i64::MIN };
+            let folded = Folded::NOTHING;
             self.state.finish(&self.conn, &mut tally, folded).expect("counted");
             self.state.committed(self.stamp);
             self.stamp += 1;

@@ -9,13 +9,14 @@ use rusqlite::{Connection, params};
 
 use super::calls::{CONSUMER, Counter, PRODUCER, SERVER};
 use super::catalog::Catalog;
+use super::folds::Folded;
 use super::gather::{Dense, Gathered};
 use super::intern::{Interned, Resolved};
 use super::known::{Known, Note, Stored};
 use super::logs::{Entry, LogParts, Recent, tables};
 use super::names::Book;
 use super::pairing::Pairing;
-use super::rollup::{self, Counts, Folded, Line};
+use super::rollup::{self, Counts, Line};
 use super::rows::{Appended, Batch, NewLog};
 use super::segment::{Incoming, Part, Parts};
 use super::snapshot::Snapshot;

@@ -15,6 +15,7 @@ mod clock;
 mod convert;
 pub(crate) mod cut;
 mod error;
+pub(crate) mod folds;
 mod gather;
 mod insert;
 mod intern;
@@ -56,6 +57,7 @@ use tokio::sync::{Semaphore, broadcast, oneshot};
 pub use self::cache::Cache;
 use self::clock::Clock;
 pub use self::error::StoreError;
+use self::folds::Folded;
 pub(crate) use self::gather::LONGEST;
 use self::insert::State;
 pub(crate) use self::intern::kind_of;
@@ -64,7 +66,6 @@ use self::open::Guard;
 pub use self::open::OpenMode;
 use self::read::Readers;
 pub use self::retention::Retention;
-use self::rollup::Folded;
 use self::rows::{Appended, Batch};
 pub use self::segments::{Format, SegmentRow};
 pub use self::snapshot::{Found, Snapshot};
@@ -232,6 +233,7 @@ impl Store {
             let writer = Writer {
                 state: State::load(&Snapshot::new(&conn, &cache))?,
                 folded: Folded::load(&conn, i64::MAX)?,
+                behind: false,
                 conn,
                 cache,
                 jobs,

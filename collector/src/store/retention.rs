@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::cache::Cache;
+use super::folds::WIDTHS;
 use super::{logs, segments};
 
 /// How much is kept.
@@ -103,16 +104,25 @@ fn remove(tx: &Connection, limit: i64) -> rusqlite::Result<usize> {
     lower_totals(tx, "all_points", points as i64)?;
     removed += points;
     let scale = 1_000_000_000;
-    for (table, key, widths) in [
-        ("rollup", "second, series, arrival", ""),
-        ("folds", "width, second, series", "width IN (5, 60) AND"),
-        ("late_folds", "width, second, series, arrival", "width IN (5, 60) AND"),
-    ] {
+    let gone = limit.div_euclid(scale);
+    removed += tx.execute(
+        &format!(
+            "DELETE FROM rollup WHERE (second, series, arrival) IN
+             (SELECT second, series, arrival FROM rollup WHERE second < ?1 AND {} LIMIT ?2)",
+            unpinned("second", scale)
+        ),
+        params![gone, STEP],
+    )?;
+    for (table, key) in [("folds", "width, second, series"), ("late_folds", "width, second, series, arrival")] {
         let sql = format!(
-            "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {widths} second < ?1 AND {} LIMIT ?2)",
+            "DELETE FROM {table} WHERE ({key}) IN
+             (SELECT {key} FROM {table} WHERE width = ?3 AND second < ?1 AND {} LIMIT ?2)",
             unpinned("second", scale)
         );
-        removed += tx.execute(&sql, params![limit.div_euclid(scale), STEP])?;
+        for width in WIDTHS {
+            // A stretch goes when its last second does.
+            removed += tx.execute(&sql, params![gone - width + 1, STEP, width])?;
+        }
     }
     removed += tx.execute(
         &format!(
@@ -160,9 +170,10 @@ fn lower_totals(tx: &Connection, column: &str, by: i64) -> rusqlite::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::folds::Folded;
     use crate::store::insert::{State, Tally};
     use crate::store::snapshot::Snapshot;
-    use crate::store::{rollup, schema, testing, writer};
+    use crate::store::{schema, testing, writer};
 
     const HOUR: i64 = 3_600_000_000_000;
 
@@ -177,7 +188,7 @@ mod tests {
             let batch = testing::batch("shop", vec![testing::span(hour as u8, 1, 2, hour * HOUR - 1_000)]);
             let mut tally = Tally::at(hour * HOUR + 1);
             state.append(&read, batch, &mut tally).expect("stored");
-            let nothing = rollup::Folded { fives: i64::MIN, minutes: i64::MIN };
+            let nothing = Folded::NOTHING;
             state.finish(&conn, &mut tally, nothing).expect("counted");
             writer::write_commit(&conn, &tally).expect("written");
         }

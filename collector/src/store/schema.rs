@@ -57,9 +57,9 @@ CREATE TABLE IF NOT EXISTS pins (id INTEGER PRIMARY KEY, oldest INTEGER NOT NULL
 ";
 
 /// Rollups: a `series` is an edge or an instance's answers to one operation; `rollup` has what each commit added to each
-/// second of it, `folds` has sums of whole stretches of 5 or 60 s, made once when they are over. A second that is added
-/// to after its stretch was folded is marked `late` (1: for the 5 s, 2: for the 60 s) and added on top when read, until
-/// `late_folds` has it: sums of what came late, of rows that arrived up to `late_folded.upto`.
+/// second of it, `folds` has sums of whole stretches of 5, 60 or 600 s, made once when they are over. A second that is added
+/// to after its stretch was folded is marked `late` (1, 2, 4: for 5, 60, 600 s) and added on top when read, until
+/// `late_folds` has it: sums of what came late, of rows that arrived up to `late_folded.upto`. See [`super::folds`].
 /// `calls_under_way` has the calls that began in one second (`first`) and ended in a later one (`last`), ten minutes at
 /// most. Quantiles of the histograms are within 1/64 of the true value, see [`fuseboard_api::histogram`].
 const ROLLUPS: &str = "

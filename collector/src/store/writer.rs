@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot};
 use super::cache::Cache;
 use super::clock::Clock;
 use super::error::StoreError;
+use super::folds::{self, Folded};
 use super::insert::{State, Tally};
-use super::rollup::{self, Folded};
 use super::rows::{Appended, Batch};
 use super::snapshot::Snapshot;
 use super::vitals::Vitals;
@@ -55,6 +55,8 @@ pub(super) struct Writer {
     pub(super) settings: Settings,
     pub(super) state: State,
     pub(super) folded: Folded,
+    /// More came late than one round has summed.
+    pub(super) behind: bool,
     pub(super) generation: u64,
     pub(super) chores: Instant,
     pub(super) swept: Instant,
@@ -69,7 +71,7 @@ const MERGING: Duration = Duration::from_millis(50);
 /// Bytes of telemetry at which a commit waits no longer.
 const GROUP_BYTES: usize = 32 * 1024 * 1024;
 
-/// How long after its end a stretch of 5 s or 60 s is folded: by then nearly everything has come.
+/// How long after its end a stretch is folded: by then nearly everything has come.
 const FOLD_AFTER: i64 = 5;
 
 /// One transaction's worth of jobs, on their way to the commit.
@@ -100,7 +102,7 @@ impl Writer {
     /// Works until told to stop.
     pub(super) fn run(mut self) {
         loop {
-            let idle = CHORES.saturating_sub(self.chores.elapsed());
+            let idle = if self.behind { Duration::ZERO } else { CHORES.saturating_sub(self.chores.elapsed()) };
             match self.jobs.recv_timeout(idle) {
                 Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(job) => {
@@ -108,6 +110,8 @@ impl Writer {
                         break;
                     }
                 }
+                // Nobody waits: time for what is left over.
+                Err(RecvTimeoutError::Timeout) if self.behind => self.fold_late(),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if self.chores.elapsed() >= CHORES {
@@ -241,17 +245,13 @@ impl Writer {
         if self.state.pairing.next_deadline().is_some_and(|d| d <= now) {
             self.group(None);
         }
-        for (width, until) in [(5, self.folded.fives), (60, self.folded.minutes)] {
-            let end = (now / 1_000_000_000 - FOLD_AFTER).div_euclid(width) * width;
-            if end > until
-                && let Err(e) = self.fold(width, until, end)
-            {
-                self.vitals.set_trouble(&StoreError::from(e).to_string());
-            }
-        }
-        if let Err(e) = self.fold_late() {
+        let ended = now / 1_000_000_000 - FOLD_AFTER;
+        if self.folded.is_due(ended)
+            && let Err(e) = self.fold(ended)
+        {
             self.vitals.set_trouble(&StoreError::from(e).to_string());
         }
+        self.fold_late();
         if let Err(e) = retention::give_back(&self.conn) {
             tracing::warn!("room in the file is not given back: {e}");
         }
@@ -286,35 +286,34 @@ impl Writer {
         Ok(())
     }
 
-    fn fold(&mut self, width: i64, from: i64, until: i64) -> rusqlite::Result<()> {
+    fn fold(&mut self, ended: i64) -> rusqlite::Result<()> {
         let stamp = self.clock.begin();
+        let mut next = self.folded;
         let folded = (|| {
             let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
-            rollup::fold(&tx, width, from, until, stamp.0)?;
+            next.advance(&tx, ended, stamp.0)?;
             tx.commit()
         })();
         self.clock.end();
         folded?;
-        match width {
-            5 => self.folded.fives = until,
-            _ => self.folded.minutes = until,
-        }
+        self.folded = next;
         Ok(())
     }
 
-    /// Sums what came late, a bounded part of it every second.
-    fn fold_late(&mut self) -> rusqlite::Result<()> {
-        for width in [5, 60] {
-            let stamp = self.clock.begin();
-            let folded = (|| {
-                let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
-                rollup::fold_late(&tx, width, stamp.0)?;
-                tx.commit()
-            })();
-            self.clock.end();
-            folded?;
+    /// Sums a bounded part of what came late.
+    fn fold_late(&mut self) {
+        let stamp = self.clock.begin();
+        let folded = (|| {
+            let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
+            let more = folds::fold_late(&tx, stamp.0)?;
+            tx.commit()?;
+            Ok::<_, rusqlite::Error>(more)
+        })();
+        self.clock.end();
+        self.behind = *folded.as_ref().unwrap_or(&false);
+        if let Err(e) = folded {
+            self.vitals.set_trouble(&StoreError::from(e).to_string());
         }
-        Ok(())
     }
 }
 

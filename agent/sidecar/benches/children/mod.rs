@@ -5,6 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 /// Ports for everybody.
 pub(crate) struct Ports {
@@ -25,14 +28,18 @@ pub(crate) struct Ports {
     pub(crate) outbound: u16,
     pub(crate) inbound: u16,
     pub(crate) otlp: u16,
+    /// Of one who answers late, and the way to it.
+    pub(crate) late: u16,
+    pub(crate) to_late: u16,
 }
 
 impl Ports {
     pub(crate) fn free() -> Self {
         // All are held until all are known, so that they differ.
-        let held: Vec<_> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let held: Vec<_> = (0..8).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let at = |n: usize| held[n].local_addr().unwrap().port();
-        Self { server: at(0), nginx: at(1), haproxy: at(2), outbound: at(3), inbound: at(4), otlp: at(5) }
+        let (server, nginx, haproxy, outbound, inbound) = (at(0), at(1), at(2), at(3), at(4));
+        Self { server, nginx, haproxy, outbound, inbound, otlp: at(5), late: at(6), to_late: at(7) }
     }
 
     /// In the order of the bench's ways.
@@ -162,8 +169,10 @@ fn sidecar_config(ports: &Ports) -> String {
         "service = {{ name = \"shop\" }}\ntelemetry = {{ otlp = \"127.0.0.1:{}\" }}\ncontrol = {{ policy = \"policy.toml\" }}\n\
          [[inbound]]\nlisten = \"127.0.0.1:{}\"\nto = \"127.0.0.1:{}\"\nroutes = [\"/orders/{{id}}\"]\n\
          [[outbound]]\nlisten = \"127.0.0.1:{}\"\nto = \"bank\"\n\
-         [[upstream]]\nservice = \"bank\"\naddresses = [\"127.0.0.1:{}\"]\nroutes = [\"/orders/{{id}}\"]\n",
-        ports.otlp, ports.inbound, ports.server, ports.outbound, ports.server
+         [[upstream]]\nservice = \"bank\"\naddresses = [\"127.0.0.1:{}\"]\nroutes = [\"/orders/{{id}}\"]\n\
+         [[outbound]]\nlisten = \"127.0.0.1:{}\"\nto = \"late\"\n\
+         [[upstream]]\nservice = \"late\"\naddresses = [\"127.0.0.1:{}\"]\nroutes = [\"/orders/{{id}}\"]\nconnections = 1000\n",
+        ports.otlp, ports.inbound, ports.server, ports.outbound, ports.server, ports.to_late, ports.late
     )
 }
 
@@ -187,6 +196,26 @@ pub(crate) async fn take_telemetry(port: u16) {
             tokio::spawn(server.serve_connection(TokioIo::new(stream), service_fn(fine)));
         }
     });
+}
+
+/// Takes requests and keeps them waiting. Tells how many there are.
+pub(crate) async fn keep_waiting(port: u16) -> watch::Receiver<usize> {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let (tell, told) = watch::channel(0);
+    tokio::spawn(async move {
+        let tell = Arc::new(tell);
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                    tell.send_modify(|waiting| *waiting += 1);
+                }
+            });
+        }
+    });
+    told
 }
 
 async fn fine(

@@ -1,6 +1,7 @@
 //! Requests for the service.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -53,11 +54,15 @@ impl Handler for ToService {
         let upgrade = upgrade::Pending::of(&mut request);
         prepare(&mut request, from, self.scheme, upgrade.is_some());
         serving.write_headers(request.headers_mut());
-        let sending = local.peer.clone().pass(request.map(RequestBody::once));
-        let sending = async { sending.await.map_err(|error: WireError| Own::unreachable(&self.name, &error)) };
+        // Pinned, because each future that it is moved into is larger by all of it.
+        let sending = pin!(local.peer.clone().pass(request.map(RequestBody::once)));
+        let unreachable = |error: WireError| Own::unreachable(&self.name, &error);
         let sent = match serving.deadline() {
-            Some(at) => tokio::time::timeout_at(at, sending).await.unwrap_or_else(|_| Err(self.late())),
-            None => sending.await,
+            Some(at) => match tokio::time::timeout_at(at, sending).await {
+                Ok(sent) => sent.map_err(unreachable),
+                Err(_) => Err(self.late()),
+            },
+            None => sending.await.map_err(unreachable),
         };
         drop(turn);
         let (ending, answer) = match sent {

@@ -3,6 +3,8 @@
 mod inbound;
 mod listener;
 mod outbound;
+#[cfg(test)]
+mod size;
 mod upgrade;
 mod watched;
 

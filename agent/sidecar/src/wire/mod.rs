@@ -50,7 +50,7 @@ pub(crate) struct Terms {
 impl Wire<Incoming> for Peer {
     type Body = WireBody;
 
-    async fn send(self: Arc<Self>, request: Outgoing) -> Result<Response<WireBody>, WireError> {
-        self.pass(request).await
+    fn send(self: Arc<Self>, request: Outgoing) -> impl Future<Output = Result<Response<WireBody>, WireError>> + Send {
+        self.pass(request)
     }
 }

@@ -1,5 +1,6 @@
 //! One instance and the connections to it.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -100,7 +101,12 @@ impl Peer {
         Ok(self.agreed.load(Ordering::Acquire))
     }
 
-    async fn connect(&self, many: bool) -> Result<Made, WireError> {
+    /// A new connection. In a box, because most requests need none and are smaller without.
+    fn connect(&self, many: bool) -> Pin<Box<dyn Future<Output = Result<Made, WireError>> + Send + '_>> {
+        Box::pin(self.connected(many))
+    }
+
+    async fn connected(&self, many: bool) -> Result<Made, WireError> {
         if !self.secure {
             return connect::plain(&self.address, many, &self.terms).await.map_err(WireError::NotSent);
         }
@@ -114,6 +120,10 @@ impl Peer {
         if let Ok(turn) = self.turns.clone().try_acquire_owned() {
             return Ok(turn);
         }
+        Box::pin(self.wait_for_turn()).await
+    }
+
+    async fn wait_for_turn(&self) -> Result<OwnedSemaphorePermit, WireError> {
         let wait = tokio::time::timeout(self.terms.connect, self.turns.clone().acquire_owned());
         let (most, address) = (self.terms.connections, &self.address);
         let busy = || WireError::NotSent(format!("all {most} connections to {address} are busy").into());

@@ -9,17 +9,19 @@ use std::collections::BTreeMap;
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::get;
 use fuseboard_api::ask::{Answer, Answered, Ask, Question, Refusal};
 use fuseboard_api::graph::OUTSIDE;
+use fuseboard_api::identity::Deed;
 use fuseboard_api::trace::TraceQuery;
 use fuseboard_api::{TimeRange, TraceId, UnixNanos};
 use serde::Serialize;
 
 use self::params::Params;
+use super::Door;
 use super::codec::{Codec, reply, status_of};
-use super::{Door, guard};
+use super::guard::{self, nothing, reads};
 use crate::control::refusal::{bad_request, internal, not_found};
 use crate::files::jaeger::{Trace, to_json};
 
@@ -29,15 +31,15 @@ const MOST_SPANS: usize = 200_000;
 /// The API; for an HTTP server.
 pub(crate) fn jaeger(door: &Door) -> Router {
     Router::new()
-        .route("/api/services", get(services))
-        .route("/api/services/{service}/operations", get(operations_of))
-        .route("/api/operations", get(operations))
-        .route("/api/traces", get(search))
-        .route("/api/traces/{id}", get(trace))
-        .route("/api/dependencies", get(dependencies))
-        .fallback(nowhere)
+        .route("/api/services", reads(door, Deed::Read, services))
+        .route("/api/services/{service}/operations", reads(door, Deed::Read, operations_of))
+        .route("/api/operations", reads(door, Deed::Read, operations))
+        .route("/api/traces", reads(door, Deed::Read, search))
+        .route("/api/traces/{id}", reads(door, Deed::Read, trace))
+        .route("/api/dependencies", reads(door, Deed::Read, dependencies))
+        .fallback_service(nothing(door, Deed::Read, nowhere).with_state(door.clone()))
         .with_state(door.clone())
-        .layer(axum::middleware::from_fn(guard::loopback_only))
+        .layer(from_fn_with_state(door.identity.clone(), guard::loopback_only))
 }
 
 /// Every answer has this shape.
