@@ -1,7 +1,9 @@
 //! Receives OTLP, stores it in SQLite, answers questions, steers agents.
 //!
 //! Rooms: `ingest` turns OTLP into rows, `store` keeps them in one SQLite file, `query` answers from it, `control` steers
-//! agents, `incident` cuts files out of the store, `analyze` says what is normal and what comes next, `redact` keeps secrets out, `identity` says who asks and what they may do, `serve` is the door, `files` are other formats in and out, `sql` is for statements by hand.
+//! agents, `incident` cuts files out of the store, `lint` holds policies against what was observed, `analyze` says what is
+//! normal and what comes next, `redact` keeps secrets out, `identity` says who asks and what they may do, `serve` is the door,
+//! `files` are other formats in and out, `sql` is for statements by hand.
 
 /// gRPC server of the agents' control stream, generated from `agent/policy/proto/control.proto`.
 #[expect(unreachable_pub, reason = "generated")]
@@ -22,6 +24,7 @@ mod identity;
 mod incident;
 pub mod ingest;
 mod limits;
+mod lint;
 pub mod otlp;
 pub mod query;
 pub mod redact;

@@ -17,6 +17,7 @@ mod identity;
 mod incident;
 mod jaeger;
 mod letters;
+mod lint;
 mod logs;
 mod malformed;
 mod metrics;

@@ -82,7 +82,7 @@ impl Place {
 
     fn pause(&self) -> Duration {
         let least = match self.want.ask.question {
-            Question::Names => Duration::from_secs(5),
+            Question::Names | Question::Lint { .. } => Duration::from_secs(5),
             Question::Totals | Question::Policies { .. } | Question::Trace(_) => Duration::from_secs(1),
             Question::Strip { .. } | Question::Fleet { .. } | Question::Traces(_) | Question::Logs(_) => GRID * 5,
             Question::Board { .. } | Question::Metrics(_) => GRID * 3,
@@ -266,6 +266,7 @@ fn range_length(question: &Question) -> Option<Duration> {
         | Question::Board { range }
         | Question::Breakers { range }
         | Question::Policies { range }
+        | Question::Lint { range, .. }
         | Question::Fleet { range } => Some(range.length()),
         Question::Traces(q) => Some(q.range.length()),
         Question::Spans(q) => Some(q.range.length()),
@@ -288,6 +289,7 @@ fn touches(what: Touched, question: &Question) -> bool {
         Question::Breakers { .. } => matches!(what, Breakers | Changes | Spans),
         Question::Policies { .. } => matches!(what, Spans | Changes | Fleet),
         Question::Document(_) => false,
+        Question::Lint { .. } => matches!(what, Spans | Changes | Fleet),
         Question::Changes { .. } => matches!(what, Changes | Fleet),
         Question::Forecasts => what == Forecasts,
         Question::Incidents => matches!(what, Incidents | Breakers | Forecasts),

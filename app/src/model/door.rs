@@ -58,6 +58,7 @@ pub(crate) fn rebase(question: &Question, to: UnixNanos) -> Question {
         | Question::Board { range }
         | Question::Breakers { range }
         | Question::Policies { range }
+        | Question::Lint { range, .. }
         | Question::Changes { range }
         | Question::Fleet { range } => Some(range),
         Question::Traces(TraceQuery { range, .. })

@@ -8,6 +8,7 @@ use crate::fleet::{Audit, Fleet};
 use crate::forecast::Forecasts;
 use crate::graph::Board;
 use crate::incident::Incidents;
+use crate::lint::Lints;
 use crate::log::{LogList, LogQuery};
 use crate::metric::{MetricQuery, Metrics};
 use crate::policy::Policies;
@@ -54,6 +55,14 @@ pub enum Question {
     },
     /// The document of one revision.
     Document(u64),
+    /// What is wrong with a policy, held against the calls of a range.
+    Lint {
+        /// The range of the calls.
+        range: TimeRange,
+        /// A document (TOML) that need not be published; `None` for the one in force.
+        #[serde(default)]
+        document: Option<String>,
+    },
     /// Revisions and overrides on their way.
     Changes {
         /// Ended overrides are listed when they ended inside.
@@ -161,6 +170,8 @@ pub enum Answer {
     Policies(Policies),
     /// To [`Question::Document`]; `None` when there is no such revision.
     Document(Option<String>),
+    /// To [`Question::Lint`].
+    Lint(Lints),
     /// To [`Question::Changes`].
     Changes(Changes),
     /// To [`Question::Forecasts`].

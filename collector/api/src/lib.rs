@@ -21,6 +21,7 @@ pub mod histogram;
 pub mod identity;
 pub mod ids;
 pub mod incident;
+pub mod lint;
 pub mod live;
 pub mod log;
 pub mod metric;

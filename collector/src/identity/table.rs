@@ -106,6 +106,7 @@ pub(crate) const fn of_question(question: &Question) -> Deed {
         | Question::Breakers { .. }
         | Question::Policies { .. }
         | Question::Document(_)
+        | Question::Lint { .. }
         | Question::Changes { .. }
         | Question::Forecasts
         | Question::Incidents

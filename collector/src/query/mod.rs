@@ -19,14 +19,15 @@ mod strip;
 mod totals;
 mod trace;
 
-use fuseboard_api::UnixNanos;
 use fuseboard_api::ask::{Answer, Answered, Ask, Question, Refusal};
 use fuseboard_api::filter::{self, Expr};
 use fuseboard_api::trace::{SpanList, SpanQuery, TraceList, TraceQuery};
+use fuseboard_api::{TimeRange, TraceId, UnixNanos};
 
 use self::find::{Cancel, Scope};
 use self::stored::Stored;
 use crate::control::picture;
+use crate::lint;
 use crate::store::{Snapshot, Store, StoreError};
 
 pub(crate) use self::deployments::deployments;
@@ -76,6 +77,21 @@ pub(crate) async fn arrived(
     finding.await.map_err(|e| refusal(&e))
 }
 
+/// The newest traces with a span that started in a range.
+///
+/// # Errors
+/// What the store says.
+pub(crate) fn newest_traces(
+    read: &Snapshot<'_>,
+    range: TimeRange,
+    limit: usize,
+    as_of: UnixNanos,
+) -> Result<Vec<TraceId>, StoreError> {
+    let scope = Scope::new(range, as_of);
+    let list = find::traces(&Stored::new(read, as_of)?, &Expr::Any, scope, limit, &Cancel::default())?;
+    Ok(list.rows.into_iter().map(|row| row.trace_id).collect())
+}
+
 /// Answers a question from a snapshot. Of totals, the figures that belong to the running process rather than
 /// to the instant are left empty.
 ///
@@ -102,6 +118,7 @@ fn answer_until(
         Question::Logs(query) => Answer::Logs(logs::logs(conn, query, as_of)?),
         Question::Metrics(query) => Answer::Metrics(metrics::metrics(conn, query, as_of)?),
         Question::Names => Answer::Names(names::names(conn, as_of)?),
+        Question::Lint { range, document } => Answer::Lint(lint::lint(conn, *range, document.as_deref(), as_of)?),
         Question::Breakers { .. }
         | Question::Policies { .. }
         | Question::Document(_)

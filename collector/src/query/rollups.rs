@@ -192,6 +192,56 @@ pub(crate) fn counts(
     })
 }
 
+/// Counters of a stretch, without histograms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    /// Calls that ended.
+    pub(crate) calls: u64,
+    /// Those that failed, refused ones among them.
+    pub(crate) errors: u64,
+    /// Those that a local rule refused.
+    pub(crate) refused: u64,
+    /// Attempts that ended.
+    pub(crate) attempts: u64,
+    /// Those that the attempt timeout cut.
+    pub(crate) cut: u64,
+}
+
+impl Numbers {
+    /// Adds another stretch.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.errors += other.errors;
+        self.refused += other.refused;
+        self.attempts += other.attempts;
+        self.cut += other.cut;
+    }
+}
+
+/// Counters by series and step; see [`steps`], which reads the histograms too.
+pub(crate) fn numbers(
+    conn: &Connection,
+    range: TimeRange,
+    step: i64,
+    as_of: UnixNanos,
+) -> rusqlite::Result<HashMap<i64, Vec<Numbers>>> {
+    let step = step.max(1);
+    let (from, to) = seconds(range);
+    let from = from.div_euclid(step) * step;
+    let count = usize::try_from((to - from).max(0) / step + i64::from((to - from) % step > 0)).unwrap_or(0);
+    let mut out: HashMap<i64, Vec<Numbers>> = HashMap::new();
+    scan(conn, (from, to), step, as_of, "calls, errors, refused, attempts, cut", |series, second, row| {
+        let steps = out.entry(series).or_insert_with(|| vec![Numbers::default(); count]);
+        if let Some(sum) = usize::try_from((second - from).div_euclid(step)).ok().and_then(|i| steps.get_mut(i)) {
+            let number = |at: usize| -> rusqlite::Result<u64> { Ok(row.get::<_, i64>(at)?.max(0) as u64) };
+            let (calls, errors, refused) = (number(2)?, number(3)?, number(4)?);
+            sum.add(Numbers { calls, errors, refused, attempts: number(5)?, cut: number(6)? });
+        }
+        Ok(())
+    })?;
+    Ok(out)
+}
+
 /// Calls that were under way when the last whole second before `at` ended, by series.
 pub(crate) fn under_way(conn: &Connection, at: UnixNanos, as_of: UnixNanos) -> rusqlite::Result<HashMap<i64, u64>> {
     let second = at.0.div_euclid(SECOND) - 1;

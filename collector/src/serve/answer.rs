@@ -89,6 +89,7 @@ fn within_reason(mut ask: Ask, reach: TimeRange) -> Ask {
         | Question::Board { range }
         | Question::Breakers { range }
         | Question::Policies { range }
+        | Question::Lint { range, .. }
         | Question::Changes { range }
         | Question::Fleet { range } => range,
         Question::Traces(query) => &mut query.range,

@@ -3,6 +3,7 @@
 mod client;
 mod data;
 mod incident;
+mod lint;
 mod policy;
 mod print;
 mod quantiles;
@@ -32,6 +33,7 @@ const POLICY_HELP: &str = "\
 Example: get, edit, look, publish, regret
   fuseboard ctl policy get > policy.toml
   fuseboard ctl policy set policy.toml --reason \"longer timeout for the bank\"
+  fuseboard ctl policy lint
   fuseboard ctl policy history
   fuseboard ctl policy diff 1
   fuseboard ctl policy rollback 1 --reason \"it was the network\"";

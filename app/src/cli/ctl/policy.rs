@@ -1,7 +1,7 @@
 //! The policy document.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
@@ -14,6 +14,7 @@ use super::super::exit::Failure;
 use super::Session;
 use super::client::Client;
 use super::data::mismatch;
+use super::lint;
 use super::print::{instant, json, line, table};
 
 #[derive(Subcommand)]
@@ -42,6 +43,9 @@ pub(super) enum PolicyVerb {
         /// The newer one; default: the one in force.
         to: Option<u64>,
     },
+    /// Hold the policy against the calls that were observed: what can never act, cuts good calls, or makes an outage worse.
+    #[command(after_help = lint::HELP)]
+    Lint(lint::LintArgs),
     /// All revisions, newest first.
     History,
     /// Publish an earlier revision's content as a new revision.
@@ -59,6 +63,7 @@ pub(super) fn run(session: &Session, verb: &PolicyVerb) -> Result<()> {
         PolicyVerb::Get { revision } => get(session, *revision),
         PolicyVerb::Set { file, base, reason } => set(session, file, *base, reason),
         PolicyVerb::Diff { from, to } => diff(session, *from, *to),
+        PolicyVerb::Lint(args) => lint::run(session, args),
         PolicyVerb::History => history(session),
         PolicyVerb::Rollback { to, reason } => publish(session, reason, Action::rollback(*to)),
     }
@@ -88,13 +93,18 @@ fn get(session: &Session, revision: Option<u64>) -> Result<()> {
     if session.json { json(&text) } else { line(text.trim_end()) }
 }
 
-fn set(session: &Session, file: &PathBuf, base: Option<u64>, reason: &str) -> Result<()> {
-    let mut text = String::new();
+/// The text of a file, or of standard input for `-`.
+pub(super) fn read(file: &Path) -> Result<String> {
     if file.as_os_str() == "-" {
+        let mut text = String::new();
         std::io::stdin().read_to_string(&mut text)?;
-    } else {
-        text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        return Ok(text);
     }
+    std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
+}
+
+fn set(session: &Session, file: &Path, base: Option<u64>, reason: &str) -> Result<()> {
+    let text = read(file)?;
     if text.trim().is_empty() {
         let why = "it is empty, which would take every setting away; write a comment into it if that is meant";
         bail!("{}: {why}", if file.as_os_str() == "-" { "standard input".into() } else { file.display().to_string() });
@@ -106,7 +116,7 @@ fn set(session: &Session, file: &PathBuf, base: Option<u64>, reason: &str) -> Re
     publish(session, reason, Action::set_policy(base, text))
 }
 
-fn publish(session: &Session, reason: &str, action: Action) -> Result<()> {
+pub(super) fn publish(session: &Session, reason: &str, action: Action) -> Result<()> {
     let receipt = session.client.command(&session.actor, reason, action)?;
     if session.json {
         return json(&receipt);

@@ -15,7 +15,7 @@ use crate::{analyze, incident};
 
 pub(crate) use breakers::{edge_breakers, transitions};
 pub(crate) use marks::marks;
-pub(crate) use policies::steering;
+pub(crate) use policies::{steering, with_edits};
 
 /// Answers the questions about control, forecasts and incidents.
 ///

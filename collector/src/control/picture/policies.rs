@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fuseboard_api::command::PolicyEdit;
 use fuseboard_api::graph::EdgeKey;
 use fuseboard_api::policy::{EffectiveEdge, Policies};
 use fuseboard_api::{TimeRange, UnixNanos};
@@ -10,7 +11,7 @@ use fuseboard_policy::set::{Effective, PolicySet};
 use rusqlite::Connection;
 
 use super::fleet::newest;
-use crate::control::{overrides, policy, revisions};
+use crate::control::{edit, overrides, policy, revisions};
 use crate::query::rollups;
 
 /// The document of a revision; `None` when there was none of that number.
@@ -19,6 +20,16 @@ use crate::query::rollups;
 /// Only the database's own.
 pub(crate) fn document(conn: &Connection, number: u64, as_of: UnixNanos) -> rusqlite::Result<Option<String>> {
     Ok(revisions::numbered(conn, number, as_of)?.map(|stored| stored.document))
+}
+
+/// A document with edits written into it, if it could be published so.
+///
+/// # Errors
+/// The edit that cannot be made, or every problem of what would come out.
+pub(crate) fn with_edits(document: &str, edits: &[PolicyEdit]) -> Result<String, String> {
+    let edited = edit::apply(document, edits)?;
+    policy::parse(&edited)?;
+    Ok(edited)
 }
 
 /// What steers calls at an instant: the set in force, the overrides, and who has an agent to obey them.
