@@ -52,6 +52,8 @@ pub struct Config {
     pub redact: Option<PathBuf>,
     /// Whether callers are asked who they are.
     pub auth: Auth,
+    /// Whether the default rules are in force behind those of the file, or alone.
+    pub redact_defaults: bool,
 }
 
 /// Where something listens that need not.
@@ -124,6 +126,7 @@ impl Config {
             initial_policy: None,
             redact: None,
             auth: Auth::default(),
+            redact_defaults: true,
         }
     }
 
@@ -246,7 +249,7 @@ impl Collector {
 }
 
 async fn start(config: Config) -> Result<Handle, StartError> {
-    let redactor = config.redact.as_ref().map(Redactor::load).transpose()?.map(Arc::new);
+    let redactor = Redactor::of(config.redact.as_deref(), config.redact_defaults)?.map(Arc::new);
     // Addresses first: nothing is written when one of them cannot be had.
     let otlp_grpc = listen("otlp-grpc", config.otlp_grpc)?;
     let otlp_http = listen("otlp-http", config.otlp_http)?;

@@ -57,6 +57,9 @@ struct Arguments {
     /// Rules (TOML) by which attributes are dropped, masked or hashed before they are stored
     #[arg(long, value_name = "FILE", env = "FUSEBOARD_REDACT")]
     redact: Option<PathBuf>,
+    /// Store credentials in headers, names and URLs as they come: the default rules mask them, also beside --redact
+    #[arg(long)]
+    no_default_redaction: bool,
     #[command(flatten)]
     keep: Keep,
     #[command(flatten)]
@@ -224,6 +227,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Asks::Open => Auth::Open,
         Asks::Required => Auth::Required,
     };
+    config.redact_defaults = !arguments.no_default_redaction;
     let mut stop = std::pin::pin!(stop_signal()?);
     let handle = Collector::start(config).await?;
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&handle.addresses())?)?;

@@ -26,7 +26,7 @@ fn store(path: &Path) -> Store {
 }
 
 async fn load(store: &Store, bytes: Vec<u8>) -> Imported {
-    import(store, "file", Cursor::new(bytes)).await.expect("imported")
+    import(store, None, "file", Cursor::new(bytes)).await.expect("imported")
 }
 
 /// Every captured request of the clients.

@@ -90,7 +90,7 @@ async fn shop() -> (Stage, Vec<FakeAgent>) {
     let mut agents = Vec::new();
     for service in ["web", "orders", "payments"] {
         let mut agent = FakeAgent::connect(&stage, service, &format!("{service}-1")).await;
-        agent.obey().await;
+        agent.next_overrides().await;
         agents.push(agent);
     }
     let now = u64::try_from(UnixNanos::now().0).expect("after 1970");
@@ -367,11 +367,9 @@ fn is_whole(finding: &LintFinding) {
 async fn edited(stage: &Stage, document: &str, edits: &[PolicyEdit]) -> String {
     let range = TimeRange::default();
     let Answer::Policies(now) = stage.ask_at(Question::Policies { range }, None).await.1 else { panic!("policies") };
-    let set = Action::SetPolicy { base: now.revision.number, document: document.into() };
+    let set = Action::set_policy(now.revision.number, document);
     let base = command(stage, set).await.expect("a valid document").revision.expect("a revision");
-    command(stage, Action::EditPolicy { base, edits: edits.to_vec() })
-        .await
-        .expect("what is proposed can be published");
+    command(stage, Action::edit_policy(base, edits.to_vec())).await.expect("what is proposed can be published");
     let Answer::Policies(now) = stage.ask_at(Question::Policies { range }, None).await.1 else { panic!("policies") };
     now.document
 }

@@ -159,8 +159,8 @@ async fn secrets_are_nowhere_in_the_file_nor_in_answers() {
     }
     assert!(written(stage.file().parent().expect("a directory"), "logins"), "what is not secret can be found so");
     let told = stage.handle.store().vitals().redactions();
-    assert_eq!(told.len(), 4);
-    assert!(told.iter().all(|(_, values)| *values > 0), "{told:?}");
+    assert_eq!(told.len(), 8, "the default rules come behind those of the file");
+    assert!(told.iter().take(4).all(|(_, values)| *values > 0), "{told:?}");
     let address = stage.handle.addresses().metrics.expect("listens");
     let get = |path: &str| stage.http.get(format!("http://{address}{path}")).send();
     let health: serde_json::Value = get("/healthz").await.expect("an answer").json().await.expect("JSON");
@@ -182,6 +182,99 @@ async fn what_is_refused_is_not_quoted_with_its_secrets() {
     assert!(said.error_message.contains("\"***\""), "{said:?}");
     assert!(!said.error_message.contains(MAIL));
     stage.stop().await;
+}
+
+/// A secret for each of the default rules, as instrumentation sends them.
+fn usual_secrets() -> Vec<KeyValue> {
+    vec![
+        kv("http.request.header.authorization", format!("Bearer {SECRET}").as_str()),
+        kv("http.request.header.cookie", format!("session={SECRET}").as_str()),
+        kv("http.response.header.set-cookie", format!("session={SECRET}").as_str()),
+        kv("http.request.header.x-api-key", SECRET),
+        kv("user.password", SECRET),
+        kv("url.full", format!("https://ann:{SECRET}@shop.example/cb?access_token={SECRET}&page=2").as_str()),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_usual_secrets_are_masked_without_any_rules() {
+    let stage = Stage::start().await;
+    let mut one = span(1, 1, 0, SERVER, "GET /");
+    one.attributes = usual_secrets();
+    let plain = span(3, 1, 0, SERVER, "GET /plain").with("http.request.method", "GET");
+    assert_eq!(stage.send(request("shop", vec![one.clone()])).await.partial_success, None);
+    stage.send(request("shop", vec![plain])).await;
+    let (start, end) = (one.start_time_unix_nano, one.end_time_unix_nano);
+    // Escapes hide words from whoever looks at bytes only.
+    let json = format!(
+        r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"traceId":"{}","spanId":"{}","name":"x",
+        "startTimeUnixNano":"{start}","endTimeUnixNano":"{end}",
+        "attributes":[{{"key":"user.\u0070assword","value":{{"stringValue":"{SECRET}"}}}}]}}]}}]}}]}}"#,
+        "02".repeat(16),
+        "02".repeat(8)
+    );
+    assert_eq!(stage.post("/v1/traces", JSON, json).await.status(), 200);
+    let logs = ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            scope_logs: vec![ScopeLogs {
+                log_records: vec![LogRecord {
+                    time_unix_nano: start,
+                    attributes: usual_secrets(),
+                    body: Some(AnyValue {
+                        value: Some(Value::StringValue(format!("redis://:{SECRET}@cache is gone"))),
+                    }),
+                    ..LogRecord::default()
+                }],
+                ..ScopeLogs::default()
+            }],
+            ..ResourceLogs::default()
+        }],
+    };
+    assert_eq!(stage.post("/v1/logs", PROTOBUF, logs.encode_to_vec()).await.status(), 200);
+    let mut answers = String::new();
+    for id in [1, 2, 3] {
+        answers += &format!("{:?}\n", stage.trace(TraceId([id; 16])).await.expect("stored"));
+    }
+    answers +=
+        &format!("{:?}", stage.ask_at(Question::Logs(LogQuery { range: EVER, ..LogQuery::default() }), None).await.1);
+    for kept in ["https://ann:***@shop.example/cb?access_token=***&page=2", "redis://:***@cache is gone", "GET /plain"]
+    {
+        assert!(answers.contains(kept), "{kept:?} in {answers}");
+    }
+    assert!(!answers.contains(SECRET));
+    let dir = stage.stop().await;
+    assert!(!written(dir.path(), SECRET), "in the closed file");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_default_rules_can_be_switched_off() {
+    let stage = Stage::with(|config, _| config.redact_defaults = false).await;
+    stage.send(request("shop", vec![span(1, 1, 0, SERVER, "x").with("user.password", SECRET)])).await;
+    let trace = stage.trace(TraceId([1; 16])).await.expect("stored");
+    assert!(format!("{trace:?}").contains(SECRET));
+    assert_eq!(stage.handle.store().vitals().redactions(), []);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_are_imported_pass_the_rules_too() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = fuseboard_collector::store::Store::open(
+        dir.path().join("data.fuseboard"),
+        fuseboard_collector::store::OpenMode::ReadWrite,
+    )
+    .expect("opens");
+    let json = serde_json::json!({"resourceSpans": [{"scopeSpans": [{"spans": [{
+        "traceId": "07".repeat(16), "spanId": "07".repeat(8), "name": "x",
+        "startTimeUnixNano": "1000000000", "endTimeUnixNano": "2000000000",
+        "attributes": [{"key": "http.request.header.cookie", "value": {"stringValue": SECRET}}],
+    }]}]}]});
+    let redactor = std::sync::Arc::new(fuseboard_collector::redact::Redactor::standard().expect("rules"));
+    let input = std::io::Cursor::new(json.to_string().into_bytes());
+    let told = fuseboard_collector::files::import::import(&store, Some(redactor), "a.json", input).await.expect("read");
+    assert_eq!((told.stored, told.refused), (1, 0), "{told:?}");
+    drop(store);
+    assert!(!written(dir.path(), SECRET));
 }
 
 #[tokio::test]

@@ -102,7 +102,7 @@ async fn logs_points_and_edges_are_tables_too() {
     let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/otlp/py-metrics-http");
     for file in ["001-metrics-http.pb", "005-logs-http.pb"] {
         let bytes = std::fs::read(data.join(file)).expect("a fixture");
-        import(stage.handle.store(), file, Cursor::new(bytes)).await.expect("imported");
+        import(stage.handle.store(), None, file, Cursor::new(bytes)).await.expect("imported");
     }
     let database = Database::open(&stage.file()).expect("opens");
     let number = |sql: &str| one(&database, sql).parse::<u64>().unwrap_or_else(|_| panic!("{sql}: a number"));
@@ -164,7 +164,7 @@ async fn many_segments_are_one_table() {
         })
         .collect();
     let body = request("bulk", spans).encode_to_vec();
-    import(stage.handle.store(), "bulk", Cursor::new(body)).await.expect("imported");
+    import(stage.handle.store(), None, "bulk", Cursor::new(body)).await.expect("imported");
     stage.send(request("s", vec![span(7, 7, 0, SERVER, "alone")])).await;
     let database = Database::open(&stage.file()).expect("opens");
     assert_eq!(one(&database, "SELECT count(*) FROM spans"), (sent + 1).to_string());

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +11,7 @@ use clap::Args;
 use fuseboard_api::ask::{Answer, Question};
 use fuseboard_collector::files::import::{self, Found, Imported};
 use fuseboard_collector::ingest::Telemetry;
+use fuseboard_collector::redact::Redactor;
 use fuseboard_collector::store::{OpenMode, Retention, Settings, Store};
 use serde::Serialize;
 
@@ -122,14 +124,15 @@ pub(super) fn into_file(runtime: &tokio::runtime::Handle, files: &[PathBuf], tar
     // What somebody imports, they want to keep: nothing of it is too old or too much.
     let retention = Retention { max_age: None, max_bytes: None, ..Retention::default() };
     let store = Store::open_with(target, OpenMode::ReadWrite, Settings { retention, ..Settings::default() })?;
+    let redactor = Arc::new(Redactor::standard()?);
     let mut out = Vec::new();
     for file in files {
         let name = name_of(file);
-        let imported =
-            input(file).and_then(|input| match runtime.block_on(import::import(&store, name.clone(), input)) {
-                Err(import::ImportError::File(error)) => Ok(Err(anyhow::Error::from(error))),
-                other => Ok(Ok(other?)),
-            });
+        let into = |input| import::import(&store, Some(redactor.clone()), name.clone(), input);
+        let imported = input(file).and_then(|input| match runtime.block_on(into(input)) {
+            Err(import::ImportError::File(error)) => Ok(Err(anyhow::Error::from(error))),
+            other => Ok(Ok(other?)),
+        });
         let imported = match imported {
             Ok(outcome) => outcome,
             Err(error) if error.downcast_ref::<import::ImportError>().is_some() => return Err(error),

@@ -93,12 +93,12 @@ impl Door {
         decode::traces(request)
     }
 
-    /// Decodes a request as it came. Only where something is to be redacted is it taken apart first.
+    /// Decodes a request as it came. Only where something may have to be redacted is it taken apart first.
     fn encoded_traces(&self, bytes: Bytes) -> Result<decode::Decoded, Malformed> {
-        match self.redactor {
-            None => decode::encoded_traces(bytes),
-            Some(_) => Ok(self.traces(ExportTraceServiceRequest::decode(bytes)?)),
+        if self.concerns(&bytes) {
+            return Ok(self.traces(ExportTraceServiceRequest::decode(bytes)?));
         }
+        decode::encoded_traces(bytes)
     }
 
     /// See [`Door::traces`].
@@ -117,6 +117,25 @@ impl Door {
         if let Some(redactor) = &self.redactor {
             self.vitals.count_redactions(&with(redactor, request).0);
         }
+    }
+
+    /// Whether a request in protobuf may hold what must not be stored.
+    fn concerns(&self, request: &[u8]) -> bool {
+        self.redactor.as_ref().is_some_and(|redactor| redactor.may_concern(request))
+    }
+
+    /// See [`Door::encoded_traces`].
+    fn encoded_metrics(&self, bytes: Bytes) -> Result<decode::Decoded, prost::DecodeError> {
+        let concerns = self.concerns(&bytes);
+        let request = ExportMetricsServiceRequest::decode(bytes)?;
+        Ok(if concerns { self.metrics(request) } else { decode::metrics(request) })
+    }
+
+    /// See [`Door::encoded_traces`].
+    fn encoded_logs(&self, bytes: Bytes) -> Result<decode::Decoded, prost::DecodeError> {
+        let concerns = self.concerns(&bytes);
+        let request = ExportLogsServiceRequest::decode(bytes)?;
+        Ok(if concerns { self.logs(request) } else { decode::logs(request) })
     }
 
     /// Stores what was decoded.

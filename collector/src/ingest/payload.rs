@@ -1,7 +1,6 @@
 //! What a body is: OTLP's three signals in two encodings, and Zipkin's spans.
 
 use bytes::Bytes;
-use prost::Message;
 
 use super::body::Whole;
 use super::decode::Decoded;
@@ -84,9 +83,7 @@ impl Door {
 }
 
 fn decode(door: &Door, signal: Signal, encoding: Encoding, body: Bytes) -> Result<Decoded, Fault> {
-    fn protobuf<M: Message + Default>(body: Bytes) -> Result<M, Fault> {
-        M::decode(body).map_err(|e| Fault::Bad(format!("the body is not an OTLP request in protobuf: {e}")))
-    }
+    let broken = |e: prost::DecodeError| Fault::Bad(format!("the body is not an OTLP request in protobuf: {e}"));
     let bad = |e: json::BadJson| Fault::Bad(e.to_string());
     let zipkins = |e: zipkin::BadZipkin| Fault::Bad(e.to_string());
     Ok(match (signal, encoding) {
@@ -94,9 +91,9 @@ fn decode(door: &Door, signal: Signal, encoding: Encoding, body: Bytes) -> Resul
         (_, Encoding::ZipkinProtobuf) => door.traces(zipkin::protobuf_request(&body).map_err(zipkins)?),
         (Signal::Traces, Encoding::Protobuf) => door.encoded_traces(body).map_err(|e| Fault::Bad(e.to_string()))?,
         (Signal::Traces, Encoding::Json) => door.traces(json::traces(&body).map_err(bad)?),
-        (Signal::Metrics, Encoding::Protobuf) => door.metrics(protobuf(body)?),
+        (Signal::Metrics, Encoding::Protobuf) => door.encoded_metrics(body).map_err(broken)?,
         (Signal::Metrics, Encoding::Json) => door.metrics(json::metrics(&body).map_err(bad)?),
-        (Signal::Logs, Encoding::Protobuf) => door.logs(protobuf(body)?),
+        (Signal::Logs, Encoding::Protobuf) => door.encoded_logs(body).map_err(broken)?,
         (Signal::Logs, Encoding::Json) => door.logs(json::logs(&body).map_err(bad)?),
     })
 }

@@ -8,6 +8,7 @@ use prost::Message as _;
 use super::Refused;
 use super::decode::{self, Decoded};
 use super::{Signal, Store, StoreError};
+use crate::redact::Redactor;
 use crate::store::rows::Appended;
 
 /// One request, however it came.
@@ -62,10 +63,17 @@ impl Telemetry {
         }
     }
 
-    /// Checks every record and makes it ready to be stored; work for a thread that may be busy for a while.
+    /// Redacts and checks every record and makes it ready to be stored; work for a thread that may be busy for a while.
     #[must_use]
-    pub fn prepare(self) -> Prepared {
+    pub fn prepare(mut self, redactor: Option<&Redactor>) -> Prepared {
         let signal = self.signal();
+        if let Some(redactor) = redactor {
+            match &mut self {
+                Self::Traces(request) => redactor.traces(request),
+                Self::Logs(request) => redactor.logs(request),
+                Self::Metrics(request) => redactor.metrics(request),
+            };
+        }
         let decoded = match self {
             Self::Traces(request) => decode::traces(request),
             Self::Logs(request) => decode::logs(request),

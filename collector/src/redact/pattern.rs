@@ -59,21 +59,24 @@ pub(super) struct Pattern {
     regex: Regex,
     /// What a match must also be.
     also: Also,
+    /// The group of the expression that is meant; 0 is all of it.
+    group: usize,
 }
 
 /// The patterns with a name.
-pub(super) const NAMED: [&str; 4] = ["card", "bearer", "email", "jwt"];
+pub(super) const NAMED: [&str; 6] = ["card", "bearer", "email", "jwt", "url_password", "query_secret"];
 
 /// What a match must also be.
 type Also = Option<fn(&str) -> bool>;
 
 impl Pattern {
     pub(super) fn of_regex(text: &str) -> Result<Self, String> {
-        Ok(Self { regex: regex(text)?, also: None })
+        Ok(Self { regex: regex(text)?, also: None, group: 0 })
     }
 
     /// A pattern with a name; `None` when there is none of that name.
     pub(super) fn named(name: &str) -> Option<Result<Self, String>> {
+        let mut group = 0;
         let (text, also): (&str, Also) = match name {
             // 13 to 19 digits, alone or in groups, of the issuers' range, whose check digit is right. Times in
             // nanoseconds begin with a 1, so they are left alone.
@@ -81,14 +84,28 @@ impl Pattern {
             "bearer" => (r"(?i)\b(?:bearer|basic)[ ]+[A-Za-z0-9._~+/=-]{6,}", None),
             "email" => (r"[A-Za-z0-9._%+'-]+(?:@|%40)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}", None),
             "jwt" => (r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*", None),
+            // The password of `scheme://user:password@host`; nothing of the path, where a colon and an @ are no secret.
+            "url_password" => {
+                group = 1;
+                (r"://[^/?#\s:@]*:([^/?#\s@]+)@", None)
+            }
+            // What OpenTelemetry's conventions for `url.full` and `url.query` name, and OAuth's own.
+            "query_secret" => {
+                group = 1;
+                let text = r"(?:^|[?&;])(?:AWSAccessKeyId|Signature|sig|X-Goog-Signature|X-Amz-Signature|X-Amz-Security-Token|X-Amz-Credential|access_token|refresh_token|id_token|api_key|apikey|api-key|client_secret|password|passwd|secret)=([^&;#\s]+)";
+                (text, None)
+            }
             _ => return None,
         };
-        Some(Self::of_regex(text).map(|pattern| Self { also, ..pattern }))
+        Some(Self::of_regex(text).map(|pattern| Self { also, group, ..pattern }))
     }
 
     /// Where it occurs.
     pub(super) fn find(&self, text: &str) -> Vec<Range<usize>> {
         let also = |m: &regex::Match<'_>| self.also.is_none_or(|is| is(m.as_str()));
+        if self.group > 0 {
+            return self.regex.captures_iter(text).filter_map(|c| c.get(self.group)).map(|m| m.range()).collect();
+        }
         self.regex.find_iter(text).filter(|m| !m.is_empty()).filter(also).map(|m| m.range()).collect()
     }
 }
@@ -118,6 +135,10 @@ mod tests {
         assert_eq!(found("email", "from joe.o'neil+x@mail.example.org, ü@x"), ["joe.o'neil+x@mail.example.org"]);
         assert_eq!(found("email", "/find?user=ann%40shop.example"), ["ann%40shop.example"]);
         assert_eq!(found("jwt", "t=eyJhbGciOi.eyJzdWIiOi.c2ln end"), ["eyJhbGciOi.eyJzdWIiOi.c2ln"]);
+        let url = "GET https://ann:hunter2@shop.example/a:b@c?x=1 and redis://:pw@cache:6379/0, mail to://me@x";
+        assert_eq!(found("url_password", url), ["hunter2", "pw"]);
+        let query = "/cb?code=1&access_token=abc.def&state=2, sig=s3, x-sig=no, ?password=p%20w#top";
+        assert_eq!(found("query_secret", query), ["abc.def", "p%20w"]);
         assert!(NAMED.iter().all(|name| Pattern::named(name).is_some_and(|p| p.is_ok())));
     }
 

@@ -87,7 +87,7 @@ const MOST_RULES: usize = 500;
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Bytes of the longest value that is searched, unless the file says otherwise.
-const LONGEST: usize = 1 << 20;
+pub(super) const LONGEST: usize = 1 << 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,6 +110,7 @@ struct HashFrom {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    name: Option<String>,
     key: Option<Spanned<String>>,
     key_regex: Option<Spanned<String>>,
     value: Option<Spanned<String>>,
@@ -131,43 +132,63 @@ enum Services {
 /// What is wrong, and at which byte of the file.
 struct Wrong(usize, String);
 
+/// The rules for what everyone has.
+pub(super) const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// The rules for what everyone has, ready to act.
+///
+/// # Errors
+/// None: a test reads them.
+pub(super) fn defaults() -> Result<Vec<Rule>, RedactError> {
+    let mut rules = compile(DEFAULTS, Path::new("the default rules"))?.rules;
+    for rule in &mut rules {
+        rule.name = rule.name.split_once(": ").map_or_else(String::new, |(_, name)| format!("default: {name}"));
+    }
+    Ok(rules)
+}
+
 pub(super) fn load(path: &Path) -> Result<Redactor, RedactError> {
     let text = read(path, MOST_BYTES)?;
-    let wrong = |Wrong(at, reason): Wrong, text: &str| {
+    let text = String::from_utf8(text).map_err(|e| {
+        let reason = format!("the file is not UTF-8 from byte {} on", e.utf8_error().valid_up_to());
+        RedactError::Rule { path: path.to_owned(), line: 1, reason }
+    })?;
+    compile(&text, path)
+}
+
+fn compile(text: &str, path: &Path) -> Result<Redactor, RedactError> {
+    let wrong = |Wrong(at, reason): Wrong| {
         let line = text.get(..at).unwrap_or(text).matches('\n').count() + 1;
         RedactError::Rule { path: path.to_owned(), line, reason }
     };
-    let text = String::from_utf8(text).map_err(|e| {
-        wrong(Wrong(0, format!("the file is not UTF-8 from byte {} on", e.utf8_error().valid_up_to())), "")
-    })?;
-    let file: File = toml::from_str(&text)
-        .map_err(|e| wrong(Wrong(e.span().map_or(0, |s| s.start), e.message().replace('\n', "; ")), &text))?;
+    let file: File = toml::from_str(text)
+        .map_err(|e| wrong(Wrong(e.span().map_or(0, |s| s.start), e.message().replace('\n', "; "))))?;
     let mut rules = Vec::with_capacity(file.rule.len());
     for raw in file.rule {
         let at = raw.span().start;
         let line = text.get(..at).map_or(0, |t| t.matches('\n').count()) + 1;
         if rules.len() == MOST_RULES {
-            return Err(wrong(Wrong(at, format!("there are more than {MOST_RULES} rules")), &text));
+            return Err(wrong(Wrong(at, format!("there are more than {MOST_RULES} rules"))));
         }
-        rules.push(rule(raw.into_inner(), at, line).map_err(|e| wrong(e, &text))?);
+        rules.push(rule(raw.into_inner(), at, line).map_err(wrong)?);
     }
     let key = match file.hash {
         Some(hash) => {
             let at = hash.span().start;
             let bytes = material(hash.into_inner(), path).map_err(|e| match e {
                 Unusable::Io(e) => e,
-                Unusable::Wrong(reason) => wrong(Wrong(at, reason), &text),
+                Unusable::Wrong(reason) => wrong(Wrong(at, reason)),
             })?;
             HashKey(blake3::derive_key("fuseboard redaction v1", &bytes))
         }
         None if rules.iter().any(|r| r.action == Action::Hash) => {
             let reason = "an action is hash, but there is no [hash] with a key_file or key_env to key it with";
-            return Err(wrong(Wrong(text.len(), reason.to_owned()), &text));
+            return Err(wrong(Wrong(text.len(), reason.to_owned())));
         }
         None => HashKey([0; 32]),
     };
     let longest = file.longest_value_bytes.map_or(LONGEST, Spanned::into_inner);
-    Ok(Redactor { rules, key, longest })
+    Ok(Redactor { rules, key, longest, standard: false })
 }
 
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, RedactError> {
@@ -242,7 +263,8 @@ fn rule(raw: Raw, at: usize, line: usize) -> Result<Rule, Wrong> {
     };
     let what: Vec<String> = [key_words, value_words].into_iter().flatten().collect();
     let what = if what.is_empty() { "body".to_owned() } else { what.join(", ") };
-    let name = format!("line {line}: {} {what}", raw.action.get_ref());
+    let what = raw.name.unwrap_or_else(|| format!("{} {what}", raw.action.get_ref()));
+    let name = format!("line {line}: {what}");
     Ok(Rule { name, keys, pattern, services, places, action })
 }
 
@@ -346,6 +368,62 @@ mod tests {
         let redactor = parse(include_str!("example.toml")).expect("rules");
         assert_eq!(redactor.names().len(), 5);
         assert!(redactor.names()[0].ends_with("drop key http.request.header.authorization"), "{:?}", redactor.names());
+    }
+
+    #[test]
+    fn the_default_rules_are_rules_and_come_after_those_of_a_file() {
+        let redactor = Redactor::standard().expect("rules");
+        let names = redactor.names();
+        assert_eq!(names[0], "default: credentials in headers");
+        assert_eq!(names.len(), 4, "{names:?}");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("rules.toml");
+        std::fs::write(&path, "[[rule]]\nname = \"mine\"\nkey = \"a\"\naction = \"drop\"\n").expect("written");
+        let both = Redactor::of(Some(&path), true).expect("rules").expect("some");
+        assert_eq!(both.names()[..2], ["line 1: mine".to_owned(), names[0].clone()]);
+        assert_eq!(Redactor::of(Some(&path), false).expect("rules").expect("some").names().len(), 1);
+        assert!(Redactor::of(None, false).expect("none").is_none());
+    }
+
+    #[test]
+    fn the_default_rules_know_what_secrets_are_called() {
+        let rules = defaults().expect("rules");
+        let named = |key: &str| rules.iter().any(|r| r.keys.as_ref().is_some_and(|k| k.has(key)));
+        for key in [
+            "http.request.header.authorization",
+            "http.request.header.proxy-authorization",
+            "http.request.header.cookie",
+            "http.response.header.set-cookie",
+            "http.response.header.set_cookie",
+            "http.request.header.x-api-key",
+            "rpc.grpc.request.metadata.authorization",
+            "rpc.request.metadata.x-auth-token",
+            "password",
+            "user.password",
+            "db.client_secret",
+            "access_token",
+        ] {
+            assert!(named(key), "{key}");
+            assert!(super::super::mentions(key.as_bytes()), "{key} is looked for in requests");
+        }
+        for key in [
+            "http.request.header.content-type",
+            "aws.secretsmanager.secret.arn",
+            "gen_ai.usage.input_tokens",
+            "token",
+            "api.key",
+            "cookie.policy",
+            "resilience.gave_up",
+            "password.length",
+        ] {
+            assert!(!named(key), "{key}");
+        }
+        for text in ["https://a:b@c", "?sig=x", "GET /?access_token=1"] {
+            assert!(super::super::mentions(text.as_bytes()), "{text} is looked for in requests");
+        }
+        for text in ["https://shop.example/a:b@c", "http.request.method", "GET /checkout?item=4"] {
+            assert!(!super::super::mentions(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use fuseboard_api::TimeRange;
 use fuseboard_api::ask::{Answer, Question};
-use fuseboard_api::command::PolicyEdit;
+use fuseboard_api::command::{Action, PolicyEdit};
 use fuseboard_api::lint::{LintFinding, LintSeverity, Lints};
 
 use super::super::{exit::Failure, span};
@@ -89,7 +89,7 @@ pub(super) fn run(session: &Session, args: &LintArgs) -> Result<()> {
     let lints = ask(session, document, args.last)?;
     if let (Some(id), Some(reason)) = (&args.fix, &args.reason) {
         let finding = chosen(&lints, id)?;
-        let action = fuseboard_api::command::Action::EditPolicy { base: lints.revision, edits: finding.fix.clone() };
+        let action = Action::edit_policy(lints.revision, finding.fix.clone());
         return super::policy::publish(session, reason, action);
     }
     if session.json {

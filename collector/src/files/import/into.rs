@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{FileError, Found, read};
 use crate::ingest::{Prepared, Refused, Signal, Taken};
+use crate::redact::Redactor;
 use crate::store::{Store, StoreError};
 
 /// What became of a file's records.
@@ -48,12 +50,13 @@ const AHEAD: usize = 2;
 const IN_FLIGHT: usize = 8;
 const IN_FLIGHT_BYTES: usize = 32 * 1024 * 1024;
 
-/// Reads a file on a thread of its own and stores what it holds; returns once that is durable.
+/// Reads a file on a thread of its own, redacts what it holds and stores it; returns once that is durable.
 ///
 /// # Errors
 /// When nothing could be read, or the store would not have it. What was stored until then stays.
 pub async fn import(
     store: &Store,
+    redactor: Option<Arc<Redactor>>,
     name: impl Into<String>,
     input: impl Read + Send + 'static,
 ) -> Result<Imported, ImportError> {
@@ -61,10 +64,11 @@ pub async fn import(
     let (hand, mut requests) = mpsc::channel::<Prepared>(AHEAD);
     let (tell, found) = tokio::sync::oneshot::channel();
     let reader = std::thread::Builder::new().name("file-reader".into()).spawn(move || {
-        let mut sink = |telemetry: crate::ingest::Telemetry| match hand.blocking_send(telemetry.prepare()) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        };
+        let mut sink =
+            |telemetry: crate::ingest::Telemetry| match hand.blocking_send(telemetry.prepare(redactor.as_deref())) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            };
         // Nobody listens when the import was given up.
         let _ = tell.send(read(&name, input, &mut sink));
     });
