@@ -266,7 +266,7 @@ const CASES: &[Case] = &[
             "breaker.trips_on_usual_errors",
             "web:flaky",
             Error,
-            "breaker = { window = { kind = \"time\", ms = 10000, buckets = 10 }, min_calls = 20, failure_ratio = 0.03 }",
+            "breaker = { window = { kind = \"time\", ms = 10000, buckets = 10 }, min_calls = 40, failure_ratio = 0.03 }",
             "breaker = { window = { kind = \"time\", ms = 10000, buckets = 10 }, min_calls = 20, failure_ratio = 0.5 }",
         )
     },

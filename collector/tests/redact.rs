@@ -20,7 +20,7 @@ use opentelemetry_proto::tonic::trace::v1::Status;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use prost::Message as _;
 
-use crate::common::{EVER, SERVER, Stage, encoded, kv, request, span};
+use crate::common::{EVER, SERVER, Stage, With as _, encoded, kv, request, span};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
