@@ -1,6 +1,6 @@
 //! The ways that calls really take, from a bounded sample of traces.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use fuseboard_api::attr::AttrValue;
 use fuseboard_api::graph::EdgeKey;
@@ -62,8 +62,13 @@ impl Paths {
         let known: HashMap<&EdgeKey, usize> = edges.iter().enumerate().map(|(at, edge)| (&edge.key, at)).collect();
         let mut out = Self::default();
         let mut origins = Origins::default();
-        for part in parts(range) {
-            for trace in newest_traces(read, part, EACH, as_of)? {
+        let mut followed = HashSet::new();
+        // Where most of the range is empty, the newest of all of it make up for that.
+        for (part, each) in parts(range).map(|part| (part, EACH)).chain([(range, EACH * PARTS as usize)]) {
+            for trace in newest_traces(read, part, each, as_of)? {
+                if followed.len() >= EACH * PARTS as usize || !followed.insert(trace) {
+                    continue;
+                }
                 let spans = spans_of(read, trace, as_of, &mut origins)?;
                 if spans.len() <= SPANS {
                     out.follow(&spans, &known);
@@ -161,7 +166,8 @@ fn edge_of(call: &Span, answer: Option<&Span>) -> Option<EdgeKey> {
     Some(EdgeKey { caller: call.origin.service.clone(), callee, operation })
 }
 
-/// The calls that a call was made for, outermost first, without itself.
+/// The calls that a call was made for, outermost first, without itself. A queue ends them: who put a message into it does
+/// not wait, and tries nothing again when its work fails.
 fn chain(span: &Span, by_id: &HashMap<SpanId, &Span>, calls: &HashMap<SpanId, usize>) -> Vec<(SpanId, usize)> {
     let mut out = Vec::new();
     let mut at = span.parent;
@@ -175,7 +181,10 @@ fn chain(span: &Span, by_id: &HashMap<SpanId, &Span>, calls: &HashMap<SpanId, us
         if let Some(edge) = calls.get(&id) {
             out.push((id, *edge));
         }
-        at = by_id.get(&id).and_then(|s| s.parent);
+        at = by_id
+            .get(&id)
+            .filter(|s| !matches!(s.kind, SpanKind::Consumer | SpanKind::Producer))
+            .and_then(|s| s.parent);
     }
     out.reverse();
     out

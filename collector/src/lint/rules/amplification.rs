@@ -4,6 +4,8 @@
 //! that is a retry itself (a retry's own calls count as first ones again, so this holds from one hop to the next); and the
 //! budgets, which bound not a single request but the sum over time.
 
+use std::collections::BTreeMap;
+
 use fuseboard_api::lint::LintSeverity;
 use fuseboard_policy::settings::RetryBudget;
 
@@ -34,14 +36,14 @@ pub(super) fn check(facts: &Facts, report: &mut Report) {
         report.lacks(&[RULE], None, format!("no trace of the last {} is stored: paths are not known", facts.lasting()));
         return;
     }
-    // One finding for each last edge: its worst path.
-    let mut worst: std::collections::BTreeMap<usize, (Factor, Vec<&EdgeFacts>)> = std::collections::BTreeMap::new();
+    // One finding for each callee at the end: its worst path.
+    let mut worst: BTreeMap<&str, (Factor, Vec<&EdgeFacts>)> = BTreeMap::new();
     for path in facts.paths.whole.keys() {
         let edges: Vec<&EdgeFacts> = path.iter().filter_map(|at| facts.edges.get(*at)).collect();
         let retrying = edges.iter().filter(|e| retries(e)).count();
         let factor = factor(&edges);
-        let (Some(last), true) = (path.last(), retrying >= 2 && factor.load > WARN) else { continue };
-        let held = worst.entry(*last).or_insert_with(|| (factor, edges.clone()));
+        let (Some(last), true) = (edges.last(), retrying >= 2 && factor.load > WARN) else { continue };
+        let held = worst.entry(&last.key.callee).or_insert_with(|| (factor, edges.clone()));
         if factor.load > held.0.load {
             *held = (factor, edges);
         }

@@ -1,7 +1,7 @@
 //! Breakers that cannot trip.
 
 use fuseboard_api::lint::LintSeverity;
-use fuseboard_policy::settings::{Breaker, BreakerMode, Window};
+use fuseboard_policy::settings::{Breaker, BreakerMode, Criticality, Window};
 
 use crate::lint::facts::{EdgeFacts, Facts};
 use crate::lint::report::{Report, found};
@@ -20,6 +20,8 @@ const CUT: &str =
 
 /// Fewer calls than this say nothing: Sentinel's `minRequestAmount`.
 const LEAST: u64 = 5;
+/// Calls a second, over all instances, from which a breaker that never trips is worth a warning.
+const BUSY: f64 = 1.0;
 /// What a breaker still remembers of yesterday is no window, in seconds.
 const DAY: f64 = 86_400.0;
 
@@ -56,9 +58,10 @@ fn rare(facts: &Facts, edge: &EdgeFacts, breaker: &Breaker, report: &mut Report)
     }
     let setting = if ratio { "breaker.min_calls" } else { "breaker.failure_count" };
     let text = format!(
-        "{}: its breaker can never trip: it needs {} calls in {}, and each instance of {} makes {} at its busiest ({})",
+        "{}: its breaker can never trip: it needs {} {} in {}, and each instance of {} makes {} calls at its busiest ({})",
         edge.key,
         grouped(needs as f64),
+        if ratio { "calls" } else { "failures" },
         lasting(window as f64 / 1e3),
         edge.key.caller,
         if calls < 10.0 { format!("{calls:.1}") } else { grouped(calls) },
@@ -71,8 +74,11 @@ fn rare(facts: &Facts, edge: &EdgeFacts, breaker: &Breaker, report: &mut Report)
         let fix = facts.set(edge, "breaker.consecutive_failures", "5");
         ("too few calls for a ratio: trip after 5 failures in a row as well, which needs no minimum".to_owned(), fix)
     };
+    // Where hardly anything is called hardly anything is lost, unless it matters.
+    let matters = edge.stats.rate() >= BUSY || edge.settings.criticality == Some(Criticality::High);
+    let severity = if matters { LintSeverity::Warn } else { LintSeverity::Note };
     report.add(
-        found(RARE, LintSeverity::Warn, MINIMUM)
+        found(RARE, severity, MINIMUM)
             .on([&edge.key])
             .about(setting, edge.given_by(setting))
             .says(text)

@@ -61,7 +61,8 @@ fn look(facts: &Facts, edge: &EdgeFacts, (attempt, overall, retry): (u64, u64, &
         // A second attempt without time is no retry at all; a later one is one that only seems to be there.
         let severity = if number == 2 { LintSeverity::Warn } else { LintSeverity::Note };
         let most = retry.max_attempts.unwrap_or(1);
-        let wanted = begins + attempt as f64;
+        let fits = (overall as f64 - (begins - attempt as f64 * f64::from(number - 1))) / f64::from(number);
+        let slowest = edge.attempt_ms(0.99).unwrap_or(p50 * 3.0);
         let text = format!(
             "{}: attempt {number} of {most} never really runs after timeouts: overall_ms {} leaves it {}, the median attempt takes {}",
             edge.key,
@@ -79,12 +80,18 @@ fn look(facts: &Facts, edge: &EdgeFacts, (attempt, overall, retry): (u64, u64, &
                 .number("attempts allowed", f64::from(most), "")
                 .number("left for the attempt", left, "ms")
                 .number("median of attempts", p50, "ms")
-                .advise(format!(
-                    "allow {} attempts, which is what runs today; or shorten the attempt timeout, or allow {} over all",
-                    number - 1,
-                    ms(wanted)
-                ))
-                .fix([facts.set(edge, "retry.max_attempts", (number - 1).to_string())]),
+                .number("attempt timeout with which it fits", fits.max(0.0), "ms")
+                .number("p99 of attempts", slowest, "ms")
+                .advise(if fits >= slowest {
+                    format!(
+                        "shorten the attempt timeout to {}, still above the p99 of {}",
+                        ms(fits.floor()),
+                        ms(slowest)
+                    )
+                } else {
+                    format!("it still runs after quick failures; for timeouts allow {} over all", ms(begins + slowest))
+                })
+                .fix((fits >= slowest).then(|| facts.set(edge, "timeout.attempt_ms", format!("{}", fits as u64)))),
         );
         return;
     }
