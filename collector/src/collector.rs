@@ -276,9 +276,9 @@ async fn start(config: Config) -> Result<Handle, StartError> {
         begin_with(&control, policy).await?;
     }
     let analyst = Analyst::start(store.clone()).map_err(StartError::Thread)?;
-    let identity = Identity::load(store.clone(), config.auth, false).await?;
-    let door = Door::new(desk.clone(), identity, stop.clone());
-    let intake = ingest::Door::new(store, redactor, config.limits.clone());
+    let identity = Identity::load(store.clone(), config.auth, remote(&addresses)).await?;
+    let door = Door::new(desk.clone(), identity.clone(), stop.clone());
+    let intake = ingest::Door::new(store, redactor, config.limits.clone()).for_known(identity);
     let limits = Arc::new(config.limits);
     let tasks = TaskTracker::new();
     let open = |listener, router| tasks.spawn(serve::run(listener, router, limits.clone(), stop.clone()));
@@ -322,7 +322,7 @@ async fn look(config: &Config) -> Result<Handle, StartError> {
     store.vitals().set_addresses(named(&addresses));
     let stop = CancellationToken::new();
     let desk = Arc::new(Desk::new(store.clone(), None));
-    let identity = Identity::load(store, config.auth, false).await?;
+    let identity = Identity::load(store, config.auth, remote(&addresses)).await?;
     let door = Door::new(desk.clone(), identity, stop.clone());
     let limits = Arc::new(config.limits.clone());
     let tasks = TaskTracker::new();
@@ -341,6 +341,13 @@ async fn begin_with(control: &Control, policy: InitialPolicy) -> Result<(), Star
     }
     let action = Action::set_policy(0, document);
     control.execute(Command { actor, reason, action }).await.map(|_| ()).map_err(StartError::Policy)
+}
+
+/// Whether somebody beyond this machine may come.
+fn remote(addresses: &Addresses) -> bool {
+    let Addresses { otlp_grpc, otlp_http, control, metrics, zipkin, jaeger_api } = *addresses;
+    let all = [otlp_grpc, otlp_http, Some(control), metrics, zipkin, jaeger_api];
+    all.into_iter().flatten().any(|address| !address.ip().is_loopback())
 }
 
 fn named(addresses: &Addresses) -> Vec<(String, String)> {

@@ -19,6 +19,15 @@ use crate::common::{EVER, Stage};
 /// Nothing that works takes so long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+fn hello(service: &str, instance: &str) -> from_agent::Message {
+    from_agent::Message::Hello(v1::Hello {
+        service: service.into(),
+        instance: instance.into(),
+        version: "1.2.3".into(),
+        agent_version: "0".into(),
+    })
+}
+
 /// One control stream.
 pub(crate) struct FakeAgent {
     say: mpsc::Sender<FromAgent>,
@@ -29,17 +38,20 @@ pub(crate) struct FakeAgent {
 impl FakeAgent {
     /// Connects and greets.
     pub(crate) async fn connect(stage: &Stage, service: &str, instance: &str) -> Self {
-        let hello = v1::Hello {
-            service: service.into(),
-            instance: instance.into(),
-            version: "1.2.3".into(),
-            agent_version: "0".into(),
-        };
-        Self::open(stage, from_agent::Message::Hello(hello)).await
+        Self::open(stage, hello(service, instance)).await
+    }
+
+    /// Connects with a token and greets; why the stream was refused before anything was said.
+    pub(crate) async fn with_token(stage: &Stage, token: Option<&str>, service: &str) -> Result<Self, Status> {
+        Self::try_open(stage, hello(service, "a"), token).await
     }
 
     /// Connects and says anything first.
     pub(crate) async fn open(stage: &Stage, first: from_agent::Message) -> Self {
+        Self::try_open(stage, first, None).await.expect("a stream")
+    }
+
+    async fn try_open(stage: &Stage, first: from_agent::Message, token: Option<&str>) -> Result<Self, Status> {
         let address = format!("http://{}", stage.handle.addresses().control);
         let channel = Channel::from_shared(address).expect("an address").connect().await.expect("connects");
         let mut client = tonic::client::Grpc::new(channel);
@@ -48,8 +60,12 @@ impl FakeAgent {
         say.send(FromAgent { message: Some(first) }).await.expect("room");
         let path = PathAndQuery::from_static("/fuseboard.control.v1.Control/Connect");
         let codec = tonic_prost::ProstCodec::<FromAgent, ToAgent>::default();
-        let reply = client.streaming(Request::new(ReceiverStream::new(words)), path, codec).await.expect("a stream");
-        Self { say, hear: reply.into_inner(), status: v1::Status::default() }
+        let mut request = Request::new(ReceiverStream::new(words));
+        if let Some(token) = token {
+            request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("a header"));
+        }
+        let reply = client.streaming(request, path, codec).await?;
+        Ok(Self { say, hear: reply.into_inner(), status: v1::Status::default() })
     }
 
     /// The next message.

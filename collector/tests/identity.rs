@@ -11,11 +11,14 @@ use fuseboard_api::identity::{Deed, MadeToken, NewToken, Role, TokenInfo, Whoami
 use fuseboard_collector::tokens::Tokens;
 use fuseboard_collector::{Auth, Collector, Config, Place};
 use fuseboard_policy::settings::BreakerMode;
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use prost::Message as _;
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::common::Stage;
+use crate::agent::FakeAgent;
+use crate::common::{SERVER, Stage, request, span};
 
 fn wanted(name: &str, role: Role) -> NewToken {
     let services = if role == Role::Agent { vec!["orders".to_owned()] } else { Vec::new() };
@@ -324,4 +327,64 @@ async fn a_desktop_asks_nobody_until_it_has_an_admin() {
     // Tokens of others change nothing here.
     let reply = stage.http.get(&url).bearer_auth("somebody else's").send().await.expect("an answer");
     assert_eq!(reply.status(), StatusCode::OK);
+}
+
+/// One span of each service.
+fn spans_of(services: &[&str]) -> ExportTraceServiceRequest {
+    let mut all = Vec::new();
+    for (n, service) in (1..).zip(services) {
+        let mut one = request(service, vec![span(n, n, 0, SERVER, "GET /")]);
+        all.append(&mut one.resource_spans);
+    }
+    ExportTraceServiceRequest { resource_spans: all }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_sends_for_its_own_services_alone() {
+    let guarded = Guarded::start().await;
+    let send = async |token: Option<&str>, request: &ExportTraceServiceRequest| {
+        let post = guarded.stage.http.post(guarded.stage.url("/v1/traces")).body(request.encode_to_vec());
+        let post = post.header("content-type", "application/x-protobuf");
+        token.into_iter().fold(post, |post, token| post.bearer_auth(token)).send().await.expect("an answer")
+    };
+    let both = spans_of(&["orders", "payments"]);
+    for (token, status) in [(None, 401), (Some(&*guarded.viewer), 403), (Some(&*guarded.operator), 403)] {
+        let reply = send(token, &both).await;
+        assert_eq!(reply.status().as_u16(), status);
+        assert_eq!(reply.headers().contains_key("www-authenticate"), status == 401);
+        assert_eq!(reply.headers().get("content-type").expect("a kind"), "application/x-protobuf");
+    }
+    assert_eq!(guarded.stage.totals().await.spans, 0);
+    let reply = send(Some(&guarded.agent), &both).await;
+    assert_eq!(reply.status(), StatusCode::OK);
+    let said = ExportTraceServiceResponse::decode(reply.bytes().await.expect("a body")).expect("OTLP");
+    let partial = said.partial_success.expect("one is not its own");
+    assert_eq!(partial.rejected_spans, 1);
+    assert!(partial.error_message.contains("payments") && partial.error_message.contains("token"), "{partial:?}");
+    let totals = guarded.stage.totals().await;
+    assert_eq!((totals.spans, totals.services, totals.rejected), (1, vec!["orders".to_owned()], 1));
+    // The same over gRPC.
+    let mut client = guarded.stage.grpc().await;
+    let refused = client.export(both.clone()).await.expect_err("no token");
+    assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+    let mut request = tonic::Request::new(spans_of(&["payments"]));
+    request.metadata_mut().insert("authorization", format!("Bearer {}", guarded.agent).parse().expect("a header"));
+    let said = client.export(request).await.expect("heard").into_inner();
+    assert_eq!(said.partial_success.expect("not its own").rejected_spans, 1);
+    assert_eq!(guarded.stage.totals().await.spans, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_opens_the_control_stream_of_its_own_service_alone() {
+    let guarded = Guarded::start().await;
+    let refused = FakeAgent::with_token(&guarded.stage, None, "orders").await.err().expect("no token");
+    assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+    let refused = FakeAgent::with_token(&guarded.stage, Some(&guarded.admin), "orders").await.err().expect("a person");
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+    let mut other = FakeAgent::with_token(&guarded.stage, Some(&guarded.agent), "payments").await.expect("a stream");
+    let refused = other.next().await.expect_err("another's service");
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+    assert!(refused.message().contains("payments"), "{refused:?}");
+    let mut own = FakeAgent::with_token(&guarded.stage, Some(&guarded.agent), "orders").await.expect("a stream");
+    own.next_overrides().await;
 }

@@ -14,7 +14,7 @@ use super::caller::EVERY;
 use super::quota::{Quota, Rate};
 use super::rows::{self, Row};
 use super::token::Token;
-use super::{Caller, Identity, Known, Peer};
+use super::{Caller, Identity, Known};
 use crate::control::refusal::{bad_request, conflict, internal, not_found, unavailable};
 use crate::control::{Deny, Entry, audit_entry};
 use crate::store::StoreError;
@@ -121,11 +121,11 @@ impl Identity {
     }
 
     /// Writes down that somebody was refused what they wanted to do. Who knocks on and on fills no disk.
-    pub(crate) async fn note_refused(&self, caller: Option<&Caller>, Peer(peer): Peer, what: &str, why: &Refusal) {
+    pub(crate) async fn note_refused(&self, caller: Option<&Caller>, from: IpAddr, what: &str, why: &Refusal) {
         let name = caller.map_or("somebody unknown", Caller::name).to_owned();
         let left_out = self.refused.lock().unwrap_or_else(PoisonError::into_inner).next(&name, Instant::now());
         let Some(left_out) = left_out else { return };
-        let entry = refused_entry(name, peer, what, why, left_out);
+        let entry = refused_entry(name, from, what, why, left_out);
         if let Err(e) = self.write(move |tx, at| audit_entry(tx, at, &entry)).await {
             tracing::warn!("a refused command is not in the audit: {e}");
         }
@@ -150,7 +150,7 @@ impl Known {
     }
 }
 
-fn refused_entry(name: String, peer: IpAddr, what: &str, why: &Refusal, left_out: u64) -> Entry {
+fn refused_entry(name: String, from: IpAddr, what: &str, why: &Refusal, left_out: u64) -> Entry {
     let more = match left_out {
         0 => String::new(),
         n => format!("; {n} more like it since the entry before were left out"),
@@ -160,7 +160,7 @@ fn refused_entry(name: String, peer: IpAddr, what: &str, why: &Refusal, left_out
         action: "access.refused",
         target: what.to_owned(),
         reason: why.code.clone(),
-        detail: format!("from {peer}: {}{more}", why.message),
+        detail: format!("from {from}: {}{more}", why.message),
     }
 }
 

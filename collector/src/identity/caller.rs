@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fuseboard_api::UnixNanos;
 use fuseboard_api::ask::Refusal;
 use fuseboard_api::identity::{Deed, Role, TokenInfo, Whoami};
+use fuseboard_tls::Certificate;
 
 use super::table::{least, may};
 use crate::control::refusal::forbidden;
@@ -44,7 +45,26 @@ impl Who {
     }
 }
 
+impl Who {
+    /// The holder of a certificate: an agent of the service that its SPIFFE id names, or, without one, of its DNS names.
+    pub(super) fn certified(certificate: &Certificate) -> Self {
+        let services = certificate.service().map_or_else(|| certificate.dns_names().to_vec(), |service| vec![service]);
+        let name = certificate.name().unwrap_or("a certificate without a name").to_owned();
+        Self { name, role: Role::Agent, token: String::new(), expires: None, services }
+    }
+}
+
 impl Caller {
+    /// Whether this caller may speak for a service: send its telemetry, open its control stream.
+    pub(crate) fn speaks_for(&self, service: &str) -> bool {
+        match self {
+            Self::Anybody => true,
+            // An admin who imports telemetry.
+            Self::Known(who) if !matches!(who.role, Role::Agent) => true,
+            Self::Known(who) => who.services.iter().any(|s| s == EVERY || s == service),
+        }
+    }
+
     fn role(&self) -> Option<Role> {
         match self {
             Self::Anybody => None,

@@ -1,6 +1,7 @@
 //! Identity: who asks, and what they may do.
 //!
-//! People and agents show a token (`Authorization: Bearer fb_…`). What a role may do stands in one [table](table::may). Where nobody is
+//! People and agents show a token (`Authorization: Bearer fb_…`); an agent may show a certificate instead, which names its
+//! services. What a role may do stands in one [table](table::may). Where nobody is
 //! asked (a desktop's loopback, see [`Auth`]) everybody may everything, and says their own name.
 
 mod books;
@@ -21,7 +22,9 @@ use axum::http::{Extensions, HeaderMap};
 use fuseboard_api::UnixNanos;
 use fuseboard_api::ask::Refusal;
 use fuseboard_api::identity::{Role, TokenInfo};
+use fuseboard_tls::Peer;
 use tokio::sync::Semaphore;
+use tonic::Code;
 
 use self::books::Refused;
 pub(crate) use self::caller::Caller;
@@ -57,14 +60,18 @@ pub enum Auth {
     Required,
 }
 
-/// From where a request came.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) IpAddr);
+/// From where a request came: as the door wrote it down, or this machine where there was no door.
+pub(crate) fn neighbour_of(extensions: &Extensions) -> IpAddr {
+    Peer::of(extensions).map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.address().ip())
+}
 
-impl Peer {
-    /// The one that the door wrote down; this machine where there was no door.
-    pub(crate) fn of(extensions: &Extensions) -> Self {
-        extensions.get().copied().unwrap_or(Self(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+/// A refusal's code as gRPC has it.
+pub(crate) fn rpc_code(refusal: &Refusal) -> Code {
+    match refusal.code.as_str() {
+        "unauthenticated" => Code::Unauthenticated,
+        "forbidden" => Code::PermissionDenied,
+        "slow_down" | "unavailable" => Code::Unavailable,
+        _ => Code::Internal,
     }
 }
 
@@ -158,8 +165,11 @@ impl Identity {
         let shown = bearer(headers)?;
         let token = shown.and_then(Token::read);
         let known = token.as_ref().and_then(|token| self.find(token.id()));
+        if let (None, Some(agent)) = (shown, certified(extensions)) {
+            return Ok(agent);
+        }
         match (token, known) {
-            (Some(token), Some(known)) => self.check(token, known, Peer::of(extensions)).await,
+            (Some(token), Some(known)) => self.check(token, known, neighbour_of(extensions)).await,
             _ if !self.required => Ok(Caller::Anybody),
             (None, _) if shown.is_none() => Err(unauthenticated(
                 "this collector asks who you are: send a token as `Authorization: Bearer fb_…` (fuseboard: --token-file FILE); an admin makes one with `fuseboard ctl token create`",
@@ -173,7 +183,7 @@ impl Identity {
         self.tokens.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    async fn check(&self, token: Token, known: Arc<Known>, peer: Peer) -> Result<Caller, Refusal> {
+    async fn check(&self, token: Token, known: Arc<Known>, from: IpAddr) -> Result<Caller, Refusal> {
         let now = UnixNanos::now();
         if let Some(why) = known.ended(now) {
             return Err(unauthenticated(why));
@@ -181,7 +191,7 @@ impl Identity {
         let mark = token.mark(&self.key);
         let right = match known.right.get() {
             Some(right) => *right == mark,
-            None => self.check_slowly(token, &known, mark, peer).await?,
+            None => self.check_slowly(token, &known, mark, from).await?,
         };
         if !right {
             let id = &known.row.info.id;
@@ -197,13 +207,13 @@ impl Identity {
         token: Token,
         known: &Arc<Known>,
         mark: blake3::Hash,
-        Peer(peer): Peer,
+        from: IpAddr,
     ) -> Result<bool, Refusal> {
-        let place = (neighbour(peer), token.id().to_owned());
+        let place = (neighbour(from), token.id().to_owned());
         let wrong = || self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         wrong().take(&place, Instant::now()).map_err(|wait| {
             let secs = wait.as_secs().max(1);
-            slow_down(format!("too many wrong secrets for token {} came from {peer}; try again in {secs} s", place.1))
+            slow_down(format!("too many wrong secrets for token {} came from {from}; try again in {secs} s", place.1))
         })?;
         let crowded = || slow_down("too many tokens are being checked; try again in a moment");
         let queued = self.waiting.try_acquire().map_err(|_| crowded())?;
@@ -246,6 +256,12 @@ impl Identity {
             }
         });
     }
+}
+
+/// Who showed a certificate that a CA of the collector's signed: an agent, for the services that it names.
+fn certified(extensions: &Extensions) -> Option<Caller> {
+    let certificate = Peer::of(extensions)?.certificate()?;
+    Some(Caller::Known(Arc::new(Who::certified(certificate))))
 }
 
 /// What stands after `Bearer`.

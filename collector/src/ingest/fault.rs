@@ -1,10 +1,12 @@
 //! Why a request is turned away, in gRPC's words and in HTTP's.
 
+use fuseboard_api::ask::Refusal;
 use http::StatusCode;
 use prost::Message;
 use tonic::Code;
 
 use super::RETRY_AFTER;
+use crate::identity::rpc_code;
 use crate::store::StoreError;
 
 /// What went wrong with a request as a whole.
@@ -31,6 +33,9 @@ pub(super) enum Fault {
     /// The store would not have it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It is not known who sends, or they may not.
+    #[error("{}", .0.message)]
+    Access(Refusal),
     /// A fault of the collector.
     #[error("{0}")]
     Failed(&'static str),
@@ -47,6 +52,7 @@ impl Fault {
             Self::Slow => Code::DeadlineExceeded,
             Self::Store(e) if e.may_pass() => Code::Unavailable,
             Self::Store(StoreError::ReadOnly) => Code::FailedPrecondition,
+            Self::Access(refusal) => rpc_code(refusal),
             Self::Store(_) | Self::Failed(_) => Code::Internal,
         }
     }
@@ -60,6 +66,12 @@ impl Fault {
             Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
             Self::Slow => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(e) if e.may_pass() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Access(refusal) => match rpc_code(refusal) {
+                Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+                Code::PermissionDenied => StatusCode::FORBIDDEN,
+                Code::Unavailable => StatusCode::TOO_MANY_REQUESTS,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            },
             Self::Store(_) | Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -69,6 +81,7 @@ impl Fault {
         match self {
             Self::Crowded | Self::Slow => true,
             Self::Store(e) => e.may_pass(),
+            Self::Access(refusal) => rpc_code(refusal) == Code::Unavailable,
             _ => false,
         }
     }

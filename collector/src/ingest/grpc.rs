@@ -19,7 +19,7 @@ use super::body::{self, Whole};
 use super::fault::Fault;
 use super::packing::Packing;
 use super::payload::Encoding;
-use super::{Door, Signal};
+use super::{Door, Signal, scope};
 
 /// gRPC's frame head: whether it is packed, and the length in four bytes, high byte first.
 const HEAD: usize = 5;
@@ -33,6 +33,7 @@ pub fn grpc(door: &Door) -> Router {
         .route("/opentelemetry.proto.collector.trace.v1.TraceService/Export", method(Signal::Traces))
         .route("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", method(Signal::Metrics))
         .route("/opentelemetry.proto.collector.logs.v1.LogsService/Export", method(Signal::Logs))
+        .route_layer(axum::middleware::from_fn_with_state(door.clone(), scope::admit))
         .fallback(elsewhere)
         .with_state(door.clone())
 }
@@ -52,6 +53,7 @@ async fn serve(door: Door, signal: Signal, request: Request) -> Response {
 
 async fn receive(door: &Door, signal: Signal, request: Request) -> Result<Response, Fault> {
     let packing = Packing::named(header_text(request.headers(), "grpc-encoding"))?;
+    let sender = scope::sender(&request);
     let (parts, body) = request.into_parts();
     let limit = door.limits.request + HEAD;
     let Whole { bytes, room } = body::receive(door, &parts.headers, body, limit).await?;
@@ -61,7 +63,7 @@ async fn receive(door: &Door, signal: Signal, request: Request) -> Result<Respon
         (true, Packing::Plain) => return Err(Fault::Bad("the message says it is packed, but not how".to_owned())),
         (true, packing) => packing,
     };
-    let partial = door.export(signal, Encoding::Protobuf, packing, Whole { bytes: message, room }).await?;
+    let partial = door.export(signal, Encoding::Protobuf, packing, Whole { bytes: message, room }, sender).await?;
     Ok(reply(&partial.encode(signal)))
 }
 

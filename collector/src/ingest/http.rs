@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::any;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -11,7 +12,9 @@ use prost::Message as _;
 use super::fault::Fault;
 use super::packing::Packing;
 use super::payload::Encoding;
-use super::{Door, Partial, RETRY_AFTER, Signal, body, cors};
+use super::{Door, Partial, RETRY_AFTER, Signal, body, cors, scope};
+
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// `POST /v1/traces`, `/v1/metrics` and `/v1/logs`; for an HTTP server.
 pub fn http(door: &Door) -> Router {
@@ -24,6 +27,7 @@ pub fn http(door: &Door) -> Router {
         router = router.route(&format!("/v1/{path}"), route(signal)).route(&format!("/v1/{path}/"), route(signal));
     }
     router
+        .route_layer(from_fn_with_state(door.clone(), scope::admit))
         .fallback(elsewhere)
         .with_state(door.clone())
         .layer(axum::middleware::from_fn_with_state(door.clone(), cors::pages))
@@ -72,14 +76,25 @@ async fn serve(door: Door, signal: Signal, request: Request) -> Response {
     };
     match receive(&door, signal, encoding, request).await {
         Ok(partial) => accepted(signal, encoding, &partial),
-        Err(fault) => {
-            let body = match encoding {
-                Encoding::Protobuf | Encoding::ZipkinProtobuf => fault.rpc().encode_to_vec(),
-                Encoding::Json | Encoding::Zipkin => fault.json().to_string().into_bytes(),
-            };
-            turned_away(&fault, kind_of(encoding), body)
-        }
+        Err(fault) => told(&fault, encoding),
     }
+}
+
+/// A request is turned away before anybody has looked at it.
+pub(super) fn refused(headers: &HeaderMap, fault: &Fault) -> Response {
+    match encoding_of(headers) {
+        Some(encoding) => told(fault, encoding),
+        None => turned_away(fault, PLAIN, format!("{fault}\n").into_bytes()),
+    }
+}
+
+/// A fault in the request's own encoding.
+fn told(fault: &Fault, encoding: Encoding) -> Response {
+    let body = match encoding {
+        Encoding::Protobuf | Encoding::ZipkinProtobuf => fault.rpc().encode_to_vec(),
+        Encoding::Json | Encoding::Zipkin => fault.json().to_string().into_bytes(),
+    };
+    turned_away(fault, kind_of(encoding), body)
 }
 
 /// Receives and stores a request.
@@ -91,9 +106,10 @@ pub(super) async fn receive(
 ) -> Result<Partial, Fault> {
     let packing = request.headers().get(header::CONTENT_ENCODING).map_or(Ok(""), |v| v.to_str());
     let packing = Packing::named(packing.map_err(|_| Fault::Packing("?".to_owned()))?)?;
+    let sender = scope::sender(&request);
     let (parts, body) = request.into_parts();
     let whole = body::receive(door, &parts.headers, body, door.limits.request).await?;
-    door.export(signal, encoding, packing, whole).await
+    door.export(signal, encoding, packing, whole, sender).await
 }
 
 /// 200, with what was refused where something was.
@@ -112,6 +128,9 @@ pub(super) fn turned_away(fault: &Fault, kind: HeaderValue, body: Vec<u8>) -> Re
     match fault {
         Fault::Packing(_) => {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
+        }
+        Fault::Access(_) if fault.status() == StatusCode::UNAUTHORIZED => {
+            headers.insert(header::WWW_AUTHENTICATE, scope::challenge());
         }
         // What is left of the body is not worth waiting for.
         Fault::Slow | Fault::Crowded => {
@@ -133,5 +152,5 @@ pub(super) fn with_body(status: StatusCode, kind: HeaderValue, body: impl Into<B
 }
 
 pub(super) fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
-    with_body(status, HeaderValue::from_static("text/plain; charset=utf-8"), text)
+    with_body(status, PLAIN, text)
 }

@@ -17,6 +17,7 @@ mod partial;
 mod payload;
 mod prepare;
 mod room;
+mod scope;
 mod zipkin;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use self::partial::Partial;
 pub use self::prepare::{Prepared, Taken, Telemetry};
 use self::room::Hall;
 pub use self::zipkin::zipkin;
+use crate::identity::Identity;
 use crate::limits::Limits;
 pub use crate::otlp::Refused;
 use crate::otlp::read::Malformed;
@@ -76,6 +78,8 @@ pub struct Door {
     limits: Arc<Limits>,
     hall: Hall,
     complaints: Arc<Complaints>,
+    /// Who is asked for a token; nobody where there is none.
+    identity: Option<Arc<Identity>>,
 }
 
 impl Door {
@@ -84,7 +88,13 @@ impl Door {
     pub fn new(store: Store, redactor: Option<Arc<Redactor>>, limits: Limits) -> Self {
         let hall = Hall::new(limits.pending, limits.request);
         let vitals = store.vitals().clone();
-        Self { store, vitals, redactor, limits: Arc::new(limits), hall, complaints: Arc::default() }
+        Self { store, vitals, redactor, limits: Arc::new(limits), hall, complaints: Arc::default(), identity: None }
+    }
+
+    /// The same, for those whom `identity` lets in.
+    pub(crate) fn for_known(mut self, identity: Arc<Identity>) -> Self {
+        self.identity = Some(identity);
+        self
     }
 
     /// Redacts and decodes a request. Nothing is made of it before, no sentence either.

@@ -6,8 +6,9 @@ use super::body::Whole;
 use super::decode::Decoded;
 use super::fault::Fault;
 use super::packing::Packing;
-use super::{Door, Partial, Signal, json};
+use super::{Door, Partial, Signal, json, scope};
 use crate::files::zipkin;
+use crate::identity::Caller;
 
 /// Packed bodies larger than this are unpacked and decoded where that holds up nobody else.
 const LARGE_PACKED: usize = 16 * 1024;
@@ -38,15 +39,16 @@ fn weight(encoding: Encoding, body: &[u8]) -> usize {
 }
 
 impl Door {
-    /// Unpacks, decodes and stores a request.
+    /// Unpacks, decodes and stores what is the sender's own of a request.
     pub(super) async fn export(
         &self,
         signal: Signal,
         encoding: Encoding,
         packing: Packing,
         body: Whole,
+        sender: Caller,
     ) -> Result<Partial, Fault> {
-        let outcome = self.try_export(signal, encoding, packing, body).await;
+        let outcome = self.try_export(signal, encoding, packing, body, sender).await;
         if outcome.as_ref().is_err_and(Fault::may_pass) {
             self.vitals.count_refused_request();
         }
@@ -59,6 +61,7 @@ impl Door {
         encoding: Encoding,
         packing: Packing,
         body: Whole,
+        sender: Caller,
     ) -> Result<Partial, Fault> {
         let large = match packing {
             Packing::Plain => LARGE,
@@ -71,7 +74,9 @@ impl Door {
             let bytes = packing.undo(bytes, door.limits.request, &mut room)?;
             room.take_to_decode(weight(encoding, &bytes))?;
             // The room is free again when this returns: what was decoded waits in the store's own.
-            decode(&door, signal, encoding, bytes)
+            let mut decoded = decode(&door, signal, encoding, bytes)?;
+            scope::keep_own(&mut decoded, &sender);
+            Ok::<Decoded, Fault>(decoded)
         };
         let decoded = if size > large {
             tokio::task::spawn_blocking(work).await.map_err(|_| Fault::Failed("the body could not be decoded"))??

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 
 use super::http::{plain, receive, turned_away, with_body};
 use super::payload::Encoding;
-use super::{Door, Signal, cors};
+use super::{Door, Signal, cors, scope};
 
 /// `POST /api/v2/spans`; for an HTTP server.
 pub fn zipkin(door: &Door) -> Router {
@@ -16,6 +16,8 @@ pub fn zipkin(door: &Door) -> Router {
         .route("/api/v2/spans", any(spans))
         .route("/api/v2/spans/", any(spans))
         .route("/api/v1/spans", any(old))
+        .route_layer(axum::middleware::from_fn_with_state(door.clone(), scope::admit))
+        // Whether anybody is there is told to everybody.
         .route("/health", any(|| async { plain(StatusCode::OK, "{\"status\":\"UP\"}") }))
         .fallback(|| async {
             plain(StatusCode::NOT_FOUND, "nothing here; Zipkin v2 spans go to /api/v2/spans by POST\n")

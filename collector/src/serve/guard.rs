@@ -21,7 +21,7 @@ use fuseboard_api::identity::Deed;
 use super::Door;
 use super::codec::{Codecs, outcome};
 use crate::control::refusal::bad_request;
-use crate::identity::{Identity, Peer};
+use crate::identity::{Identity, neighbour_of, rpc_code};
 
 /// A route to read at.
 pub(super) fn reads<T: 'static>(door: &Door, deed: Deed, handler: impl Handler<T, Door>) -> MethodRouter<Door> {
@@ -44,7 +44,7 @@ pub(super) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let peer = Peer::of(request.extensions());
+    let from = neighbour_of(request.extensions());
     let (caller, refusal) = match identity.admit(request.headers(), request.extensions()).await {
         Ok(caller) => match caller.may(deed) {
             Ok(()) => {
@@ -58,7 +58,7 @@ pub(super) async fn admit(
     // Questions are sent by POST, too.
     if request.method() == Method::POST && !matches!(deed, Deed::Read | Deed::Send | Deed::Steer) {
         let what = request.uri().path().to_owned();
-        identity.note_refused(caller.as_ref(), peer, &what, &refusal).await;
+        identity.note_refused(caller.as_ref(), from, &what, &refusal).await;
     }
     refused(request.headers(), refusal)
 }
@@ -73,13 +73,7 @@ fn refused(headers: &HeaderMap, refusal: Refusal) -> Response {
 
 /// A refusal as gRPC tells it.
 fn rpc(refusal: &Refusal) -> tonic::Status {
-    let code = match refusal.code.as_str() {
-        "unauthenticated" => tonic::Code::Unauthenticated,
-        "forbidden" => tonic::Code::PermissionDenied,
-        "slow_down" | "unavailable" => tonic::Code::Unavailable,
-        _ => tonic::Code::Internal,
-    };
-    tonic::Status::new(code, refusal.message.clone())
+    tonic::Status::new(rpc_code(refusal), refusal.message.clone())
 }
 
 /// Where nobody is asked who they are: lets in what speaks to a loopback name and comes from no foreign page.

@@ -14,6 +14,7 @@ mod tail;
 mod tokens;
 
 use std::io::Read as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -29,6 +30,7 @@ use fuseboard_api::ask::{Answer, Ask, Question, Refusal};
 use fuseboard_api::command::{Command, Receipt};
 use fuseboard_api::identity::Deed;
 use fuseboard_api::{TraceId, UnixNanos};
+use fuseboard_tls::Peer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +45,7 @@ use self::guard::{nothing, reads, takes};
 use crate::control::MAX_MESSAGE;
 use crate::control::refusal::{bad_request, internal, not_found, unavailable};
 use crate::generated::control::control_server::ControlServer;
-use crate::identity::{self, Caller, Identity, Peer};
+use crate::identity::{self, Caller, Identity};
 
 /// Questions and commands have at most so many bytes.
 const MAX_BODY: usize = 1024 * 1024;
@@ -169,17 +171,17 @@ async fn command(
         Some(_) => codec::read::<Command>(codecs, body),
     };
     let receipt = match read {
-        Ok(command) => commanded(&door, &caller, peer, command).await,
+        Ok(command) => commanded(&door, &caller, peer.address().ip(), command).await,
         Err(refusal) => Err(refusal),
     };
     outcome(codecs.wanted, receipt)
 }
 
 /// Carries out what the caller may command, under the caller's own name.
-async fn commanded(door: &Door, caller: &Caller, peer: Peer, mut command: Command) -> Result<Receipt, Refusal> {
+async fn commanded(door: &Door, caller: &Caller, from: IpAddr, mut command: Command) -> Result<Receipt, Refusal> {
     let deed = identity::of_action(&command.action);
     if let Err(refusal) = caller.may(deed) {
-        door.identity.note_refused(Some(caller), peer, deed.words(), &refusal).await;
+        door.identity.note_refused(Some(caller), from, deed.words(), &refusal).await;
         return Err(refusal);
     }
     command.actor = caller.actor(&command.actor);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::Request;
+use fuseboard_tls::Peer;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -20,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use crate::identity::Peer;
 use crate::limits::Limits;
 
 /// Connections that have not ended by themselves so long after the stop are cut.
@@ -48,7 +48,7 @@ pub(crate) async fn run(listener: TcpListener, router: Router, limits: Arc<Limit
         next = next(&listener, &seats) => next,
     } {
         let service = TowerToHyperService::new(router.clone().map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(peer.clone());
             request
         }));
         let io = TokioIo::new(Watched::new(stream, limits.head));
@@ -102,7 +102,7 @@ async fn next(listener: &TcpListener, seats: &Arc<Semaphore>) -> Option<(TcpStre
                 if let Err(e) = stream.set_nodelay(true) {
                     tracing::debug!("a connection stays without TCP_NODELAY: {e}");
                 }
-                return Some((stream, Peer(from.ip()), seat));
+                return Some((stream, Peer::from(from), seat));
             }
             // Who hung up before we answered is no trouble of ours.
             Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}

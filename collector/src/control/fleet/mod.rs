@@ -25,6 +25,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::desired::Desired;
 use crate::generated::control::control_server;
+use crate::identity::Caller;
 
 /// So many agents may be connected at once.
 pub(crate) const MAX_AGENTS: usize = 2_000;
@@ -131,7 +132,8 @@ impl control_server::Control for ControlService {
     async fn connect(&self, request: Request<Streaming<FromAgent>>) -> Result<Response<Self::ConnectStream>, Status> {
         // One slot: a message is made of the newest desired state when there is room for it, never before.
         let (out, messages) = mpsc::channel(1);
-        self.0.tasks.spawn(session::run(self.0.clone(), request.into_inner(), out));
+        let caller = request.extensions().get().cloned().unwrap_or(Caller::Anybody);
+        self.0.tasks.spawn(session::run(self.0.clone(), caller, request.into_inner(), out));
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 }

@@ -13,6 +13,7 @@ use super::note::{ChangeId, Note, SessionEnd};
 use super::{Fleet, Member};
 use crate::control::desired::Desired;
 use crate::control::policy;
+use crate::identity::Caller;
 
 /// The greeting must come within this time.
 const GREETING: Duration = Duration::from_secs(10);
@@ -26,12 +27,13 @@ const MAX_REPORTED: usize = 2_000;
 type Out = mpsc::Sender<Result<ToAgent, Status>>;
 
 /// Serves one stream from greeting to end.
-pub(super) async fn run(fleet: Arc<Fleet>, mut inbound: Streaming<FromAgent>, out: Out) {
+pub(super) async fn run(fleet: Arc<Fleet>, caller: Caller, mut inbound: Streaming<FromAgent>, out: Out) {
     let hello = tokio::select! {
         () = fleet.stop.cancelled() => return,
         hello = tokio::time::timeout(GREETING, greeting(&mut inbound)) => hello,
     };
     let entered = match hello {
+        Ok(Ok(hello)) if !caller.speaks_for(&hello.service) => Err(stranger(&caller, &hello)),
         Ok(Ok(hello)) => {
             fleet.enter(&hello.service, &hello.instance).map(|(session, replaced)| (hello, session, replaced))
         }
@@ -64,6 +66,17 @@ pub(super) async fn run(fleet: Arc<Fleet>, mut inbound: Streaming<FromAgent>, ou
     }
     let v1::Hello { service, instance, .. } = session.hello.clone();
     session.note(Note::Ended { session: number, service, instance, how, detail }).await;
+}
+
+/// An agent that says it is of another's service.
+fn stranger(caller: &Caller, hello: &v1::Hello) -> Status {
+    let said = format!(
+        "{} may not speak for the service {:?}: its token or certificate names others",
+        caller.name(),
+        hello.service
+    );
+    tracing::warn!("{said}; instance {:?}", hello.instance);
+    Status::permission_denied(said)
 }
 
 async fn greeting(inbound: &mut Streaming<FromAgent>) -> Result<v1::Hello, Status> {
