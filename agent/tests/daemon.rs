@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::collector::PATIENCE;
+/// Longest wait for a program to be up.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A program of that name on the path. Where there is none, one line says that the test did not run.
 pub(crate) fn program(test: &str, name: &str) -> Option<PathBuf> {

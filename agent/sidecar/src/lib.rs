@@ -29,8 +29,8 @@ mod target;
 mod wire;
 
 pub use self::config::{
-    Admin, Config, ConfigError, Control, Discovery, EXAMPLE, Etcd, Identity, Inbound, Limits, Outbound, Service,
-    Telemetry, Trust, Upstream,
+    Admin, Config, ConfigError, Consul, Control, Discovery, Dns, EXAMPLE, Etcd, Identity, Inbound, Limits, Outbound,
+    Service, Telemetry, Trust, Upstream,
 };
 pub use self::sidecar::{Sidecar, SidecarError};
 pub use self::wire::Version;

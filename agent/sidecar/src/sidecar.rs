@@ -47,6 +47,14 @@ pub enum SidecarError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The token for the source of discovery cannot be read.
+    #[error("the token {path} cannot be read: {source}; look at `discovery.consul.token_file`")]
+    Token {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The thread for export and control cannot be had.
     #[error("no thread can be started: {0}; look at this process's limits")]
     Thread(#[source] std::io::Error),
@@ -121,7 +129,7 @@ impl Sidecar {
     /// # Errors
     /// A port is taken, a policy is refused, an address is none.
     pub async fn start(config: Config) -> Result<Self, SidecarError> {
-        let source = config.discovery.as_ref().map(Discovery::source).transpose()?;
+        let source = config.discovery.as_ref().map(Discovery::source).transpose()?.flatten();
         let beside = Beside::start()?;
         let agent = beside.run(agent(config.clone(), source.clone())).await?;
         let proxy = agent.proxy();

@@ -21,6 +21,17 @@ fn each_mistake_is_named_with_its_place_and_what_to_do() {
         (format!("{head}limits = {{ workers = 0 }}\n{listener}{upstream}"), "x.toml:2: limits.workers: is 0; give"),
         (head.to_owned(), "x.toml:1: inbound: there is no listener; add"),
         (format!("{head}{listener}{}", upstream.replace(":1\"", "\"")), "addresses: `127.0.0.1` is no address"),
+        (format!("{head}discovery = {{ }}\n{listener}{upstream}"), "x.toml:2: discovery: names no source; give `etcd`"),
+        (
+            format!(
+                "{head}discovery = {{ dns = {{ name = \"a\" }}, etcd = {{ endpoints = [] }} }}\n{listener}{upstream}"
+            ),
+            "x.toml:2: discovery: names etcd and dns; give one",
+        ),
+        (
+            format!("{head}discovery = {{ dns = {{ name = \"a\" }}, announce = \"b:1\" }}\n{listener}{upstream}"),
+            "x.toml:2: discovery.announce: cannot be done in DNS",
+        ),
         ("service = 1\n".to_owned(), "x.toml:1: "),
         ("service = {".to_owned(), "x.toml:1: "),
     ] {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::place::Step::{self, At, Key};
-use super::{Config, Inbound, Upstream};
+use super::{Config, Discovery, Inbound, Upstream};
 use crate::route::Templates;
 use crate::wire::Version;
 
@@ -51,6 +51,9 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     let nothing = config.inbound.is_empty() && config.outbound.is_empty();
     found.unless(!nothing, &[Key("inbound")], "there is no listener; add an [[inbound]] or an [[outbound]]");
     limits(config, &mut found);
+    if let Some(said) = &config.discovery {
+        discovery(said, &mut found);
+    }
     listeners(config, &mut found);
     for (at, inbound) in config.inbound.iter().enumerate() {
         check_inbound(at, inbound, &mut found);
@@ -78,6 +81,17 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
         }
     }
     found.0
+}
+
+fn discovery(said: &Discovery, found: &mut Findings) {
+    match said.given().as_slice() {
+        [] => found.add(&[Key("discovery")], "names no source; give `etcd`, `consul` or `dns`"),
+        [_] => {}
+        several => found.add(&[Key("discovery")], format!("names {}; give one of them", several.join(" and "))),
+    }
+    let fine = said.dns.is_none() || said.announce.is_none();
+    let what = "cannot be done in DNS: whoever runs the instances names them there; leave it out";
+    found.unless(fine, &[Key("discovery"), Key("announce")], what);
 }
 
 fn limits(config: &Config, found: &mut Findings) {

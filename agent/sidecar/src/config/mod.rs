@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
-pub use self::discovery::{Discovery, Etcd};
+pub use self::discovery::{Consul, Discovery, Dns, Etcd};
 pub use self::tls::{Identity, Trust};
 use crate::wire::Version;
 
@@ -233,6 +233,7 @@ impl Config {
         for relative in [&mut config.control.policy, &mut config.control.state_dir].into_iter().flatten() {
             *relative = folder.join(&*relative);
         }
+        config.discovery.iter_mut().for_each(|discovery| discovery.within(folder));
         config.inbound.iter_mut().filter_map(|inbound| inbound.tls.as_mut()).for_each(|tls| tls.within(folder));
         config.upstream.iter_mut().filter_map(|upstream| upstream.tls.as_mut()).for_each(|tls| tls.within(folder));
         Ok(config)

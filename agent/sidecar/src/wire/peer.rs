@@ -173,7 +173,7 @@ impl Peer {
                 Err(mut error) => match error.take_message() {
                     Some(back) if !last => request = back,
                     Some(_) => return Err(WireError::NotSent(error.into_error().into())),
-                    None => return Err(WireError::Broken(error.into_error().into())),
+                    None => return Err(lost(error.into_error())),
                 },
             }
         }
@@ -227,6 +227,15 @@ impl Peer {
     pub(crate) fn tidy(&self) {
         lock(&self.idle).retain(|(connection, since)| !connection.is_closed() && since.elapsed() < self.terms.idle);
     }
+}
+
+/// A request that got no answer on an HTTP/2 connection. A server that ends the connection names the last request that it has seen,
+/// and may refuse one alone (RFC 9113, 8.7): what it has not seen does no harm when it is sent again.
+fn lost(error: hyper::Error) -> WireError {
+    let told = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<h2::Error>());
+    let unseen =
+        |told: &h2::Error| told.is_remote() && (told.is_go_away() || told.reason() == Some(h2::Reason::REFUSED_STREAM));
+    if told.is_some_and(unseen) { WireError::NotSent(error.into()) } else { WireError::Broken(error.into()) }
 }
 
 /// A handshake agreed on another HTTP than the one before it; the next attempt goes by that.
