@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use fuseboard_api::ask::{Answered, Ask, Refusal};
 use fuseboard_api::command::{Action, Command, Receipt};
+use fuseboard_tls::TlsError;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,7 +17,9 @@ use crate::control::Control;
 use crate::identity::{Auth, Identity};
 use crate::limits::Limits;
 use crate::redact::{RedactError, Redactor};
-use crate::serve::{self, Desk, Door, ports::listen};
+use crate::serve::ports::listen;
+use crate::serve::security::{DoorName, DoorTls, Security};
+use crate::serve::{self, Desk, Door, Reception};
 use crate::store::{OpenMode, Retention, Settings, Store, StoreError};
 use crate::{incident, ingest};
 
@@ -40,6 +43,8 @@ pub struct Config {
     pub zipkin: Place,
     /// Jaeger's HTTP query API; off. 16686 by custom.
     pub jaeger_api: Place,
+    /// TLS on all doors; without it they are plain, and only loopback addresses are listened on.
+    pub tls: Option<DoorTls>,
     /// What the doors bear.
     pub limits: Limits,
     /// Whether the file is gone on with or only looked at.
@@ -120,6 +125,7 @@ impl Config {
             metrics,
             zipkin: Place::Off,
             jaeger_api: Place::Off,
+            tls: None,
             limits: Limits::default(),
             mode: Mode::ReadWrite,
             retention: Retention::default(),
@@ -186,14 +192,23 @@ pub struct Addresses {
 /// Why a collector could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address is open to others.
-    #[error("{what} cannot listen on {address}: there is no TLS yet, so only loopback addresses are served; use 127.0.0.1:{} or [::1]:{0}", address.port())]
+    /// The address is open to others, and there is no TLS.
+    #[error(
+        "{what} cannot listen on {address} without TLS: whoever reaches it could read everything and steer; give a certificate with --tls-cert and --tls-key (`fuseboard pki init` and `fuseboard pki issue` make them), or stay on this machine with --{what} 127.0.0.1:{}",
+        address.port()
+    )]
     NotLoopback {
         /// Which setting.
         what: &'static str,
         /// Its value.
         address: SocketAddr,
     },
+    /// Others can come, and nobody would ask them who they are.
+    #[error("{0} is open to others, who would all be let in: leave out `--auth open`, or listen on 127.0.0.1 alone")]
+    Unasked(String),
+    /// The certificates or keys cannot be used.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] TlsError),
     /// Somebody else listens there.
     #[error(
         "{what} cannot listen on {address}: the port is in use{owner}; stop that program, or give another address with --{what} (port 0 finds a free one)"
@@ -249,14 +264,16 @@ impl Collector {
 }
 
 async fn start(config: Config) -> Result<Handle, StartError> {
+    let stop = CancellationToken::new();
+    let security = Security::new(config.tls.as_ref(), &config.limits, &stop)?;
     let redactor = Redactor::of(config.redact.as_deref(), config.redact_defaults)?.map(Arc::new);
     // Addresses first: nothing is written when one of them cannot be had.
-    let otlp_grpc = listen("otlp-grpc", config.otlp_grpc)?;
-    let otlp_http = listen("otlp-http", config.otlp_http)?;
-    let control_door = listen("control", config.control)?;
-    let metrics = listen("metrics", config.metrics)?;
-    let zipkin = place("zipkin", config.zipkin)?;
-    let jaeger = place("jaeger-api", config.jaeger_api)?;
+    let otlp_grpc = listen(DoorName::OtlpGrpc, config.otlp_grpc, &security)?;
+    let otlp_http = listen(DoorName::OtlpHttp, config.otlp_http, &security)?;
+    let control_door = listen(DoorName::Control, config.control, &security)?;
+    let metrics = listen(DoorName::Metrics, config.metrics, &security)?;
+    let zipkin = place(DoorName::Zipkin, config.zipkin, &security)?;
+    let jaeger = place(DoorName::JaegerApi, config.jaeger_api, &security)?;
     let addresses = Addresses {
         otlp_grpc: otlp_grpc.local_addr().ok(),
         otlp_http: otlp_http.local_addr().ok(),
@@ -265,42 +282,58 @@ async fn start(config: Config) -> Result<Handle, StartError> {
         zipkin: zipkin.as_ref().and_then(|l| l.local_addr().ok()),
         jaeger_api: jaeger.as_ref().and_then(|l| l.local_addr().ok()),
     };
+    let remote = is_remote(&addresses, config.auth)?;
     let settings = Settings { retention: config.retention, ..Settings::default() };
     let store = Store::open_with(&config.data, OpenMode::ReadWrite, settings)?;
     store.vitals().set_addresses(named(&addresses));
     store.vitals().set_redactions(redactor.as_ref().map(|r| r.names()).unwrap_or_default());
-    let stop = CancellationToken::new();
     let control = Control::start(store.clone(), stop.clone()).await?;
     let desk = Arc::new(Desk::new(store.clone(), Some(control.clone())));
     if let Some(policy) = config.initial_policy {
         begin_with(&control, policy).await?;
     }
     let analyst = Analyst::start(store.clone()).map_err(StartError::Thread)?;
-    let identity = Identity::load(store.clone(), config.auth, remote(&addresses)).await?;
+    let identity = Identity::load(store.clone(), config.auth, remote).await?;
     let door = Door::new(desk.clone(), identity.clone(), stop.clone());
     let intake = ingest::Door::new(store, redactor, config.limits.clone()).for_known(identity);
     let limits = Arc::new(config.limits);
     let tasks = TaskTracker::new();
-    let open = |listener, router| tasks.spawn(serve::run(listener, router, limits.clone(), stop.clone()));
-    open(otlp_grpc, ingest::grpc(&intake));
-    open(otlp_http, ingest::http(&intake));
-    open(control_door, serve::control(&door));
-    open(metrics, serve::metrics(&door));
+    let open = |door, listener, router| {
+        let reception = Reception { listener, tls: security.at(door), router };
+        tasks.spawn(serve::run(reception, limits.clone(), stop.clone()));
+    };
+    open(DoorName::OtlpGrpc, otlp_grpc, ingest::grpc(&intake));
+    open(DoorName::OtlpHttp, otlp_http, ingest::http(&intake));
+    open(DoorName::Control, control_door, serve::control(&door));
+    open(DoorName::Metrics, metrics, serve::metrics(&door));
     if let Some(listener) = zipkin {
-        open(listener, ingest::zipkin(&intake));
+        open(DoorName::Zipkin, listener, ingest::zipkin(&intake));
     }
     if let Some(listener) = jaeger {
-        open(listener, serve::jaeger(&door));
+        open(DoorName::JaegerApi, listener, serve::jaeger(&door));
     }
     Ok(Handle { addresses, desk, control: Some(control), analyst: Some(analyst), stop, tasks })
 }
 
+/// Whether somebody beyond this machine can come.
+///
+/// # Errors
+/// Somebody can, and nobody is to be asked who they are.
+fn is_remote(addresses: &Addresses, auth: Auth) -> Result<bool, StartError> {
+    let remote =
+        named(addresses).into_iter().find(|(_, at)| !at.parse().is_ok_and(|at: SocketAddr| at.ip().is_loopback()));
+    match remote {
+        Some((_, address)) if auth == Auth::Open => Err(StartError::Unasked(address)),
+        remote => Ok(remote.is_some()),
+    }
+}
+
 /// A listening socket where one is wanted and can be had.
-fn place(what: &'static str, place: Place) -> Result<Option<tokio::net::TcpListener>, StartError> {
+fn place(door: DoorName, place: Place, security: &Security) -> Result<Option<tokio::net::TcpListener>, StartError> {
     match place {
         Place::Off => Ok(None),
-        Place::At(address) => listen(what, address).map(Some),
-        Place::IfFree(address) => match listen(what, address) {
+        Place::At(address) => listen(door, address, security).map(Some),
+        Place::IfFree(address) => match listen(door, address, security) {
             Ok(listener) => Ok(Some(listener)),
             Err(e @ (StartError::InUse { .. } | StartError::Bind { .. })) => {
                 tracing::warn!("{e}; going on without");
@@ -313,22 +346,26 @@ fn place(what: &'static str, place: Place) -> Result<Option<tokio::net::TcpListe
 
 /// Opens a file to look at: only the control address is served, and Jaeger's where it is wanted, and only questions.
 async fn look(config: &Config) -> Result<Handle, StartError> {
-    let listener = listen("control", config.control)?;
-    let jaeger = place("jaeger-api", config.jaeger_api)?;
+    let stop = CancellationToken::new();
+    let security = Security::new(config.tls.as_ref(), &config.limits, &stop)?;
+    let listener = listen(DoorName::Control, config.control, &security)?;
+    let jaeger = place(DoorName::JaegerApi, config.jaeger_api, &security)?;
     let control = listener.local_addr().unwrap_or(config.control);
     let jaeger_api = jaeger.as_ref().and_then(|l| l.local_addr().ok());
     let addresses = Addresses { otlp_grpc: None, otlp_http: None, control, metrics: None, zipkin: None, jaeger_api };
+    let remote = is_remote(&addresses, config.auth)?;
     let store = Store::open(&config.data, OpenMode::ReadOnly)?;
     store.vitals().set_addresses(named(&addresses));
-    let stop = CancellationToken::new();
     let desk = Arc::new(Desk::new(store.clone(), None));
-    let identity = Identity::load(store, config.auth, remote(&addresses)).await?;
+    let identity = Identity::load(store, config.auth, remote).await?;
     let door = Door::new(desk.clone(), identity, stop.clone());
     let limits = Arc::new(config.limits.clone());
     let tasks = TaskTracker::new();
-    tasks.spawn(serve::run(listener, serve::control(&door), limits.clone(), stop.clone()));
+    let reception = Reception { listener, tls: security.at(DoorName::Control), router: serve::control(&door) };
+    tasks.spawn(serve::run(reception, limits.clone(), stop.clone()));
     if let Some(listener) = jaeger {
-        tasks.spawn(serve::run(listener, serve::jaeger(&door), limits, stop.clone()));
+        let reception = Reception { listener, tls: security.at(DoorName::JaegerApi), router: serve::jaeger(&door) };
+        tasks.spawn(serve::run(reception, limits, stop.clone()));
     }
     Ok(Handle { addresses, desk, control: None, analyst: None, stop, tasks })
 }
@@ -341,13 +378,6 @@ async fn begin_with(control: &Control, policy: InitialPolicy) -> Result<(), Star
     }
     let action = Action::set_policy(0, document);
     control.execute(Command { actor, reason, action }).await.map(|_| ()).map_err(StartError::Policy)
-}
-
-/// Whether somebody beyond this machine may come.
-fn remote(addresses: &Addresses) -> bool {
-    let Addresses { otlp_grpc, otlp_http, control, metrics, zipkin, jaeger_api } = *addresses;
-    let all = [otlp_grpc, otlp_http, Some(control), metrics, zipkin, jaeger_api];
-    all.into_iter().flatten().any(|address| !address.ip().is_loopback())
 }
 
 fn named(addresses: &Addresses) -> Vec<(String, String)> {

@@ -41,3 +41,4 @@ pub use collector::{
 };
 pub use identity::Auth;
 pub use limits::Limits;
+pub use serve::security::{DoorName, DoorTls, NoDoor};

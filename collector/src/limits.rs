@@ -8,6 +8,14 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections at once at each address; 4,096. More wait in the system's queue until others end.
     pub connections: usize,
+    /// Connections at once at each address from one neighbour (an address of IPv4, a /64 of IPv6) beyond this machine; 1,024.
+    /// One more is hung up at once.
+    pub neighbour: usize,
+    /// How long a TLS handshake may take; 5 s.
+    pub handshake: Duration,
+    /// TLS handshakes at once at each address; 512. One more ends the oldest: good ones take milliseconds, so that is one
+    /// that hangs.
+    pub handshakes: usize,
     /// Bytes of one request after decompression; 64 MiB, as OTLP recommends. A larger one is refused for good.
     pub request: usize,
     /// Bytes of all requests that are being received, unpacked and decoded; 512 MiB, and never less than eight times
@@ -29,6 +37,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
+            neighbour: 1024,
+            handshake: Duration::from_secs(5),
+            handshakes: 512,
             request: 64 * 1024 * 1024,
             pending: 512 * 1024 * 1024,
             head: Duration::from_secs(30),

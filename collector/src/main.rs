@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fuseboard_collector::tokens::TokenVerb;
-use fuseboard_collector::{Auth, Collector, Config, DEFAULT_PORTS, Limits, Place, StartError, units};
+use fuseboard_collector::{
+    Auth, Collector, Config, DEFAULT_PORTS, DoorName, DoorTls, Limits, Place, StartError, units,
+};
 
 const AFTER: &str = "\
 At start one line of JSON on stdout says where it listens:
@@ -20,7 +22,7 @@ Logs go to stderr. SIGINT and SIGTERM stop it in order: what was accepted is wri
 Exit codes:
   0  stopped in order
   1  the data file cannot be used (in use, damaged, foreign, newer, disk full)
-  2  the command line or the file of --redact makes no sense
+  2  the command line, the file of --redact or a certificate makes no sense
   3  an address cannot be listened on";
 
 /// Receives OTLP, stores it in one SQLite file, answers questions about it, and steers agents.
@@ -61,6 +63,8 @@ struct Arguments {
     #[arg(long)]
     no_default_redaction: bool,
     #[command(flatten)]
+    tls: Tls,
+    #[command(flatten)]
     keep: Keep,
     #[command(flatten)]
     bear: Bear,
@@ -91,6 +95,32 @@ enum Asks {
     Required,
 }
 
+/// TLS on all addresses. Without it only those of this machine's loopback are listened on.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
+struct Tls {
+    /// Certificate chain (PEM) that callers are shown; from then on every address speaks TLS
+    #[arg(long, value_name = "FILE", env = "FUSEBOARD_COLLECTOR_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key (PEM). Both files are read again when they change
+    #[arg(long, value_name = "FILE", env = "FUSEBOARD_COLLECTOR_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// CA (PEM) whose certificates callers may show: one made by `fuseboard pki issue --service NAME` speaks for that service
+    /// without a token; may be given often
+    #[arg(long, value_name = "FILE", env = "FUSEBOARD_COLLECTOR_CLIENT_CA", requires = "tls_cert")]
+    client_ca: Vec<PathBuf>,
+    /// Addresses where nobody is let in without such a certificate: otlp-grpc,otlp-http,control,metrics,zipkin,jaeger-api
+    #[arg(long, value_name = "DOORS", value_delimiter = ',', requires = "client_ca")]
+    require_client_cert: Vec<DoorName>,
+}
+
+impl Tls {
+    fn doors(self) -> Option<DoorTls> {
+        let (client_cas, require) = (self.client_ca, self.require_client_cert);
+        Some(DoorTls { client_cas, require, ..DoorTls::new(self.tls_cert?, self.tls_key?) })
+    }
+}
+
 /// How much is kept.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Retention")]
@@ -110,6 +140,12 @@ struct Bear {
     /// Connections at once at each address; more wait their turn
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
     max_connections: usize,
+    /// Connections at once at each address from one neighbour beyond this machine; more are hung up
+    #[arg(long, value_name = "N", default_value_t = Limits::default().neighbour)]
+    max_neighbour_connections: usize,
+    /// For a TLS handshake
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::age)]
+    handshake_timeout: Duration,
     /// One request after decompression; a larger one is refused for good
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::size)]
     max_request: u64,
@@ -135,12 +171,15 @@ impl Bear {
         let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         Limits {
             connections: self.max_connections,
+            neighbour: self.max_neighbour_connections,
+            handshake: self.handshake_timeout,
             request: size(self.max_request),
             pending: size(self.max_pending),
             head: self.head_timeout,
             silence: self.silence_timeout,
             body: self.body_timeout,
             origins: self.cors_origin,
+            ..Limits::default()
         }
     }
 }
@@ -188,10 +227,13 @@ fn main() -> ExitCode {
         Err(e) => {
             eprintln!("fuseboard-collector: {e:#}");
             match e.downcast_ref::<StartError>() {
-                Some(StartError::NotLoopback { .. } | StartError::InUse { .. } | StartError::Bind { .. }) => {
-                    ExitCode::from(3)
-                }
-                Some(StartError::Redact(_)) => ExitCode::from(2),
+                Some(
+                    StartError::NotLoopback { .. }
+                    | StartError::Unasked(_)
+                    | StartError::InUse { .. }
+                    | StartError::Bind { .. },
+                ) => ExitCode::from(3),
+                Some(StartError::Redact(_) | StartError::Tls(_)) => ExitCode::from(2),
                 _ => ExitCode::from(1),
             }
         }
@@ -221,6 +263,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     config.retention.max_age = arguments.keep.max_age.0;
     config.retention.max_bytes = arguments.keep.max_bytes.0;
     config.limits = arguments.bear.limits();
+    config.tls = arguments.tls.doors();
     config.redact = arguments.redact;
     config.auth = match arguments.auth {
         Asks::Auto => Auth::Auto,

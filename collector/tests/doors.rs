@@ -178,7 +178,13 @@ async fn addresses_that_cannot_be_had_are_named() {
         let told = Collector::start(Config { control: address, ..config() }).await.expect_err("open to others");
         assert!(matches!(told, StartError::NotLoopback { .. }), "{told:?}");
         let told = told.to_string();
-        assert!(told.contains(open) && told.contains("no TLS") && told.contains("control"), "{told}");
+        assert!(
+            told.contains(open)
+                && told.contains("without TLS")
+                && told.contains("--tls-cert")
+                && told.contains("control"),
+            "{told}"
+        );
     }
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound");

@@ -66,9 +66,15 @@ async fn files_that_cannot_be_used_are_named_with_the_reason() {
     {
         use std::os::unix::fs::PermissionsExt as _;
         let path = dir.path().join("new/dir/data.fuseboard");
-        drop(Store::open(&path, OpenMode::ReadWrite).expect("made"));
+        let store = Store::open(&path, OpenMode::ReadWrite).expect("made");
         let mode = |p: &std::path::Path| std::fs::metadata(p).expect("there").permissions().mode() & 0o777;
-        assert_eq!((mode(&path), mode(path.parent().expect("a parent"))), (0o600, 0o700));
+        let directory = path.parent().expect("a parent");
+        assert_eq!((mode(&path), mode(directory)), (0o600, 0o700));
+        let beside = std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("a file").path());
+        let modes: Vec<_> = beside.map(|path| (mode(&path), path)).collect();
+        assert!(modes.len() >= 4, "the file, its log, its index, its lock: {modes:?}");
+        assert!(modes.iter().all(|(mode, _)| *mode == 0o600), "{modes:?}");
+        drop(store);
     }
 }
 

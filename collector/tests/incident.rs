@@ -190,6 +190,11 @@ async fn a_file_answers_every_question_as_the_collector_did() {
     let path = stage.file().with_file_name("cut.fuseboard");
     let name = stage.handle.export_incident(id, &path).await.expect("written");
     assert_eq!(name, "payments-down.fuseboard");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+    }
     let there = stage.handle.export_incident(id, &path).await.expect_err("exists");
     assert_eq!(there.code, "conflict");
     let opened = Collector::start(Config::new(&path).on_free_ports().read_only()).await.expect("opens");

@@ -27,4 +27,5 @@ mod redact;
 mod replay;
 mod search;
 mod sql;
+mod tls;
 mod zipkin;

@@ -47,7 +47,7 @@ fn what_it_cannot_do_it_says_with_an_exit_code() {
     std::fs::write(&text, "not a database, but longer than its header").expect("written");
     let text = text.display().to_string();
     for (arguments, code, word) in [
-        (["--control", "0.0.0.0:0"], 3, "no TLS"),
+        (["--control", "0.0.0.0:0"], 3, "--tls-cert"),
         (["--metrics", taken.as_str()], 3, "--metrics"),
         (["--control", "nowhere"], 2, "--control"),
         (["--data", text.as_str()], 1, "not a Fuseboard file"),

@@ -24,7 +24,7 @@ use crate::settings::ServerTls;
 
 /// The first byte of TLS: a handshake record.
 const HANDSHAKE: u8 = 0x16;
-/// Longest wait for a client that speaks no TLS to hang up, once it was told so.
+/// Longest wait for a caller to hang up, once it was told why it is not let in.
 const DRAIN: Duration = Duration::from_millis(250);
 /// What is said to a client that speaks no TLS.
 const PLAIN: &str = "this port speaks TLS: write the address as https://\n";
@@ -136,7 +136,14 @@ impl Acceptor {
         let made = self.live.get().map_err(|e| Refused::new("failed", e.to_string()))?;
         let mut config = ServerConfig::clone(&made.config);
         config.alpn_protocols = self.alpn.protocols();
-        let stream = TlsAcceptor::from(Arc::new(config)).accept(tcp).await.map_err(failed)?;
+        let stream = match TlsAcceptor::from(Arc::new(config)).accept(tcp).into_fallible().await {
+            Ok(stream) => stream,
+            Err((error, mut tcp)) => {
+                // The caller was sent why.
+                hang_up(&mut tcp).await;
+                return Err(failed(error));
+            }
+        };
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let certificate = shown.map(Certificate::parse).transpose();
         // rustls took it; what cannot be read here cannot be anybody's name either.
@@ -195,10 +202,16 @@ async fn explain_plain(tcp: &mut TcpStream, first: &[u8]) {
         let head = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: ";
         format!("{head}{}\r\n\r\n{PLAIN}", PLAIN.len()).into_bytes()
     };
-    if tcp.write_all(&answer).await.is_err() || tcp.shutdown().await.is_err() {
+    if tcp.write_all(&answer).await.is_ok() {
+        hang_up(tcp).await;
+    }
+}
+
+/// Hangs up so that what was said last arrives: unread bytes would turn the close into a reset, which may overtake it.
+async fn hang_up(tcp: &mut TcpStream) {
+    if tcp.shutdown().await.is_err() {
         return;
     }
-    // Unread bytes would turn the close into a reset, which may overtake the answer.
     let mut rest = [0; 1024];
     let drain = async {
         for _ in 0..64 {

@@ -4,9 +4,13 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::CertificateDer;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{ExtendedKeyUsage, GeneralName};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::time::ASN1Time;
+use x509_parser::x509::X509Name;
+
+use crate::error::TlsError;
+use crate::pem::Pem;
 
 /// Most names of one certificate that are kept.
 const MOST_NAMES: usize = 64;
@@ -22,10 +26,30 @@ pub struct Certificate {
     dns_names: Vec<String>,
     uris: Vec<String>,
     addresses: Vec<IpAddr>,
+    issuer: Option<String>,
+    serial: String,
+    uses: Uses,
     not_before: SystemTime,
     not_after: SystemTime,
     not_before_text: String,
     not_after_text: String,
+}
+
+/// What a certificate may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Uses {
+    ca: bool,
+    serving: bool,
+    calling: bool,
+}
+
+impl Uses {
+    fn of(read: &X509Certificate<'_>) -> Self {
+        // Without an extension that says for what, it is for anything (RFC 5280, 4.2.1.12).
+        let extended = read.extended_key_usage().ok().flatten().map(|e| e.value);
+        let may = |one: fn(&ExtendedKeyUsage<'_>) -> bool| extended.is_none_or(|e| e.any || one(e));
+        Self { ca: read.is_ca(), serving: may(|e| e.server_auth), calling: may(|e| e.client_auth) }
+    }
 }
 
 impl Certificate {
@@ -33,9 +57,10 @@ impl Certificate {
     ///
     /// # Errors
     /// It is no certificate.
-    pub fn parse(der: &CertificateDer<'_>) -> Result<Self, String> {
+    pub(crate) fn parse(der: &CertificateDer<'_>) -> Result<Self, String> {
         let (_, read) = X509Certificate::from_der(der).map_err(|e| e.to_string())?;
-        let common_name = read.subject().iter_common_name().next().and_then(|cn| cn.as_str().ok()).map(str::to_owned);
+        let name = |of: &X509Name<'_>| Some(of.iter_common_name().next()?.as_str().ok()?.to_owned());
+        let (common_name, issuer) = (name(read.subject()), name(read.issuer()));
         let (mut dns_names, mut uris, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
         let names = read.subject_alternative_name().map_err(|e| e.to_string())?;
         for name in names.iter().flat_map(|names| &names.value.general_names).take(MOST_NAMES) {
@@ -52,11 +77,53 @@ impl Certificate {
             dns_names,
             uris,
             addresses,
+            issuer,
+            serial: read.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect(),
+            uses: Uses::of(&read),
             not_before: time(validity.not_before),
             not_after: time(validity.not_after),
             not_before_text: validity.not_before.to_string(),
             not_after_text: validity.not_after.to_string(),
         })
+    }
+
+    /// All certificates of a file or text, in their order; at least one.
+    ///
+    /// # Errors
+    /// It cannot be read, or holds none.
+    pub fn read_all(pem: &Pem) -> Result<Vec<Self>, TlsError> {
+        let wrong = |reason: String| TlsError::Certificate { from: pem.to_string(), reason };
+        pem.certificates()?.iter().map(|der| Self::parse(der).map_err(wrong)).collect()
+    }
+
+    /// Whether it is a CA's.
+    #[must_use]
+    pub fn is_ca(&self) -> bool {
+        self.uses.ca
+    }
+
+    /// Whether a server may show it.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.uses.serving
+    }
+
+    /// Whether a caller may show it.
+    #[must_use]
+    pub fn calls(&self) -> bool {
+        self.uses.calling
+    }
+
+    /// The common name of its issuer.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
+    /// Its serial, in hexadecimal digits.
+    #[must_use]
+    pub fn serial(&self) -> &str {
+        &self.serial
     }
 
     /// Its one name: the first URI of the subject's alternative names (a SPIFFE id, where there is one), else the first DNS
@@ -189,6 +256,9 @@ mod tests {
             dns_names: Vec::new(),
             uris: uris.iter().map(|uri| (*uri).to_owned()).collect(),
             addresses: Vec::new(),
+            issuer: None,
+            serial: String::new(),
+            uses: Uses::default(),
             not_before: SystemTime::UNIX_EPOCH,
             not_after: SystemTime::UNIX_EPOCH,
             not_before_text: String::new(),

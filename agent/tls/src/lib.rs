@@ -21,6 +21,8 @@ mod live;
 mod observe;
 mod peer;
 mod pem;
+#[cfg(feature = "pki")]
+pub mod pki;
 mod settings;
 
 pub use self::acceptor::{Acceptor, Handshakes, Refused, Turn};

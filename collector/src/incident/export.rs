@@ -83,6 +83,8 @@ fn write(source: &Path, target: &Path, cut: &Cut) -> Result<(), StoreError> {
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI;
+    // What is in it is nobody else's to read.
+    crate::store::create_files(target)?;
     let mut conn = Connection::open_with_flags(target, flags)?;
     // A new file that is thrown away when anything fails needs no journal; it is flushed once, at the end.
     conn.execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;

@@ -3,20 +3,22 @@
 //! Every route has a [`Deed`]; the [`Identity`] says who asks, and the caller's role whether they may. Where nobody is asked
 //! who they are, only programs of this machine may knock, and no web page in a browser on it: a page of another site can send
 //! requests to loopback addresses, and by rebinding its own name to 127.0.0.1 even read the replies. The browser then sends
-//! the page's name as `Host` or `Origin`: only loopback names are let in. (No page can send a token that it does not have.)
+//! the page's name as `Host` or `Origin`: only loopback names are let in. (No page can send a token that it does not have.) Over
+//! TLS a browser may show a certificate for any page: there only our own pages are let in.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::handler::Handler;
-use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, get, post};
 use fuseboard_api::ask::Refusal;
 use fuseboard_api::identity::Deed;
+use fuseboard_tls::Peer;
 
 use super::Door;
 use super::codec::{Codecs, outcome};
@@ -76,23 +78,43 @@ fn rpc(refusal: &Refusal) -> tonic::Status {
     tonic::Status::new(rpc_code(refusal), refusal.message.clone())
 }
 
-/// Where nobody is asked who they are: lets in what speaks to a loopback name and comes from no foreign page.
-pub(super) async fn loopback_only(State(identity): State<Arc<Identity>>, request: Request, next: Next) -> Response {
-    match foreign(request.headers(), request.uri()) {
-        Some(name) if !identity.required() => {
-            let said = format!("{name:?} is not a name of this machine's loopback; use 127.0.0.1, [::1] or localhost");
-            outcome::<()>(Codecs::of(request.headers()).wanted, Err(bad_request(said)))
-        }
-        _ => next.run(request).await,
+/// Lets in what speaks to a name of ours and comes from no foreign page.
+pub(super) async fn no_strangers(State(identity): State<Arc<Identity>>, request: Request, next: Next) -> Response {
+    let (headers, uri) = (request.headers(), request.uri());
+    let said = if Peer::of(request.extensions()).is_some_and(Peer::is_secure) {
+        foreign_page(headers, uri).map(|page| format!("pages of {page:?} may not ask here"))
+    } else {
+        foreign(headers, uri)
+            .filter(|_| !identity.required())
+            .map(|name| format!("{name:?} is not a name of this machine's loopback; use 127.0.0.1, [::1] or localhost"))
+    };
+    match said {
+        None => next.run(request).await,
+        Some(said) => outcome::<()>(Codecs::of(headers).wanted, Err(bad_request(said))),
     }
 }
 
-/// The name in a request that is not one of the loopback.
-fn foreign(headers: &HeaderMap, uri: &Uri) -> Option<String> {
-    let text = |name| headers.get(name).map(|v| v.to_str().unwrap_or("?").to_owned());
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    headers.get(name).map(|v| v.to_str().unwrap_or("?").to_owned())
+}
+
+/// The name that is spoken to.
+fn host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     // HTTP/2 has the name in the URI.
-    let host = text(HOST).or_else(|| uri.authority().map(|a| a.as_str().to_owned()));
-    match (host, text(ORIGIN)) {
+    text(headers, HOST).or_else(|| uri.authority().map(|a| a.as_str().to_owned()))
+}
+
+/// The page in a request over TLS, where it is none of ours. Its name needs no look: the browser has compared it with our
+/// certificate, so that nobody can have rebound a name of theirs.
+fn foreign_page(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    let (origin, host) = (text(headers, ORIGIN)?, host(headers, uri));
+    let own = origin.strip_prefix("https://").zip(host).is_some_and(|(page, host)| page.eq_ignore_ascii_case(&host));
+    (!own).then_some(origin)
+}
+
+/// The name in a plain request that is not one of the loopback.
+fn foreign(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    match (host(headers, uri), text(headers, ORIGIN)) {
         (Some(host), _) if !is_loopback(&host) => Some(host),
         (_, Some(origin)) if !is_loopback(origin.split_once("://").map_or(origin.as_str(), |(_, name)| name)) => {
             Some(origin)

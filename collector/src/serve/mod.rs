@@ -6,10 +6,12 @@ mod export;
 mod guard;
 mod jaeger;
 mod live;
+mod neighbours;
 mod plain;
 pub(crate) mod ports;
 mod prometheus;
 mod reception;
+pub(crate) mod security;
 mod tail;
 mod tokens;
 
@@ -38,7 +40,7 @@ use tonic::service::Routes;
 
 pub(crate) use answer::Desk;
 pub(crate) use jaeger::jaeger;
-pub(crate) use reception::run;
+pub(crate) use reception::{Reception, run};
 
 use self::codec::{Codec, Codecs, outcome};
 use self::guard::{nothing, reads, takes};
@@ -116,7 +118,7 @@ pub(crate) fn control(door: &Door) -> Router {
             Routes::new(agents).into_axum_router().layer(admit).reset_fallback().merge(words)
         }
     };
-    all.layer(from_fn_with_state(door.identity.clone(), guard::loopback_only))
+    all.layer(from_fn_with_state(door.identity.clone(), guard::no_strangers))
 }
 
 /// The metrics address.
@@ -126,7 +128,7 @@ pub(crate) fn metrics(door: &Door) -> Router {
         .route("/healthz", reads(door, Deed::Scrape, prometheus::health))
         .fallback_service(nothing(door, Deed::Scrape, nowhere_here).with_state(door.clone()))
         .with_state(door.clone())
-        .layer(from_fn_with_state(door.identity.clone(), guard::loopback_only))
+        .layer(from_fn_with_state(door.identity.clone(), guard::no_strangers))
 }
 
 async fn ask(

@@ -4,15 +4,21 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
+use super::security::{DoorName, Security};
 use crate::StartError;
 
-/// A listening socket on a loopback address.
+/// A listening socket; over TLS or on a loopback address.
 ///
 /// # Errors
-/// Says which setting and which address, and what to do: another address when it is not of this machine's loopback (until
-/// there is TLS), another port when it is taken, and by whom.
-pub(crate) fn listen(what: &'static str, address: SocketAddr) -> Result<tokio::net::TcpListener, StartError> {
-    if !address.ip().is_loopback() {
+/// Says which setting and which address, and what to do: TLS or another address when it is not of this machine's loopback,
+/// another port when it is taken, and by whom.
+pub(crate) fn listen(
+    door: DoorName,
+    address: SocketAddr,
+    security: &Security,
+) -> Result<tokio::net::TcpListener, StartError> {
+    let what = door.word();
+    if !security.is_on() && !address.ip().is_loopback() {
         return Err(StartError::NotLoopback { what, address });
     }
     let open = |address: SocketAddr| {

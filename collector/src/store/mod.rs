@@ -64,6 +64,7 @@ pub(crate) use self::intern::kind_of;
 use self::merge::Merger;
 use self::open::Guard;
 pub use self::open::OpenMode;
+pub(crate) use self::open::create_files;
 use self::read::Readers;
 pub use self::retention::Retention;
 use self::rows::{Appended, Batch};
@@ -169,7 +170,7 @@ impl Store {
         let path = path.as_ref();
         let guard = match mode {
             OpenMode::ReadWrite => {
-                open::create_files(path)?;
+                create_files(path)?;
                 // Before the lock is made: no file of ours appears beside a foreign one.
                 open::check_header(path)?;
                 Some(Guard::take(path)?)

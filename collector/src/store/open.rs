@@ -76,7 +76,7 @@ fn private_dir(builder: &mut fs::DirBuilder) {
 fn private_dir(_: &mut fs::DirBuilder) {}
 
 /// Makes the directory (0700) and an empty file (0600) where they are missing.
-pub(super) fn create_files(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn create_files(path: &Path) -> Result<(), StoreError> {
     if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty() && !d.exists()) {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
