@@ -13,6 +13,7 @@ use opentelemetry_sdk::trace::SdkTracer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::bounds::Bounds;
 use crate::builder::Builder;
 use crate::clock::Clock;
 use crate::control::{Dial, Line, Reports, StateFile, Steering, run_stream, run_ticker};
@@ -59,6 +60,7 @@ pub(crate) struct Setup {
     pub(crate) pool: PoolLimits,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) default_policy: PolicyDocument,
+    pub(crate) bounds: Bounds,
     pub(crate) limits: Limits,
     pub(crate) operations_per_edge: usize,
     pub(crate) shutdown_limit: Duration,
@@ -146,7 +148,8 @@ impl Agent {
         let telemetry = Telemetry::start(setup.resource, &setup.otlp, &otlp_dialer, setup.limits)?;
         let sightings = Sightings::new(&telemetry.meter("fuseboard-agent"));
         let (service, instance): (Arc<str>, Arc<str>) = (setup.service.into(), setup.instance.into());
-        let steering = Steering::new(service.clone(), instance.clone(), &setup.default_policy);
+        let most_bytes = setup.bounds.most_bytes();
+        let steering = Steering::new(service.clone(), instance.clone(), &setup.default_policy, setup.bounds);
         let kept = state.as_ref().map_or(Ok(None), StateFile::load);
         if let Ok(Some(saved)) = &kept {
             steering.restore(saved.clone());
@@ -188,7 +191,7 @@ impl Agent {
             tls::watch(dialer, &inner);
         }
         let dial = control.map(|uri| Dial::new(&control_dialer, uri, setup.token));
-        let line = Line { dial, hello, transitions, state, closing: closing.clone() };
+        let line = Line { dial, hello, transitions, most_bytes, state, closing: closing.clone() };
         tokio::spawn(run_stream(Arc::downgrade(&inner), line));
         tokio::spawn(run_ticker(Arc::downgrade(&inner), closing));
         Ok(Self { inner, dialer })

@@ -9,6 +9,7 @@ use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;
 
 use crate::agent::{Agent, Setup, TlsSettings};
+use crate::bounds::Bounds;
 use crate::discovery::Discovery;
 use crate::environment::{self, env};
 use crate::error::AgentError;
@@ -38,6 +39,7 @@ pub struct Builder {
     drain: Duration,
     state_dir: Option<PathBuf>,
     default_policy: PolicySource,
+    bounds: Bounds,
     limits: Limits,
     operations_per_edge: usize,
     shutdown_limit: Duration,
@@ -57,13 +59,13 @@ enum PolicySource {
 }
 
 impl PolicySource {
-    fn read(self) -> Result<PolicyDocument, AgentError> {
+    fn read(self, bounds: &Bounds) -> Result<PolicyDocument, AgentError> {
         let document = match self {
             Self::None => PolicyDocument::default(),
             Self::Document(document) => document,
             Self::Toml(text) => PolicyDocument::parse(&text).map_err(|p| AgentError::Policy(rules::one_line(&p)))?,
         };
-        rules::check_policy(&document).map_err(AgentError::Policy)?;
+        bounds.check_policy(&document).map_err(AgentError::Policy)?;
         Ok(document)
     }
 }
@@ -86,6 +88,7 @@ impl Builder {
             drain: Duration::from_secs(2),
             state_dir: None,
             default_policy: PolicySource::None,
+            bounds: Bounds::default(),
             limits: Limits {
                 traces: true,
                 metrics: true,
@@ -175,8 +178,8 @@ impl Builder {
         self
     }
 
-    /// A directory of this instance's own where the last good policy and the overrides in force are kept over restarts;
-    /// `FUSEBOARD_STATE_DIR` when not given.
+    /// A directory of this instance's own where the last good policy, one that waits for its confirmation and the overrides in
+    /// force are kept over restarts; `FUSEBOARD_STATE_DIR` when not given. Made for its owner alone if it is missing.
     pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(directory.into());
         self
@@ -191,6 +194,12 @@ impl Builder {
     /// Like [`Builder::default_policy`], from the text of a TOML document.
     pub fn default_policy_toml(mut self, text: impl Into<String>) -> Self {
         self.default_policy = PolicySource::Toml(text.into());
+        self
+    }
+
+    /// What nobody who steers this agent can set, its own default policy included.
+    pub fn bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
         self
     }
 
@@ -283,7 +292,7 @@ impl Builder {
         let mut limits = self.limits;
         limits.traces &= exported("OTEL_TRACES_EXPORTER");
         limits.metrics &= exported("OTEL_METRICS_EXPORTER");
-        let default_policy = self.default_policy.read()?;
+        let default_policy = self.default_policy.read(&self.bounds)?;
         let setup = Setup {
             service,
             instance,
@@ -299,6 +308,7 @@ impl Builder {
             zone: said("cloud.availability_zone"),
             state_dir: self.state_dir.or_else(|| env("FUSEBOARD_STATE_DIR").map(PathBuf::from)),
             default_policy,
+            bounds: self.bounds,
             limits,
             operations_per_edge: self.operations_per_edge,
             shutdown_limit: self.shutdown_limit,

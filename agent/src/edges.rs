@@ -75,7 +75,7 @@ impl Edge {
         &self.engine
     }
 
-    /// Only while [`Edges`] holds its rules: changes follow one another.
+    /// Changes follow one another: [`Edges::change`].
     fn change(&self, new: InForce, now: u64) {
         if self.now.load().in_force.settings != new.settings {
             self.engine.reconfigure(&new.settings, now);
@@ -94,7 +94,7 @@ pub(crate) struct Edges {
     clock: Clock,
     most: usize,
     all: ArcSwap<HashMap<Arc<str>, Arc<Operations>>>,
-    /// Held while edges are added or rules change, so that no new edge misses a change.
+    /// Held while an edge is added or the rules are replaced, so that no new edge misses a change.
     rules: Mutex<Arc<Rules>>,
     /// The first edge is there.
     pub(crate) first: Notify,
@@ -149,15 +149,16 @@ impl Edges {
         edge
     }
 
-    /// Other rules, for every edge at once; engines keep their state.
-    pub(crate) fn change(&self, rules: Arc<Rules>) {
-        let mut current = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Other rules, for every edge; engines keep their state. One change at a time: the caller sees to it. A call to an
+    /// operation that is new does not wait for the edges that are there.
+    pub(crate) fn change(&self, rules: &Arc<Rules>) {
+        // From here on new edges begin with these rules; those before them are in the list.
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = rules.clone();
         let now = self.clock.now();
         for edge in self.list() {
             edge.change(rules.resolve(&self.caller, &self.instance, &edge.service, &edge.operation), now);
         }
         self.own.change(&rules.set.service(&self.caller));
-        *current = rules;
     }
 
     /// Over the settings of this service's own side, where there are any.
@@ -215,7 +216,7 @@ mod tests {
         let failed = fuseboard_policy::pipeline::AttemptOutcome::plain(failed);
         let attempt = call.attempt(0, b"", || 0.5).unwrap();
         call.finish(attempt, 0, failed, 0.5);
-        edges.change(rules(&text(200)));
+        edges.change(&rules(&text(200)));
         assert_eq!(call.attempt_timeout(), Some(std::time::Duration::from_millis(100)));
         let (in_force, next) = edge.begin(0, Inbound::default());
         let mut next = next.unwrap();
@@ -244,7 +245,7 @@ mod tests {
                 if calls.is_finished() {
                     break;
                 }
-                edges.change(both[turn % 2].clone());
+                edges.change(&both[turn % 2]);
             }
         });
     }

@@ -63,6 +63,10 @@
 //! last good policy counts (in memory, and on disk with [`Builder::state_dir`]), before the first one the
 //! [`Builder::default_policy`].
 //!
+//! A change may have to be confirmed: unless the word comes in time, the agent goes back by itself to the last policy that was
+//! confirmed, also without its control plane and over a restart. What is out of this service's own [`Bounds`] is refused, whoever
+//! sends it.
+//!
 //! **Context** ([`context`]) goes from server layers to client layers with the task. `tokio::spawn` leaves it behind:
 //! [`context::spawn`] takes it along, [`context::spawn_detached`] the trace without its deadline.
 //!
@@ -147,6 +151,7 @@
 mod address;
 mod agent;
 mod body;
+mod bounds;
 mod builder;
 mod call;
 mod clock;
@@ -181,6 +186,7 @@ pub mod tls;
 mod token;
 
 pub use self::agent::Agent;
+pub use self::bounds::Bounds;
 pub use self::builder::Builder;
 pub use self::call::Refusal;
 pub use self::error::AgentError;

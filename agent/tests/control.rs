@@ -11,11 +11,11 @@ use tonic::{Code, Status};
 use crate::collector::{Collector, soon};
 use crate::rig::{CHARGE, Charger, agent, charge, payments};
 
-fn policy(revision: u64, text: &str) -> v1::Policy {
+pub(crate) fn policy(revision: u64, text: &str) -> v1::Policy {
     wire::policy(revision, &PolicyDocument::parse(text).unwrap())
 }
 
-fn forced_open(id: u64, remaining_ms: u64) -> v1::Override {
+pub(crate) fn forced_open(id: u64, remaining_ms: u64) -> v1::Override {
     v1::Override {
         id,
         selector: Some(v1::Selector { service: Some(String::from("payments")), ..v1::Selector::default() }),
@@ -27,7 +27,7 @@ fn forced_open(id: u64, remaining_ms: u64) -> v1::Override {
     }
 }
 
-async fn steered(collector: &Collector, state: Option<&std::path::Path>) -> Agent {
+pub(crate) async fn steered(collector: &Collector, state: Option<&std::path::Path>) -> Agent {
     let mut builder = Agent::builder("orders").instance("orders-1").version("2.14.0");
     builder = builder.otlp(collector.url()).control(collector.url());
     if let Some(state) = state {
@@ -173,6 +173,45 @@ async fn the_last_good_policy_is_there_after_a_restart_without_a_collector() {
     let (mut session, _) = later.session().await;
     let status = session.status("what it runs", |_| true).await;
     assert_eq!((status.running, status.overrides.as_slice()), (9, [4].as_slice()));
+}
+
+#[tokio::test]
+async fn a_change_that_is_not_confirmed_goes_back_with_the_collector_gone_and_stays_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Collector::start().await;
+    let orders = steered(&collector, Some(folder.path())).await;
+    let payer = agent("payments", &collector, "").await;
+    let charger = Charger::start(&payer, |_, _| Box::pin(async { Ok(()) })).await;
+    let client = payments(&orders, &[&charger]);
+    let (mut session, _) = collector.session().await;
+    session.policy(policy(8, "[[edge]]\nservice = \"payments\"\ntimeout = { attempt_ms = 9000 }\n")).await;
+    session.status("revision 8 runs", |s| s.running == 8).await;
+    let shut = "[[edge]]\nservice = \"payments\"\nbreaker = { mode = \"forced_open\" }\n";
+    let on_trial = |confirm_within_ms| v1::Policy { confirm_within_ms, ..policy(9, shut) };
+    session.policy(on_trial(1_500)).await;
+    let status = session.status("revision 9 runs", |s| s.running == 9).await;
+    assert_eq!((status.reverted_from, status.last_failed), (0, None));
+    charge(&client).await.unwrap_err();
+    drop((session, collector));
+    soon("it goes back by itself", async {
+        while charge(&client).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    orders.shutdown().await;
+    drop((orders, client));
+
+    let mut later = Collector::start().await;
+    let _orders = steered(&later, Some(folder.path())).await;
+    let (mut session, _) = later.session().await;
+    let status = session.status("what it runs", |_| true).await;
+    assert_eq!((status.running, status.reverted_from), (8, 9));
+    session.policy(on_trial(60_000)).await;
+    let status = session.status("9 is not taken again", |s| s.attempted == 9).await;
+    assert_eq!((status.running, status.reverted_from), (8, 9));
+    session.policy(on_trial(0)).await;
+    session.status("but confirmed it is", |s| s.running == 9 && s.reverted_from == 0).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod auth;
 mod brokers;
+mod changes;
 mod collector;
 mod control;
 mod daemon;
@@ -14,10 +15,12 @@ mod export;
 mod fallback;
 mod grpc;
 mod hedging;
+mod hostile;
 mod http;
 mod limits;
 mod messaging;
 mod paused;
+mod pinned;
 mod pki;
 mod pools;
 mod rig;

@@ -12,13 +12,21 @@ use tokio::time::Instant;
 
 use super::disk::Saved;
 use super::standing::{Asked, Moment, Policies, Wanted};
+use crate::bounds::{Bounds, MOST_REFUSED};
 use crate::edges::Edges;
 use crate::rules::{self, Rules};
+
+/// Longest reason of a refusal that is told, in characters.
+const LONGEST_REASON: usize = 4_000;
 
 /// Everything that steers an agent. Changes are rare; calls never come here.
 pub(crate) struct Steering {
     caller: Arc<str>,
     instance: Arc<str>,
+    bounds: Bounds,
+    /// Held while what is in force changes: changes follow one another. Nothing that calls or telling wait for takes it.
+    turn: Mutex<()>,
+    /// Never held for long.
     held: Mutex<Held>,
     /// Something changed that the collector, the disk or the ticker should know of.
     pub(crate) changed: Notify,
@@ -48,8 +56,8 @@ impl Held {
 }
 
 impl Steering {
-    /// Begins with the default policy.
-    pub(crate) fn new(caller: Arc<str>, instance: Arc<str>, default: &PolicyDocument) -> Self {
+    /// Begins with the default policy, which is checked.
+    pub(crate) fn new(caller: Arc<str>, instance: Arc<str>, default: &PolicyDocument, bounds: Bounds) -> Self {
         let held = Held {
             policies: Policies::new(PolicySet::new(0, default), Moment::now()),
             attempted: 0,
@@ -58,7 +66,8 @@ impl Steering {
             active: Vec::new(),
             refused: Vec::new(),
         };
-        Self { caller, instance, held: Mutex::new(held), changed: Notify::new(), due: Notify::new() }
+        let (turn, held) = (Mutex::new(()), Mutex::new(held));
+        Self { caller, instance, bounds, turn, held, changed: Notify::new(), due: Notify::new() }
     }
 
     /// What is in force.
@@ -69,47 +78,52 @@ impl Steering {
     /// Takes up what was kept over a restart. Of an override and of a trial, the earlier end counts: what was left of it when
     /// it was kept, or its end on the wall clock.
     pub(crate) fn restore(&self, saved: Saved) {
-        let (mut held, now) = (self.lock(), Moment::now());
+        let now = Moment::now();
         let trial = saved.trial.and_then(|trial| trial.resumed(now));
         for policy in saved.policy.into_iter().chain(trial) {
-            take_policy(&mut held, policy, now);
+            self.take_policy(policy, now);
         }
-        held.policies.remember(&saved.reverted);
         let mut overrides = saved.overrides.unwrap_or_default();
         for one in &mut overrides.overrides {
             let end = Duration::from_nanos(u64::try_from(one.expires_unix_nanos).unwrap_or(0));
             let left = u64::try_from(end.saturating_sub(now.wall).as_millis()).unwrap_or(u64::MAX);
             one.remaining_ms = one.remaining_ms.min(left);
         }
+        let mut held = self.lock();
+        held.policies.remember(&saved.reverted);
         self.take_overrides(&mut held, overrides);
     }
 
     /// The collector sent a policy: in force at once, or refused with a reason.
     pub(crate) fn apply_policy(&self, policy: v1::Policy, edges: &Edges) {
-        let (mut held, now) = (self.lock(), Moment::now());
-        // Not by the ticker first, whose turn may be late.
-        let lapsed = lapse(&mut held, now);
-        if take_policy(&mut held, policy, now) || lapsed {
-            edges.change(held.rules());
+        let (_turn, now) = (self.turn(), Moment::now());
+        // Not left to the ticker, whose turn may be late.
+        let lapsed = lapse(&mut self.lock(), now);
+        if self.take_policy(policy, now) || lapsed {
+            edges.change(&self.rules());
         }
         self.tell();
     }
 
     /// The collector sent the overrides meant for this instance; they replace all earlier ones.
     pub(crate) fn apply_overrides(&self, overrides: v1::Overrides, edges: &Edges) {
-        let mut held = self.lock();
-        self.take_overrides(&mut held, overrides);
-        edges.change(held.rules());
+        let _turn = self.turn();
+        self.take_overrides(&mut self.lock(), overrides);
+        edges.change(&self.rules());
         self.tell();
     }
 
     /// Ends the overrides whose time has come, and a trial that nobody confirmed.
     pub(crate) fn expire(&self, edges: &Edges) {
-        let (mut held, now) = (self.lock(), Moment::now());
-        let before = held.active.len();
-        held.active.retain(|active| active.until > now.at);
-        if lapse(&mut held, now) || held.active.len() != before {
-            edges.change(held.rules());
+        let (_turn, now) = (self.turn(), Moment::now());
+        let over = {
+            let mut held = self.lock();
+            let before = held.active.len();
+            held.active.retain(|active| active.until > now.at);
+            lapse(&mut held, now) || held.active.len() != before
+        };
+        if over {
+            edges.change(&self.rules());
             self.changed.notify_one();
         }
     }
@@ -152,28 +166,63 @@ impl Steering {
         Saved { policy, overrides: Some(overrides), trial, reverted }
     }
 
+    /// Whether other settings are in force now.
+    fn take_policy(&self, policy: v1::Policy, now: Moment) -> bool {
+        let revision = policy.revision;
+        let asked = {
+            let mut held = self.lock();
+            held.attempted = revision;
+            held.policies.ask(&policy, now)
+        };
+        let taken = asked.and_then(|asked| match asked {
+            Asked::Nothing | Asked::Word => Ok(false),
+            Asked::Back => Ok(true),
+            Asked::Other => {
+                let set = self.read_policy(&policy)?;
+                self.lock().policies.take(Wanted { message: policy, set }, now);
+                Ok(true)
+            }
+        });
+        taken.unwrap_or_else(|reason| {
+            tracing::warn!(revision, %reason, "refused a policy; the last good one stays in force");
+            self.lock().last_failed = Some(v1::Failure { revision, reason: shortened(reason) });
+            false
+        })
+    }
+
+    fn read_policy(&self, policy: &v1::Policy) -> Result<PolicySet, String> {
+        let document = PolicyDocument::try_from(policy.clone()).map_err(|problems| rules::one_line(&problems))?;
+        self.bounds.check_policy(&document)?;
+        Ok(PolicySet::new(policy.revision, &document))
+    }
+
     fn take_overrides(&self, held: &mut Held, overrides: v1::Overrides) {
         let now = Instant::now();
         held.generation = overrides.generation;
-        held.refused.clear();
         held.active.clear();
-        for message in overrides.overrides {
+        // Meant for somebody else, they count for nothing here.
+        let mine = overrides.overrides.into_iter().filter(|one| self.is_meant(one.selector.as_ref()));
+        let (taken, refused) = self.bounds.few_and_short(mine.collect());
+        held.refused = refused;
+        for message in taken {
             let id = message.id;
             let read = Override::try_from(message).map_err(|e| e.to_string());
-            match read.and_then(|one| rules::check_override(&one).map(|()| one)) {
-                Err(reason) => held.refused.push(v1::RefusedOverride { id, reason }),
-                Ok(one) if one.remaining_ms > 0 && self.is_meant(&one) => {
+            match read.and_then(|one| self.bounds.check_override(&one).map(|()| one)) {
+                Err(reason) if held.refused.len() < MOST_REFUSED => {
+                    held.refused.push(v1::RefusedOverride { id, reason });
+                }
+                Ok(one) if one.remaining_ms > 0 => {
                     held.active.push(Active { until: now + Duration::from_millis(one.remaining_ms), one });
                 }
-                // Over already, or meant for somebody else.
-                Ok(_) => {}
+                // Over already, or one refusal too many to tell.
+                Ok(_) | Err(_) => {}
             }
         }
     }
 
-    fn is_meant(&self, one: &Override) -> bool {
+    fn is_meant(&self, selector: Option<&v1::Selector>) -> bool {
         let fits = |want: &Option<String>, have: &str| want.as_deref().is_none_or(|w| w == have);
-        fits(&one.selector.caller, &self.caller) && fits(&one.selector.instance, &self.instance)
+        selector.is_none_or(|s| fits(&s.caller, &self.caller) && fits(&s.instance, &self.instance))
     }
 
     fn tell(&self) {
@@ -181,36 +230,22 @@ impl Steering {
         self.due.notify_one();
     }
 
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether other settings are in force now.
-fn take_policy(held: &mut Held, policy: v1::Policy, now: Moment) -> bool {
-    let revision = policy.revision;
-    held.attempted = revision;
-    let asked = held.policies.ask(&policy, now);
-    let read = asked.and_then(|asked| match asked {
-        Asked::Nothing | Asked::Word => Ok(false),
-        Asked::Back => Ok(true),
-        Asked::Other => {
-            let set = read_policy(&policy)?;
-            held.policies.take(Wanted { message: policy, set }, now);
-            Ok(true)
-        }
-    });
-    read.unwrap_or_else(|reason| {
-        tracing::warn!(revision, %reason, "refused a policy; the last good one stays in force");
-        held.last_failed = Some(v1::Failure { revision, reason });
-        false
-    })
-}
-
-fn read_policy(policy: &v1::Policy) -> Result<PolicySet, String> {
-    let document = PolicyDocument::try_from(policy.clone()).map_err(|problems| rules::one_line(&problems))?;
-    rules::check_policy(&document)?;
-    Ok(PolicySet::new(policy.revision, &document))
+/// A policy may have as many problems as rules: enough of them to know what to mend.
+fn shortened(mut reason: String) -> String {
+    if let Some((end, _)) = reason.char_indices().nth(LONGEST_REASON) {
+        reason.truncate(end);
+        reason.push('…');
+    }
+    reason
 }
 
 /// Whether a trial is over without its confirmation, so that the last confirmed policy is in force again.
@@ -240,7 +275,7 @@ mod tests {
     use std::time::{SystemTime, UNIX_EPOCH};
 
     fn steering() -> (Steering, Edges) {
-        let steering = Steering::new("orders".into(), "orders-1".into(), &PolicyDocument::default());
+        let steering = Steering::new("orders".into(), "orders-1".into(), &PolicyDocument::default(), Bounds::default());
         let edges = Edges::new("orders".into(), "orders-1".into(), Clock::start(), 8, steering.rules());
         (steering, edges)
     }
@@ -342,7 +377,7 @@ mod tests {
 
         let (again, same_edges) = self::steering();
         again.restore(kept);
-        same_edges.change(again.rules());
+        same_edges.change(&again.rules());
         assert_eq!((attempt_ms(&same_edges), again.status(&same_edges, 0).running), (Some(40), 4));
         // Time on the wall clock goes on while the test's stands still.
         assert!(again.next_expiry().is_some_and(|end| end <= Instant::now() + Duration::from_secs(3)));

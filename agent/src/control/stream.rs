@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fuseboard_policy::wire::v1::{self, from_agent, to_agent};
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
@@ -16,15 +16,17 @@ use crate::agent::Inner;
 use crate::generated::control::control_client::ControlClient;
 use crate::log::{self, Severity};
 
-/// Longest wait before the next dial.
-const MOST_WAIT: Duration = Duration::from_secs(2);
-const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// Longest wait for a collector that took the connection to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 const STATUS_EVERY: Duration = Duration::from_secs(5);
 const BREAKERS_EVERY: Duration = Duration::from_secs(1);
 /// Messages that may wait for a slow collector; beyond, only the stream waits.
 const WAITING: usize = 64;
+/// A collector that takes nothing for so long is dialled anew.
+const UNREAD: Duration = Duration::from_secs(20);
+/// Time between two messages that are obeyed, on average, whatever a collector sends; so many may come at once.
+const PACE: Duration = Duration::from_millis(5);
+const AT_ONCE: u32 = 40;
 
 /// What the stream needs besides the agent.
 pub(crate) struct Line {
@@ -34,6 +36,8 @@ pub(crate) struct Line {
     pub(crate) hello: v1::Hello,
     /// Transitions to tell.
     pub(crate) transitions: mpsc::Receiver<v1::BreakerTransition>,
+    /// Largest message that is read, in bytes.
+    pub(crate) most_bytes: usize,
     /// Where state is kept.
     pub(crate) state: Option<StateFile>,
     /// Ends it.
@@ -51,8 +55,9 @@ pub(crate) async fn run(agent: Weak<Inner>, mut line: Line) {
         let text = format!("the token goes to {} in the clear: write its address as https://…", dial.uri());
         log::write(&inner, Severity::Warn, text, &[]);
     }
-    let (mut wait, mut told) = (FIRST_WAIT, None);
+    let (mut pauses, mut told) = (Pauses::default(), None);
     loop {
+        let began = Instant::now();
         let ended = tokio::select! {
             ended = session(&agent, &mut line, &dial) => ended,
             () = closing.cancelled() => return,
@@ -60,7 +65,7 @@ pub(crate) async fn run(agent: Weak<Inner>, mut line: Line) {
         let (service, instance) = (&line.hello.service, &line.hello.instance);
         match ended {
             Ok(()) => {
-                (wait, told) = (FIRST_WAIT, None);
+                told = None;
                 tracing::info!(%service, %instance, "lost the control plane; the last good policy stays in force");
             }
             Err(reason) if told.as_ref() != Some(&reason) => {
@@ -70,14 +75,12 @@ pub(crate) async fn run(agent: Weak<Inner>, mut line: Line) {
             }
             Err(_) => {}
         }
-        // Half of the wait is drawn, so that a restarted collector is not met by everybody at once.
-        let jittered = wait.mul_f64(0.5 + 0.5 * rand::random::<f64>());
-        wait = (wait * 2).min(MOST_WAIT);
+        let pause = pauses.next(began.elapsed(), rand::random());
         let waited = async {
             let Some(inner) = agent.upgrade() else { return false };
             let steering = inner.steering.clone();
             drop(inner);
-            let over = tokio::time::sleep(jittered);
+            let over = tokio::time::sleep(pause);
             tokio::pin!(over);
             loop {
                 tokio::select! {
@@ -107,7 +110,7 @@ async fn session(agent: &Weak<Inner>, line: &mut Line, dial: &Dial) -> Result<()
             let _ = tx.try_send(v1::FromAgent { message: Some(message) });
         }
     }
-    let mut client = ControlClient::new(channel);
+    let mut client = ControlClient::new(channel).max_decoding_message_size(line.most_bytes);
     let answer = tokio::time::timeout(ANSWER, client.connect(ReceiverStream::new(rx))).await;
     let answer = answer.map_err(|_| String::from("the collector does not answer"))?;
     let answer = answer.map_err(|status| format!("the collector says {:?}: {}", status.code(), status.message()))?;
@@ -115,27 +118,31 @@ async fn session(agent: &Weak<Inner>, line: &mut Line, dial: &Dial) -> Result<()
     let mut from_collector = answer.into_inner();
     let mut status_due = interval(STATUS_EVERY);
     let mut breakers_due = interval(BREAKERS_EVERY);
+    let mut next = Instant::now();
     loop {
         let Some(steering) = agent.upgrade().map(|inner| inner.steering.clone()) else { return Ok(()) };
         let told = tokio::select! {
-            message = from_collector.message() => match message {
+            message = async { tokio::time::sleep_until(next).await; from_collector.message().await } => match message {
                 Ok(Some(message)) => {
                     let Some(inner) = agent.upgrade() else { return Ok(()) };
-                    // Told by `changed` in the next turn.
-                    apply(&inner, message);
+                    let now = Instant::now();
+                    next = next.max(now.checked_sub(PACE * AT_ONCE).unwrap_or(now)) + PACE;
+                    // A large policy takes a while: calls do not wait on this thread meanwhile. Told by `changed` in the
+                    // next turn.
+                    let _ = tokio::task::spawn_blocking(move || apply(&inner, message)).await;
                     None
                 }
-                Ok(None) | Err(_) => return Ok(()),
+                Ok(None) => return Ok(()),
+                Err(status) => return Err(format!("the connection broke: {}", status.message())),
             },
             () = steering.changed.notified() => {
                 let Some(inner) = agent.upgrade() else { return Ok(()) };
                 let mut told = vec![status(&inner)];
                 told.extend(breakers(&inner, &mut seen));
                 drop(inner);
-                if !say(&tx, told).await {
-                    return Ok(());
-                }
-                save(agent, line).await;
+                // What is kept does not wait for a collector that does not read.
+                let (said, ()) = tokio::join!(say(&tx, told), save(agent, line));
+                said?;
                 None
             }
             Some(transition) = line.transitions.recv() => {
@@ -145,9 +152,33 @@ async fn session(agent: &Weak<Inner>, line: &mut Line, dial: &Dial) -> Result<()
             _ = breakers_due.tick() => agent.upgrade().and_then(|inner| breakers(&inner, &mut seen)),
             _ = status_due.tick() => agent.upgrade().map(|inner| status(&inner)),
         };
-        if !say(&tx, told.into_iter().collect()).await {
-            return Ok(());
+        say(&tx, told.into_iter().collect()).await?;
+    }
+}
+
+/// The waits between two dials: doubling up to two seconds, and from the start again after a connection that was of use. Half
+/// of each is drawn, so that a restarted collector is not met by everybody at once.
+struct Pauses(Duration);
+
+impl Pauses {
+    const FIRST: Duration = Duration::from_millis(100);
+    const MOST: Duration = Duration::from_secs(2);
+
+    /// The wait after a try that took so long; `draw` is from 0 to 1.
+    fn next(&mut self, took: Duration, draw: f64) -> Duration {
+        // What broke at once may do so again: a collector whose words cannot be read is not dialled ten times a second.
+        if took >= Self::MOST {
+            self.0 = Self::FIRST;
         }
+        let pause = self.0.mul_f64(0.5 + 0.5 * draw);
+        self.0 = (self.0 * 2).min(Self::MOST);
+        pause
+    }
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(Self::FIRST)
     }
 }
 
@@ -157,13 +188,13 @@ fn interval(every: Duration) -> tokio::time::Interval {
     interval
 }
 
-async fn say(tx: &mpsc::Sender<v1::FromAgent>, messages: Vec<from_agent::Message>) -> bool {
+async fn say(tx: &mpsc::Sender<v1::FromAgent>, messages: Vec<from_agent::Message>) -> Result<(), String> {
     for message in messages {
-        if tx.send(v1::FromAgent { message: Some(message) }).await.is_err() {
-            return false;
-        }
+        let sent = tokio::time::timeout(UNREAD, tx.send(v1::FromAgent { message: Some(message) })).await;
+        let sent = sent.map_err(|_| format!("the collector has read nothing for {} s", UNREAD.as_secs()))?;
+        sent.map_err(|_| String::from("the connection broke"))?;
     }
-    true
+    Ok(())
 }
 
 fn apply(inner: &Inner, message: v1::ToAgent) {
@@ -213,5 +244,18 @@ async fn save(agent: &Weak<Inner>, line: &Line) {
     if let Ok(Err(error)) = written {
         let text = format!("the policy in force cannot be kept for the next start: {error}");
         log::write(&inner, Severity::Warn, text, &[]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_two_seconds_and_no_further() {
+        let mut pauses = Pauses::default();
+        let mut next = |took: u64, draw| pauses.next(Duration::from_millis(took), draw).as_millis();
+        assert_eq!([0; 7].map(|took| next(took, 1.0)), [100, 200, 400, 800, 1_600, 2_000, 2_000]);
+        assert_eq!((next(1_999, 0.0), next(2_000, 0.0), next(0, 0.0)), (1_000, 50, 100));
     }
 }

@@ -37,12 +37,16 @@ pub(crate) async fn run(agent: Weak<Inner>, closing: CancellationToken) {
             () = closing.cancelled() => return,
         }
         let Some(inner) = agent.upgrade() else { return };
+        if inner.steering.next_expiry().is_some_and(|at| at <= Instant::now()) {
+            // A change of many edges takes a while: calls do not wait on this thread meanwhile.
+            let inner = inner.clone();
+            let _ = tokio::task::spawn_blocking(move || inner.steering.expire(&inner.edges)).await;
+        }
         beat(&inner);
     }
 }
 
 fn beat(inner: &Arc<Inner>) {
-    inner.steering.expire(&inner.edges);
     if let Some(cannot) = inner.edges.own.tick(Instant::now()) {
         crate::log::write(inner, Severity::Warn, cannot.to_owned(), &[]);
     }

@@ -231,6 +231,8 @@ impl<H> Worker<H> {
         };
         let processing = self.consumer.begin(&incoming);
         let cx = processing.cx.clone();
+        let revision = i64::try_from(pass.in_force.revision).unwrap_or(i64::MAX);
+        cx.span().set_attribute(KeyValue::new(names::REVISION, revision));
         let end = held.keep(self.process(&pass, &processing, message)).await;
         let settings = pass.in_force.clone();
         self.gate.leave(pass, end.kind, &cx);
