@@ -90,8 +90,18 @@ fn five_hundred_instances_put_trouble_on_top_and_can_be_narrowed() {
 #[test]
 fn the_audit_says_whether_its_chain_holds() {
     let console = view(View::Audit);
-    assert!(console.query_by_label("chain verified").is_some());
+    assert!(console.query_by_label("chain verified up to 411").is_some());
+    assert!(console.query_by_label_contains("head 9e3779b97f4a7c15").is_some());
     assert!(console.query_by_label_contains("mira policy.set").is_some());
+}
+
+#[test]
+fn a_broken_audit_is_loud_and_leads_to_its_entry() {
+    let mut console = console(testing::scene(testing::Scene::Reverted, View::Audit));
+    assert!(console.query_by_label("The audit cannot be trusted from entry 409 on").is_some());
+    console.get_by_label("Show entry 409").click();
+    console.run_steps(3);
+    assert!(console.query_by_label_contains("409 · ").is_some(), "its details stand beside");
 }
 
 #[test]

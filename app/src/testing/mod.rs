@@ -97,6 +97,7 @@ pub fn answer(scene: Scene, question: &Question) -> Answer {
         Question::Logs(query) => Answer::Logs(if full { traces::logs(query) } else { Default::default() }),
         Question::Metrics(query) => Answer::Metrics(if full { people::metrics(query) } else { Default::default() }),
         Question::Fleet { .. } => Answer::Fleet(if full { people::fleet() } else { Default::default() }),
+        Question::Audit { .. } if scene == Scene::Reverted => Answer::Audit(people::broken_audit()),
         Question::Audit { .. } => Answer::Audit(if full { people::audit() } else { Default::default() }),
         Question::Names => Answer::Names(people::names(full)),
     }

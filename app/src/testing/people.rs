@@ -168,6 +168,11 @@ pub(super) fn audit() -> Audit {
     Audit { entries, broken_at: None }
 }
 
+/// The same with an entry that somebody changed.
+pub(super) fn broken_audit() -> Audit {
+    Audit { broken_at: Some(409), ..audit() }
+}
+
 fn forecast(key: EdgeKey, quantity: Quantity, level: f64, limit: Option<(&str, f64)>, severity: Severity) -> Forecast {
     let t = |i: i64| ago(-(i as f64) * 10.0);
     let seen = (-60..=0)

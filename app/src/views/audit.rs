@@ -1,10 +1,12 @@
 //! The audit view: who did what, when, why, and whether the chain of hashes holds.
 
 use egui::Ui;
-use fuseboard_api::fleet::AuditEntry;
+use fuseboard_api::fleet::{Audit, AuditEntry};
 
 use crate::command::{Command, Commands};
 use crate::model::Model;
+use crate::widgets::button::{Button, Kind};
+use crate::widgets::card::Card;
 use crate::widgets::table::{Column, Table};
 use crate::widgets::{self, Tone, banner, button, field, format, pill, rule, space, text, tokens};
 
@@ -27,20 +29,11 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
         };
         widgets::view_head(ui, "Audit", &aside, |ui| {
             if let Some(audit) = slot.get().filter(|a| !a.entries.is_empty()) {
-                match audit.broken_at {
-                    None => pill::status(ui, "chain verified", Tone::Well)
-                        .on_hover_text("Every entry carries a hash over itself and the one before; all of them fit."),
-                    Some(n) => pill::status(ui, &format!("chain broken at {n}"), Tone::Failed)
-                        .on_hover_text("The hash of this entry does not fit the one before: something was changed after it was written."),
-                };
+                chain(ui, model, audit, commands);
             }
         });
         if let Some(n) = slot.get().and_then(|a| a.broken_at) {
-            let words =
-                format!("Entry {n} does not fit the one before it: the audit was changed after it was written.");
-            if banner::banner(ui, Tone::Failed, &words, Some("Show it")) {
-                state.chosen = Some(n);
-            }
+            broken(ui, n, state);
         }
         let width = ui.available_width().min(420.0);
         if field::text_field_sized(ui, "Text in the audit", "actor, action, target, reason", &mut state.text, width)
@@ -65,6 +58,59 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
             table(ui, model, state, &audit.entries);
         }
     });
+}
+
+/// Whether the chain holds, up to which entry, and the hash that is worth keeping elsewhere.
+fn chain(ui: &mut Ui, model: &Model, audit: &Audit, commands: &mut Commands) {
+    if let Some(n) = audit.broken_at {
+        pill::status(ui, &format!("chain broken at {n}"), Tone::Failed);
+        return;
+    }
+    // A filter may leave the newest entry out.
+    let newest = audit.entries.first().filter(|_| model.filters.audit.is_none());
+    let words = match newest {
+        Some(entry) => format!("chain verified up to {}", format::count(entry.sequence)),
+        None => "chain verified".to_owned(),
+    };
+    pill::status(ui, &words, Tone::Well)
+        .on_hover_text("Every entry carries a hash over itself and the one before; all of them fit.");
+    if let Some(entry) = newest.filter(|_| ui.available_width() > 240.0) {
+        let short: String = entry.hash.chars().take(16).collect();
+        text::styled(ui, format!("head {short}…"), text::mono_font(11.0), tokens(ui).text_soft)
+            .on_hover_text(&entry.hash);
+        let copy = button::link(ui, "Copy").accessible_name("Copy the head's hash");
+        let hint = "Keep it elsewhere: only that shows a chain that was written anew as a whole.";
+        if copy.on_hover_text(hint).clicked() {
+            commands.push(Command::Copy(entry.hash.clone(), format!("hash of audit entry {}", entry.sequence)));
+        }
+    }
+}
+
+/// A chain that does not hold is the one thing to see here.
+fn broken(ui: &mut Ui, n: u64, state: &mut State) {
+    let t = tokens(ui);
+    Card::new().tone(Tone::Failed).tinted().show(ui, |ui| {
+        text::row(
+            ui,
+            28.0,
+            |ui| {
+                pill::dot(ui, Tone::Failed, "broken");
+                let head = format!("The audit cannot be trusted from entry {n} on");
+                text::styled(ui, head, text::semibold(14.0), t.failed);
+            },
+            |ui| {
+                if Button::new(&format!("Show entry {n}")).kind(Kind::Danger).show(ui).clicked() {
+                    state.chosen = Some(n);
+                }
+            },
+        );
+        text::body(
+            ui,
+            "Its hash does not fit the entry before it: something was changed, removed or inserted after it was written.",
+        );
+        text::note(ui, "Copy the data file before anything else is written, and compare with a hash kept elsewhere.");
+    });
+    ui.add_space(space::NEAR);
 }
 
 /// Paints what stands beside it.

@@ -146,7 +146,7 @@ fn compare((a, sa): &Row<'_>, (b, sb): &Row<'_>, column: usize) -> Ordering {
         0 => a.service.cmp(&b.service),
         1 => a.instance.cmp(&b.instance),
         2 => a.version.cmp(&b.version),
-        3 => sb.cmp(sa),
+        3 => sb.rank().cmp(&sa.rank()),
         4 => a.running.cmp(&b.running),
         5 => a.since_running.cmp(&b.since_running),
         6 => a.stats.rate().total_cmp(&b.stats.rate()),
@@ -174,7 +174,7 @@ fn table(ui: &mut Ui, model: &Model, state: &mut State, fleet: &Fleet, mut rows:
         Some((column, true)) => rows.sort_by(|a, b| compare(b, a, column)),
         Some((column, false)) => rows.sort_by(|a, b| compare(a, b, column)),
         // Stable: inside one kind they stay by service and instance.
-        None => rows.sort_by(|(_, a), (_, b)| (!a.is_trouble(), a.words().0).cmp(&(!b.is_trouble(), b.words().0))),
+        None => rows.sort_by_key(|(_, s)| s.rank()),
     }
     if rows.is_empty() {
         nothing(ui, state);

@@ -6,8 +6,8 @@ use fuseboard_api::fleet::{Fleet, Member};
 
 use crate::widgets::Tone;
 
-/// How an instance stands. The order is that of trouble: the worst first.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// How an instance stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Standing<'a> {
     /// Refused what it is meant to run, with the reason.
     Refused(&'a str),
@@ -42,9 +42,21 @@ impl Standing<'_> {
         }
     }
 
+    /// The order of the list: the worst first.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Refused(_) => 0,
+            Self::Lost => 1,
+            Self::WentBack(_) => 2,
+            Self::Behind => 3,
+            Self::Differs => 4,
+            Self::Early | Self::Current | Self::TelemetryOnly => 5,
+        }
+    }
+
     /// Whether somebody should look.
     pub(super) fn is_trouble(&self) -> bool {
-        *self < Self::Early
+        self.rank() < 5
     }
 }
 

@@ -73,6 +73,7 @@ pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
 }
 
 fn head(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, held: usize) {
+    ui.set_max_width(ui.available_width().min(970.0));
     text::row(
         ui,
         30.0,

@@ -9,7 +9,9 @@ use crate::widgets::{Tone, format, pill, text, tokens};
 
 /// Paints a block a guard.
 pub(super) fn show(ui: &mut Ui, rollout: &Rollout) {
-    text::section(ui, "Guards");
+    text::section_with(ui, "Guards", |ui| {
+        text::secondary(ui, "changed beside the others");
+    });
     if rollout.delivery.guards.is_empty() {
         text::note(ui, "None: only time decides.");
         return;

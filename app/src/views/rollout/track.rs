@@ -132,7 +132,7 @@ pub(super) fn instances(ui: &mut Ui, rollout: &Rollout) {
     text::section_with(ui, "Instances", |ui| {
         text::secondary(ui, format!("{running} of {all} run it"));
     });
-    if running < changed {
+    if running < changed && !rollout.state.is_over() {
         let missing = format::plural((changed - running) as u64, "instance");
         text::wrapped(ui, format!("{missing} given it, not yet running"), text::secondary_font(), tokens(ui).at_risk);
     }

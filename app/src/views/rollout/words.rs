@@ -38,7 +38,8 @@ pub(crate) fn value(measure: Measure, value: f64) -> String {
 
 /// A share of instances: `1%`.
 pub(crate) fn share(share: f64) -> String {
-    format::percent(share)
+    let percent = share * 100.0;
+    if (percent - percent.round()).abs() < 1e-6 { format!("{percent:.0}%") } else { format::percent(share) }
 }
 
 /// (instances that run it, instances that are given it, all instances).
