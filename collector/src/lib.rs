@@ -4,6 +4,8 @@
 //! agents, `incident` cuts files out of the store, `lint` holds policies against what was observed, `analyze` says what is
 //! normal and what comes next, `redact` keeps secrets out, `identity` says who asks and what they may do, `serve` is the door,
 //! `files` are other formats in and out, `sql` is for statements by hand.
+//!
+//! What could be attacked, what is done about it and which test holds it stands in `docs/threats.md`.
 
 /// gRPC server of the agents' control stream, generated from `agent/policy/proto/control.proto`.
 #[expect(unreachable_pub, reason = "generated")]

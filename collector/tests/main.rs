@@ -26,6 +26,7 @@ mod prometheus;
 mod redact;
 mod replay;
 mod search;
+mod secrets;
 mod sql;
 mod tls;
 mod zipkin;

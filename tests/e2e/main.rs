@@ -5,5 +5,6 @@ mod console;
 mod control;
 mod replay;
 mod sidecar;
+mod threats;
 mod tidy;
 mod traces;

@@ -1,5 +1,6 @@
 //! What to send, how fast and for how long.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,10 +26,10 @@ pub enum LoadError {
     #[error("`{0}` is not an HTTP method; GET, POST, PUT, DELETE and the like are")]
     Method(String),
     /// Not a header.
-    #[error("`{text}` is not a header ({why}); write it as NAME: VALUE")]
+    #[error("the header `{name}` cannot be sent ({why}); write it as NAME: VALUE")]
     Header {
-        /// What was given.
-        text: String,
+        /// Its name; what it holds may be a secret.
+        name: String,
         /// What is wrong with it.
         why: String,
     },
@@ -67,7 +68,7 @@ pub struct GrpcRequest {
 }
 
 /// What to send, how fast and for how long.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct LoadPlan {
     /// Where every request goes: `http`, `https`, or `grpc`, `grpcs` with the method as path. Nothing goes anywhere else
     /// (redirects are not followed, proxies are not asked).
@@ -97,6 +98,33 @@ pub struct LoadPlan {
     pub timeout: Duration,
     /// What the report is held against; [`Thresholds::usual`] by default.
     pub thresholds: Option<Thresholds>,
+}
+
+/// Headers by their names, a URL without its user, a body by its size: what they hold may be secrets.
+impl fmt::Debug for LoadPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("LoadPlan")
+            .field("url", &shown(&self.url))
+            .field("method", &self.method)
+            .field("headers", &headers)
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .field("pace", &self.pace)
+            .field("duration", &self.duration)
+            .field("connections", &self.connections)
+            .field("streams", &self.streams)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A URL as it may be shown: what stands before the host's `@` is a secret.
+pub(crate) fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest.get(..host).and_then(|authority| authority.rfind('@')) {
+        Some(at) => format!("{scheme}://***{}", rest.get(at..).unwrap_or_default()),
+        None => url.to_owned(),
+    }
 }
 
 impl LoadPlan {
@@ -130,5 +158,22 @@ impl LoadPlan {
             return number("streams", self.streams, "at least 1, and with all connections together at most 100000");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let mut plan = LoadPlan::new("http://ann:hunter2@127.0.0.1:1/a@b");
+        plan.headers = vec![("authorization".into(), "Bearer hunter2\n".into())];
+        plan.body = b"hunter2".to_vec();
+        let told = format!("{plan:?}");
+        assert!(told.contains("http://***@127.0.0.1:1/a@b") && told.contains("authorization"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+        let error = crate::Load::new(&plan).expect_err("no header has a line end").to_string();
+        assert!(!error.contains("hunter2"), "{error}");
     }
 }

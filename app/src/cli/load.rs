@@ -24,7 +24,7 @@ stall shows in every request it delayed. Closed loop (--closed): each connection
 
 Examples:
   fuseboard load http://127.0.0.1:8080/ --rate 500 --for 30s --ramp 5s
-  fuseboard load http://127.0.0.1:8080/orders --method POST --body @order.json -H 'authorization: Bearer …' \\
+  fuseboard load http://127.0.0.1:8080/orders --method POST --body @order.json -H @token.header \\
       --thresholds 'p99<200ms,errors<1%,rps>=450' --json
   fuseboard load grpc://127.0.0.1:50051/shop.v1.Orders/Get --proto shop.proto --body '{\"id\": 7}' --closed
 
@@ -64,9 +64,10 @@ pub(super) struct LoadArgs {
     /// HTTP method.
     #[arg(long, default_value = "GET")]
     method: String,
-    /// A further header, as NAME: VALUE; may be given again.
-    #[arg(long = "header", short = 'H', value_name = "HEADER", value_parser = header)]
-    headers: Vec<(String, String)>,
+    /// A further header, as NAME: VALUE, or @FILE with one a line: what stands on a command line, everybody on the machine
+    /// can read. May be given again.
+    #[arg(long = "header", short = 'H', value_name = "HEADER")]
+    headers: Vec<String>,
     /// Body of each request, or @FILE. JSON unless a content-type is given; for gRPC the message in JSON with --proto, else
     /// the encoded message.
     #[arg(long)]
@@ -91,8 +92,16 @@ pub(super) struct LoadArgs {
     quiet: bool,
 }
 
-fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or_else(|| format!("{text:?} is no header; write NAME: VALUE"))?;
+/// The headers of one argument. What is wrong is said without quoting it: it may be a secret.
+fn headers(text: &str) -> Result<Vec<(String, String)>> {
+    let Some(file) = text.strip_prefix('@') else { return Ok(vec![header(text).context("a header of --header")?]) };
+    let lines = std::fs::read_to_string(file).with_context(|| format!("the headers' file {file}"))?;
+    let lines = lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines.map(|(at, line)| header(line).with_context(|| format!("{file}, line {}", at + 1))).collect()
+}
+
+fn header(text: &str) -> Result<(String, String)> {
+    let (name, value) = text.split_once(':').context("it has no colon; write NAME: VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
@@ -103,10 +112,11 @@ impl LoadArgs {
             Some((_, Some(file))) => std::fs::read(file).with_context(|| format!("the body's file {file}"))?,
             Some((text, None)) => text.as_bytes().to_vec(),
         };
+        let headers: Vec<_> = self.headers.iter().map(|text| headers(text)).collect::<Result<_>>()?;
         let given = Some(&self.thresholds).filter(|list| !list.is_empty());
         Ok(LoadPlan {
             method: self.method.clone(),
-            headers: self.headers.clone(),
+            headers: headers.into_iter().flatten().collect(),
             body,
             grpc: GrpcRequest { proto: self.proto.clone(), include: self.include.clone() },
             http2: self.http2,
@@ -203,7 +213,21 @@ mod tests {
 
     #[test]
     fn headers_are_told_from_what_is_none() {
-        assert_eq!(header("x-a:  b:c "), Ok(("x-a".to_owned(), "b:c".to_owned())));
-        assert!(header("x-a").unwrap_err().contains("NAME: VALUE"));
+        assert_eq!(header("x-a:  b:c ").ok(), Some(("x-a".to_owned(), "b:c".to_owned())));
+        let said = format!("{:#}", headers("hunter2").unwrap_err());
+        assert!(said.contains("NAME: VALUE") && !said.contains("hunter2"), "{said}");
+    }
+
+    #[test]
+    fn headers_may_stand_in_a_file_and_are_not_quoted() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token.header");
+        std::fs::write(&file, "authorization: Bearer hunter2\n\nx-a: b\n").unwrap();
+        let read = headers(&format!("@{}", file.display())).unwrap();
+        assert_eq!(read.len(), 2);
+        assert_eq!(read[0], ("authorization".to_owned(), "Bearer hunter2".to_owned()));
+        std::fs::write(&file, "x-a: b\nhunter2\n").unwrap();
+        let said = format!("{:#}", headers(&format!("@{}", file.display())).unwrap_err());
+        assert!(said.contains("line 2") && !said.contains("hunter2"), "{said}");
     }
 }

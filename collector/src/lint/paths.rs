@@ -15,7 +15,7 @@ use crate::store::{Snapshot, StoreError};
 /// The range is cut into so many parts…
 const PARTS: i64 = 8;
 /// …and of each so many of the newest traces are followed.
-const EACH: usize = 25;
+const EACH: usize = 10;
 /// A trace of more spans is not followed.
 const SPANS: usize = 5_000;
 /// So many edges deep a path is followed.

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
+use crate::plan::shown;
 use crate::{LoadError, LoadPlan};
 
 /// Where connections go.
@@ -31,7 +32,7 @@ pub(super) struct Target {
 impl Target {
     /// Reads the plan's URL, and its certificates where they are needed.
     pub(super) fn new(plan: &LoadPlan) -> Result<Self, LoadError> {
-        let wrong = |why: &str| LoadError::Url { url: plan.url.clone(), why: why.to_owned() };
+        let wrong = |why: &str| LoadError::Url { url: shown(&plan.url), why: why.to_owned() };
         let uri: Uri = plan.url.parse().map_err(|e: http::uri::InvalidUri| wrong(&e.to_string()))?;
         let (grpc, secure) = match uri.scheme_str() {
             Some("http") => (false, false),

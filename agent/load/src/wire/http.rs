@@ -10,6 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 
 use super::connect::{Link, Sender, Target};
+use crate::plan::shown;
 use crate::{Caller, LoadError, LoadPlan};
 
 /// The request that is sent again and again.
@@ -36,7 +37,7 @@ pub(super) fn template(plan: &LoadPlan, target: &Target) -> Result<Template, Loa
 pub(super) fn headers(plan: &LoadPlan) -> Result<HeaderMap, LoadError> {
     let mut headers = HeaderMap::new();
     for (name, value) in &plan.headers {
-        let wrong = |why: String| LoadError::Header { text: format!("{name}: {value}"), why };
+        let wrong = |why: String| LoadError::Header { name: name.clone(), why };
         let name = HeaderName::try_from(name.as_str()).map_err(|e| wrong(e.to_string()))?;
         let value = HeaderValue::try_from(value.as_str()).map_err(|e| wrong(e.to_string()))?;
         headers.append(name, value);
@@ -46,7 +47,7 @@ pub(super) fn headers(plan: &LoadPlan) -> Result<HeaderMap, LoadError> {
 
 /// As the protocol wants it: HTTP/1.1 names path and `Host`, HTTP/2 everything in one.
 pub(super) fn uri(plan: &LoadPlan, target: &Target, headers: &mut HeaderMap) -> Result<Uri, LoadError> {
-    let wrong = |why: String| LoadError::Url { url: plan.url.clone(), why };
+    let wrong = |why: String| LoadError::Url { url: shown(&plan.url), why };
     let mut parts = http::uri::Parts::default();
     parts.path_and_query = Some(target.path.clone());
     if target.http2 {

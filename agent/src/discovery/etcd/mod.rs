@@ -38,13 +38,29 @@ struct Settings {
     endpoints: Vec<Uri>,
     prefix: String,
     ttl: Duration,
-    user: Option<(String, String)>,
+    user: Option<User>,
     dialer: Dialer,
+}
+
+/// Who logs in. The password is never shown.
+#[derive(Clone)]
+struct User {
+    name: String,
+    password: String,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Settings {
     fn etcd(self) -> Etcd {
-        let gateway = Gateway::new(self.endpoints.clone(), self.user.clone(), &self.dialer);
+        let gateway = {
+            let user = self.user.as_ref().map(|user| (user.name.clone(), user.password.clone()));
+            Gateway::new(self.endpoints.clone(), user, &self.dialer)
+        };
         Etcd { gateway: Arc::new(gateway), settings: self }
     }
 }
@@ -82,7 +98,7 @@ impl Etcd {
     /// Logs in, where etcd asks for that.
     #[must_use]
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
-        self.settings.user = Some((name.into(), password.into()));
+        self.settings.user = Some(User { name: name.into(), password: password.into() });
         self.settings.etcd()
     }
 
@@ -117,5 +133,17 @@ impl Discovery for Etcd {
     fn watch(&self, service: &str) -> Watch {
         let (gateway, keys) = (self.gateway.clone(), self.keys(service));
         Watch::start(|tell| watch::follow(gateway, keys, tell))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_not_shown() {
+        let etcd = Etcd::new(["http://127.0.0.1:2379"]).expect("an address").user("ann", "hunter2hunter2");
+        let shown = format!("{etcd:?}");
+        assert!(shown.contains("ann") && !shown.contains("hunter2"), "{shown}");
     }
 }

@@ -130,7 +130,7 @@ impl Client {
         let writing = || format!("writing {}", file.display());
         self.runtime.block_on(async {
             let mut response = self.send(self.http.get(self.at(path))).await?;
-            let mut out = match std::fs::File::create_new(file) {
+            let mut out = match private(file) {
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
                     bail!("{} exists already; choose another name", file.display())
                 }
@@ -196,6 +196,15 @@ impl Client {
     fn stranger(&self, why: String) -> anyhow::Error {
         Failure::Stranger { url: self.url.clone(), why }.into()
     }
+}
+
+/// A new file that only its owner reads: an incident holds whatever was stored.
+fn private(path: &std::path::Path) -> std::io::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// The innermost cause, which names what the system said.
