@@ -7,6 +7,7 @@ mod export;
 mod import;
 mod load;
 mod open;
+mod pki;
 mod shot;
 mod source;
 mod span;
@@ -95,6 +96,9 @@ enum Command {
     /// Ask and steer a running collector from scripts.
     #[command(after_help = exit::HELP)]
     Ctl(ctl::CtlArgs),
+    /// Make certificates for a collector that others reach, and for its agents.
+    #[command(after_help = pki::HELP)]
+    Pki(pki::PkiArgs),
     /// Send an open-loop load to a URL and report latency from the intended start.
     Load(load::LoadArgs),
 }
@@ -127,6 +131,7 @@ pub(crate) fn run() -> ExitCode {
         Some(Command::Connect(args)) => open::connect(&args),
         Some(Command::Shot(args)) => shot::run(&args),
         Some(Command::Ctl(args)) => ctl::run(&args),
+        Some(Command::Pki(args)) => pki::run(&args),
         Some(Command::Load(args)) => load::run(&args),
     };
     exit::report(done)
