@@ -34,6 +34,8 @@ pub(crate) enum Command {
     SelectSpan(Option<SpanId>),
     /// Choose the revision whose document is shown.
     SelectRevision(Option<u64>),
+    /// Choose one of the linter's findings, or none.
+    SelectFinding(Option<String>),
     /// Choose the revision that it is compared with.
     CompareRevision(Option<u64>),
     /// Choose an incident.
@@ -218,7 +220,11 @@ pub(crate) fn entries() -> Vec<Entry> {
     add("Show the whole time again", None, Command::Choose(None));
     add("Record or stop recording an incident", Some(ctrl(Key::R)), Command::Record);
     add("Undo the last change", Some(ctrl(Key::Z)), Command::Undo);
-    for (text, tab) in [("Go to Overrides", PolicyTab::Overrides), ("Go to Rollout", PolicyTab::Rollout)] {
+    for (text, tab) in [
+        ("Go to Overrides", PolicyTab::Overrides),
+        ("Go to Rollout", PolicyTab::Rollout),
+        ("Go to Findings", PolicyTab::Findings),
+    ] {
         add(text, None, Command::ShowPolicies(tab));
     }
     add("End all overrides", None, end_all_overrides());

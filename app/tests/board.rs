@@ -26,7 +26,9 @@ fn nodes_links_and_switches_say_what_they_are() {
     let board = board();
     assert!(board.query_by_label("payments, 3 instances, 38% errors").is_some());
     assert!(board.query_by_label("orders-db, database · postgresql").is_some());
-    assert!(board.query_by_label("orders → payments, 131/s, 38% errors, p95 797 of 800 ms").is_some());
+    assert!(
+        board.query_by_label("orders → payments, 131/s, 38% errors, p95 797 of 800 ms, the linter's error").is_some()
+    );
     assert!(board.query_by_label("breaker orders → payments, open").is_some());
     assert!(board.query_by_label("breaker gateway → pricing, shadow, would be open").is_some());
     assert!(board.query_by_label_contains("call graph, 11 nodes, 11 links").is_some());
@@ -40,7 +42,7 @@ fn a_link_opens_its_breaker_timeout_and_forecast() {
     for said in ["Circuit breaker", "Attempt timeout", "Forecast", "open · probes in 3.2 s"] {
         assert!(board.query_all_by_label(said).next().is_some(), "{said} is not said");
     }
-    board.get_by_label("Calls refused 995").click();
+    board.get_by_label("Calls refused 995").click_accesskit();
     board.run_steps(3);
     assert_eq!(board.state().view(), View::Traces);
     let filter = board.get_by_label("Filter").value();
@@ -166,4 +168,13 @@ fn sixty_services_are_all_on_the_board() {
     for name in ["web-000,", "mail-052,", "ship-038,"] {
         assert!(board.query_all_by_label_contains(name).next().is_some(), "{name} is missing");
     }
+}
+
+#[test]
+fn what_the_linter_finds_is_marked_on_its_edge_and_said_beside_it() {
+    let mut console = console(testing::listening(View::Board, Some(charge())).0);
+    assert!(console.query_all_by_label_contains("the linter's error").next().is_some());
+    console.get_by_label_contains("Mend: the timeout of 800 ms cuts").click_accesskit();
+    console.run_steps(4);
+    assert!(console.query_by_label("Open as changeset").is_some());
 }

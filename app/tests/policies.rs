@@ -171,3 +171,37 @@ fn until(console: &mut Harness<'static, App>, holds: impl Fn(&Harness<'static, A
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn a_finding_opens_as_a_pending_edit_that_is_sent_by_hand() {
+    let (mut console, given) = policies();
+    console.get_by_label_contains("Findings 3").click();
+    console.run_steps(4);
+    console.get_by_label_contains("error: the timeout of 800 ms cuts").click();
+    console.run_steps(4);
+    assert!(console.query_by_label("Proposed fix").is_some());
+    console.get_by_label("Open as changeset").click();
+    console.run_steps(4);
+    assert!(console.query_by_label("Pending edit").is_some(), "it opens where edits are made");
+    assert!(given.actions().is_empty(), "and is not sent");
+    console.get_by_label_contains("Apply to 2 callers as r42").click();
+    console.run_steps(3);
+    let given = given.actions();
+    let [(Action::EditPolicy { base: 41, edits, .. }, reason)] = given.as_slice() else {
+        panic!("one edit, not {given:?}")
+    };
+    let [edit] = edits.as_slice() else { panic!("one setting, not {edits:?}") };
+    assert_eq!((edit.path.as_str(), edit.value.as_deref()), ("timeout.attempt_ms", Some("2120")));
+    assert!(reason.contains("cuts 9.4 %"), "the finding is the reason: {reason}");
+}
+
+#[test]
+fn a_finding_that_the_form_cannot_mend_gives_the_command_that_does() {
+    let (mut console, _) = policies();
+    console.get_by_label_contains("Findings 3").click();
+    console.run_steps(4);
+    console.get_by_label_contains("note: the rule legacy-billing").click();
+    console.run_steps(4);
+    assert!(console.query_by_label_contains("ctl policy lint --fix c20d9e55").is_some());
+    assert!(console.query_by_label("Open as changeset").is_none());
+}

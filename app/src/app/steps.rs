@@ -127,6 +127,7 @@ impl App {
             }
             Command::SelectSpan(id) => model.selection.span = id,
             Command::SelectRevision(n) => model.selection.revision = n,
+            Command::SelectFinding(id) => model.selection.finding = id,
             Command::CompareRevision(n) => model.selection.other_revision = n,
             Command::SelectIncident(id) => model.selection.incident = id,
             Command::FilterTraces(query) => model.filters.traces = query,

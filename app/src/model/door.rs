@@ -1,5 +1,7 @@
 //! The one door from the cursor to data: which questions the screen needs answered, and as of when.
 
+use std::time::Duration;
+
 use fuseboard_api::ask::{Ask, Question};
 use fuseboard_api::log::LogQuery;
 use fuseboard_api::metric::MetricQuery;
@@ -9,6 +11,9 @@ use fuseboard_api::{TimeRange, UnixNanos};
 
 use super::{Model, SlotId, View};
 use crate::time::{Cursor, STRIP_COLUMNS};
+
+/// How long the linter looks back.
+const LINTED: Duration = Duration::from_secs(3600);
 
 /// When a question is asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,6 +108,7 @@ impl Model {
                 }
                 wants.push(self.at_cursor(SlotId::Breakers, Question::Breakers { range: listed }));
                 wants.push(self.at_cursor(SlotId::Forecasts, Question::Forecasts));
+                self.want_lints(&mut wants);
                 if self.selection.edge.is_some() {
                     wants.push(self.at_cursor(SlotId::Policies, Question::Policies { range: counted }));
                 }
@@ -122,6 +128,7 @@ impl Model {
             View::Policies => {
                 wants.push(self.at_cursor(SlotId::Fleet, Question::Fleet { range: counted }));
                 wants.push(self.at_cursor(SlotId::Policies, Question::Policies { range: counted }));
+                self.want_lints(&mut wants);
                 for (slot, revision) in [
                     (SlotId::Document, self.selection.revision),
                     (SlotId::OtherDocument, self.selection.other_revision),
@@ -153,6 +160,15 @@ impl Model {
         wants.extend(open.map(|id| self.at_cursor(SlotId::Trace, Question::Trace(id))));
     }
 
+    /// The linter judges by many calls: those of the last hour, or of a chosen range. While recorded time passes it is left
+    /// alone: it reads too much to be asked with every step.
+    fn want_lints(&self, wants: &mut Vec<Want>) {
+        if !matches!(self.time.cursor, Cursor::Playing { .. }) {
+            let range = self.time.chosen.unwrap_or_else(|| TimeRange::ending(self.time.position(), LINTED));
+            wants.push(self.at_cursor(SlotId::Lints, Question::Lint { range, document: None }));
+        }
+    }
+
     /// A question as of the newest instant, wherever the cursor is.
     fn of_source(&self, slot: SlotId, question: Question, standing: Standing) -> Want {
         Want { slot, ask: Ask { question, as_of: None }, standing }
@@ -171,8 +187,6 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use fuseboard_api::graph::EdgeKey;
 
     use super::*;
@@ -257,6 +271,19 @@ mod tests {
         assert!(first.same(&want(&model, SlotId::Traces)));
         model.filters.traces.errors_only = true;
         assert!(!first.same(&want(&model, SlotId::Traces)));
+    }
+
+    #[test]
+    fn the_linter_looks_over_an_hour_or_the_chosen_range_and_not_while_time_passes() {
+        let mut model = model(View::Policies);
+        model.time.edge = s(10_000);
+        let asked = |model: &Model| want(model, SlotId::Lints).ask.question;
+        let lint = |from, to| Question::Lint { range: TimeRange { from: s(from), to: s(to) }, document: None };
+        assert_eq!(asked(&model), lint(10_000 - 3600, 10_000));
+        model.time.chosen = Some(TimeRange { from: s(100), to: s(200) });
+        assert_eq!(asked(&model), lint(100, 200));
+        model.time.cursor = Cursor::Playing { at: s(500), speed: crate::time::Speed(1), since: s(900) };
+        assert!(!slots(&model).contains(&SlotId::Lints));
     }
 
     #[test]

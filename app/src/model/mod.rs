@@ -103,6 +103,8 @@ pub(crate) enum PolicyTab {
     Rollout,
     /// What operators hold by hand for a time.
     Overrides,
+    /// What the linter finds in the calls.
+    Findings,
     /// The document in force.
     Document,
     /// Revisions.
@@ -157,6 +159,8 @@ pub(crate) struct Selection {
     pub(crate) other_revision: Option<u64>,
     /// An incident.
     pub(crate) incident: Option<u64>,
+    /// One of the linter's findings, by its id.
+    pub(crate) finding: Option<String>,
 }
 
 /// What lists are narrowed to. Ranges inside are filled in by [`Model::questions`].

@@ -11,6 +11,7 @@ use fuseboard_api::fleet::{Audit, Fleet};
 use fuseboard_api::forecast::Forecasts;
 use fuseboard_api::graph::Board;
 use fuseboard_api::incident::Incidents;
+use fuseboard_api::lint::Lints;
 use fuseboard_api::log::LogList;
 use fuseboard_api::metric::Metrics;
 use fuseboard_api::policy::Policies;
@@ -178,6 +179,8 @@ slots! {
     breakers: Breakers = Breakers(Breakers),
     /// Policies.
     policies: Policies = Policies(Policies),
+    /// What the linter finds.
+    lints: Lints = Lint(Lints),
     /// The document of the chosen revision.
     document: Document = Document(Option<String>),
     /// The document that it is compared with.

@@ -3,6 +3,7 @@
 
 mod crowd;
 pub mod feed;
+mod lints;
 pub mod pace;
 mod people;
 mod rollouts;
@@ -84,7 +85,7 @@ pub fn answer(scene: Scene, question: &Question) -> Answer {
         Question::Trace(id) => Answer::Trace(full.then(|| traces::one(*id))),
         Question::Breakers { .. } => Answer::Breakers(if full { shop::breakers() } else { Default::default() }),
         Question::Policies { .. } => Answer::Policies(if full { shop::policies() } else { Default::default() }),
-        Question::Lint { .. } => Answer::Lint(Default::default()),
+        Question::Lint { .. } => Answer::Lint(if full { lints::lints() } else { Default::default() }),
         Question::Document(n) => Answer::Document(full.then(|| shop::document(*n))),
         Question::Changes { .. } => Answer::Changes(match scene {
             Scene::Rolling => rollouts::changes(RolloutState::Baking),

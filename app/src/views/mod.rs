@@ -11,6 +11,7 @@ mod audit;
 mod board;
 mod breakers;
 mod clock;
+mod findings;
 mod fleet;
 mod forecasts;
 mod gallery;

@@ -8,6 +8,7 @@ mod diff;
 mod document;
 mod draft;
 mod fields;
+mod findings;
 mod history;
 mod list;
 mod overrides;
@@ -89,6 +90,7 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
             PolicyTab::Edges => edges(ui, model, state, commands, policies),
             PolicyTab::Rollout => rollout::card(ui, model, commands),
             PolicyTab::Overrides => overrides::show(ui, model, &mut state.overrides, commands),
+            PolicyTab::Findings => findings::show(ui, model, commands),
             PolicyTab::Document => document::show(ui, model, &mut state.document, commands, policies),
             PolicyTab::History => history::show(ui, model, &mut state.history, commands, policies),
         }
@@ -102,6 +104,7 @@ pub(crate) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
         PolicyTab::Edges => apply::show(ui, model, state, commands, policies),
         PolicyTab::Rollout => {}
         PolicyTab::Overrides => overrides::inspector(ui, model, &mut state.overrides),
+        PolicyTab::Findings => findings::inspector(ui, model, state, commands, policies),
         PolicyTab::Document => document::inspector(ui, model, &mut state.document, commands, policies),
         PolicyTab::History => history::inspector(ui, model, &mut state.history, commands, policies),
     }
@@ -114,6 +117,7 @@ pub(crate) fn has_inspector(model: &Model, state: &State) -> bool {
         PolicyTab::Edges => !model.narrow,
         PolicyTab::Rollout => false,
         PolicyTab::Overrides => overrides::has_inspector(model, &state.overrides),
+        PolicyTab::Findings => findings::has_inspector(model),
         PolicyTab::Document => !model.narrow || state.document.is_edited(),
         PolicyTab::History => !model.narrow || model.selection.revision.is_some(),
     };
@@ -128,7 +132,15 @@ fn head(ui: &mut Ui, model: &Model, policies: Option<&Policies>, commands: &mut 
             0 => "Overrides".to_owned(),
             n => format!("Overrides {n}"),
         };
-        let mut tabs = vec![(PolicyTab::Edges, "Edges"), (PolicyTab::Overrides, held.as_str())];
+        let found = match model.slots.lints.get().map_or(0, |l| l.findings.len()) {
+            0 => "Findings".to_owned(),
+            n => format!("Findings {n}"),
+        };
+        let mut tabs = vec![
+            (PolicyTab::Edges, "Edges"),
+            (PolicyTab::Overrides, held.as_str()),
+            (PolicyTab::Findings, found.as_str()),
+        ];
         if model.policy_tab == PolicyTab::Rollout || rollout::newest(model).is_some() {
             tabs.insert(1, (PolicyTab::Rollout, "Rollout"));
         }

@@ -1,9 +1,11 @@
 //! The graph as a place to point at: pan, zoom, choose, flip.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use egui::{EventFilter, Id, Key, Pos2, Rect, Response, Role, Sense, Ui, Vec2, WidgetInfo, vec2};
 use fuseboard_api::graph::EdgeKey;
+use fuseboard_api::lint::LintSeverity;
 
 use super::ink::{self, Ink, Look, kind_words};
 use super::merge::Link;
@@ -11,6 +13,8 @@ use super::scene::Scene;
 use super::{State, switches};
 use crate::command::{Command, Commands};
 use crate::model::{Model, Selection};
+use crate::views::findings;
+use crate::widgets::pill::paint_dot_sized;
 use crate::widgets::{focus_ring, format, text, tokens};
 
 /// With more boxes in sight than this only what is under the pointer or chosen is a widget of its own; the table has them
@@ -48,7 +52,8 @@ pub(crate) fn show(
     }
     let ui = &mut ui.new_child(egui::UiBuilder::new().max_rect(canvas));
     ui.set_clip_rect(canvas.intersect(ui.clip_rect()));
-    let view = View { canvas, scene, selection: &model.selection, pointer: background.hover_pos() };
+    let pointer = background.hover_pos();
+    let view = View { canvas, scene, selection: &model.selection, found: findings::worst(model), pointer };
     let hovered = if background.dragged() { Hit::Nothing } else { view.hit(state) };
     if view.is_afar(state) || scene.merged.links.len() > MANY_LINKS {
         let mesh = state.afar.mesh(scene, state.camera, canvas, tokens(ui), view.is_afar(state));
@@ -111,6 +116,8 @@ struct View<'a> {
     canvas: Rect,
     scene: &'a Arc<Scene>,
     selection: &'a Selection,
+    /// What the linter finds on edges.
+    found: HashMap<&'a EdgeKey, LintSeverity>,
     pointer: Option<Pos2>,
 }
 
@@ -191,21 +198,43 @@ impl View<'_> {
             if let Some(label) = &self.scene.labels[i] {
                 ink.label(link, &self.scene.words[i], label, self.scene.scale, look);
             }
+            self.paint_finding(&ink, state, i, look);
             if named || look.chosen {
                 self.link_widget(ui, state, i, commands);
             }
         }
     }
 
+    /// The worst that the linter finds on a link.
+    fn finding(&self, i: usize) -> Option<LintSeverity> {
+        if self.found.is_empty() {
+            return None;
+        }
+        let edges = self.scene.merged.links[i].edges.iter();
+        edges.filter_map(|e| self.found.get(&self.scene.board.edges.get(*e as usize)?.key)).max().copied()
+    }
+
+    /// A small mark at the corner of the label, or on the middle of a link without one.
+    fn paint_finding(&self, ink: &Ink<'_>, state: &State, i: usize, look: Look) {
+        let Some(tone) = self.finding(i).map(findings::tone) else { return };
+        let Some(rect) = self.place(state, i) else { return };
+        let at = if self.scene.labels[i].is_some() { rect.right_top() } else { rect.center() };
+        let color = ink.t.tone(tone).gamma_multiply(if look.faded { 0.3 } else { 1.0 });
+        ink.painter.circle_filled(at, 6.0, ink.t.window);
+        paint_dot_sized(ink.painter, at, 3.5, tone, color);
+    }
+
+    /// Where a link can be pointed at: its label, or its middle.
+    fn place(&self, state: &State, i: usize) -> Option<Rect> {
+        let wire = &self.scene.course.wires[i];
+        let middle = || wire.points.get(wire.points.len() / 2).map(|p| Rect::from_center_size(*p, vec2(10.0, 10.0)));
+        let place = self.scene.labels[i].map(|l| l.rect).or_else(middle)?;
+        Some(state.camera.rect(self.canvas, place)).filter(|r| self.canvas.intersects(*r))
+    }
+
     /// The label (or the middle of a link without one) as something that can be reached and named.
     fn link_widget(&self, ui: &Ui, state: &State, i: usize, commands: &mut Commands) {
-        let wire = &self.scene.course.wires[i];
-        let place = self.scene.labels[i]
-            .map(|l| l.rect)
-            .or_else(|| wire.points.get(wire.points.len() / 2).map(|p| Rect::from_center_size(*p, vec2(10.0, 10.0))));
-        let Some(rect) = place.map(|r| state.camera.rect(self.canvas, r)).filter(|r| self.canvas.intersects(*r)) else {
-            return;
-        };
+        let Some(rect) = self.place(state, i) else { return };
         let link = &self.scene.merged.links[i];
         let Some(key) = link.key(&self.scene.board) else { return };
         let response = ui.interact(rect, link_id(ui, key, link.edges.len()), Sense::click());
@@ -229,7 +258,8 @@ impl View<'_> {
         let errors = if words.errors.is_empty() { String::new() } else { format!(", {} errors", words.errors) };
         let limit = if words.limit.is_empty() { String::new() } else { format!(" of {}", words.limit) };
         let p95 = if words.p95.is_empty() { String::new() } else { format!(", {}{limit}", words.p95) };
-        format!("{pair}{operation}, {}{errors}{p95}", words.rate)
+        let found = self.finding(i).map(|s| format!(", the linter's {}", s.as_str())).unwrap_or_default();
+        format!("{pair}{operation}, {}{errors}{p95}{found}", words.rate)
     }
 
     fn choose_link(&self, i: usize, commands: &mut Commands) {

@@ -13,6 +13,7 @@ use fuseboard_policy::names;
 
 use crate::command::{Command, Commands};
 use crate::model::{Model, View};
+use crate::views::findings;
 use crate::widgets::button::link;
 use crate::widgets::{Tone, format, rule, space, text, tokens};
 
@@ -44,6 +45,11 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, key: &EdgeKey, state: &mut State,
     if forecast::of(model, key).is_some() {
         rule(ui);
         forecast::show(ui, model, key);
+    }
+    let found = findings::of(model, key);
+    if !found.is_empty() {
+        rule(ui);
+        findings::beside(ui, &found, commands);
     }
     rule(ui);
     links(ui, model, key, Some(&edge.stats), commands);

@@ -216,7 +216,7 @@ fn scope(ui: &mut Ui, policies: &Policies, draft: &mut Draft) {
             response.response.accessible_name(format!("For: {chosen}"));
         }
         let reach = draft.reach(policies);
-        text::styled(ui, reach.sentence(), text::mono_font(11.5), tokens(ui).text)
+        text::wrapped(ui, reach.sentence(), text::mono_font(11.5), tokens(ui).text)
             .on_hover_text("what the change acts on, by the calls of the range shown");
         if reach.unsteered > 0 {
             let edges = format::plural(reach.unsteered as u64, "edge");
