@@ -34,7 +34,7 @@ use crate::sightings::Sightings;
 use crate::tarpc::{TarpcClient, TarpcServer};
 use crate::telemetry::{Limits, Telemetry};
 use crate::tls::{self, Alpn, ClientTls, Connector, Dialer, ServerTls, TlsError, TlsIncoming};
-use crate::token::Token;
+use crate::token::{Bearer, Token};
 
 /// What a service embeds. Clones are handles of the same agent; it has no process globals.
 #[derive(Clone)]
@@ -136,7 +136,14 @@ impl Agent {
     }
 
     pub(crate) async fn begin(setup: Setup) -> Result<Self, AgentError> {
+        let otlp = crate::address::uri(&setup.otlp)?;
         let control = setup.control.as_deref().map(crate::address::uri).transpose()?;
+        let mut shown = Vec::new();
+        if setup.token.is_some() {
+            shown.extend([Some(&otlp), control.as_ref()].into_iter().flatten().filter_map(Token::shown_to));
+        }
+        // Now rather than in the first dial, which tries on for ever.
+        let bearer = Bearer::new(setup.token.as_ref())?;
         let (dialer, otlp_dialer, control_dialer) = setup.tls.dialers()?;
         let state = match &setup.state_dir {
             None => None,
@@ -145,7 +152,7 @@ impl Agent {
                     .map_err(|source| AgentError::StateDir { path: directory.clone(), source })?,
             ),
         };
-        let telemetry = Telemetry::start(setup.resource, &setup.otlp, &otlp_dialer, setup.limits)?;
+        let telemetry = Telemetry::start(setup.resource, otlp, &otlp_dialer, &bearer, setup.limits)?;
         let sightings = Sightings::new(&telemetry.meter("fuseboard-agent"));
         let (service, instance): (Arc<str>, Arc<str>) = (setup.service.into(), setup.instance.into());
         let most_bytes = setup.bounds.most_bytes();
@@ -179,6 +186,9 @@ impl Agent {
         });
         if let Err(error) = kept {
             let text = format!("starting without the policy kept from the last run: {error}");
+            crate::log::write(&inner, Severity::Warn, text, &[]);
+        }
+        for text in shown {
             crate::log::write(&inner, Severity::Warn, text, &[]);
         }
         let hello = v1::Hello {

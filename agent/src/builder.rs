@@ -133,8 +133,10 @@ impl Builder {
         self
     }
 
-    /// The bearer token that says to the control plane who this is; that in `FUSEBOARD_TOKEN_FILE`, then `FUSEBOARD_TOKEN`, when
-    /// not given. It is never shown.
+    /// The bearer token that says to the collector who this is, on the control stream and in each export; that in
+    /// `FUSEBOARD_TOKEN_FILE`, then `FUSEBOARD_TOKEN`, when not given. It is never shown, and a log record warns when an address
+    /// gets it in the clear. Where the export goes to somebody whom it is not meant for, give `authorization` in
+    /// `OTEL_EXPORTER_OTLP_HEADERS`: that goes in its place.
     pub fn token(mut self, token: Token) -> Self {
         self.token = Some(token);
         self
@@ -285,9 +287,6 @@ impl Builder {
             otlp: self.otlp_tls.or_else(environment::otlp_tls),
             control: self.control_tls,
         };
-        let token = self.token.or_else(environment::token);
-        // Now rather than in the first dial, which tries on for ever.
-        token.as_ref().map(Token::header).transpose()?;
         let exported = |name| env(name).is_none_or(|exporter| exporter.trim() != "none");
         let mut limits = self.limits;
         limits.traces &= exported("OTEL_TRACES_EXPORTER");
@@ -300,7 +299,7 @@ impl Builder {
             resource: resource.build(),
             otlp: environment::with_scheme(otlp),
             control: self.control.or_else(|| env("FUSEBOARD_CONTROL")),
-            token,
+            token: self.token.or_else(environment::token),
             tls,
             discovery: self.discovery,
             pool: self.pool,

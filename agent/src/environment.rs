@@ -10,7 +10,7 @@ pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().map(|v| v.trim().to_owned()).filter(|v| !v.is_empty())
 }
 
-/// The token for the control plane.
+/// The token for the collector.
 pub(crate) fn token() -> Option<Token> {
     env("FUSEBOARD_TOKEN_FILE").map(Token::file).or_else(|| env("FUSEBOARD_TOKEN").map(Token::text))
 }

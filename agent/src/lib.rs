@@ -112,14 +112,14 @@
 //! | variable | says |
 //! |---|---|
 //! | `FUSEBOARD_CONTROL` | the control address: [`Builder::control`] |
-//! | `FUSEBOARD_TOKEN_FILE`, then `FUSEBOARD_TOKEN` | the token for the control plane: [`Builder::token`] |
+//! | `FUSEBOARD_TOKEN_FILE`, then `FUSEBOARD_TOKEN` | the token for the collector, control and export: [`Builder::token`] |
 //! | `FUSEBOARD_TLS_ROOTS`, `FUSEBOARD_TLS_CERTIFICATE`, `FUSEBOARD_TLS_KEY` | PEM files for every connection to an `https://` address: [`Builder::tls`] |
 //! | `FUSEBOARD_STATE_DIR` | where the last good policy is kept: [`Builder::state_dir`] |
 //! | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | the service's name, and attributes (also `service.instance.id`, `service.version`) |
 //! | `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, then `OTEL_EXPORTER_OTLP_ENDPOINT` | the OTLP/gRPC address of all three signals: [`Builder::otlp`] |
 //! | `OTEL_EXPORTER_OTLP_INSECURE` | `false`: an OTLP address without a scheme is `https://` |
 //! | `OTEL_EXPORTER_OTLP_CERTIFICATE`, `…_CLIENT_CERTIFICATE`, `…_CLIENT_KEY` (or `…_TRACES_…`) | PEM files for the export: [`Builder::otlp_tls`] |
-//! | `OTEL_EXPORTER_OTLP_HEADERS` (or that of a signal) | headers of each export, `name=value,name=value` |
+//! | `OTEL_EXPORTER_OTLP_HEADERS` (or that of a signal) | headers of each export, `name=value,name=value`; an `authorization` among them goes in the place of the token |
 //! | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | which traces are sampled |
 //! | `OTEL_SPAN_{ATTRIBUTE,EVENT,LINK}_COUNT_LIMIT` | bounds of a span |
 //! | `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` | `none` switches the signal off |

@@ -90,6 +90,8 @@ struct Kept {
     metrics: Mutex<Vec<String>>,
     /// The header `x-tenant` of each export of spans or log records.
     tenants: Mutex<Vec<Option<String>>>,
+    /// What each export says to be let in, after the name of its signal.
+    tokens: Mutex<Vec<(&'static str, Option<String>)>>,
     points: Mutex<Vec<(String, f64)>>,
     /// What the next exports of spans are told.
     answers: Mutex<VecDeque<Result<ExportTraceServiceResponse, Status>>>,
@@ -185,6 +187,11 @@ impl Collector {
         self.kept.tenants.lock().unwrap().clone()
     }
 
+    /// What the exports said to be let in, each after the name of its signal.
+    pub(crate) fn tokens(&self) -> Vec<(&'static str, Option<String>)> {
+        self.kept.tokens.lock().unwrap().clone()
+    }
+
     /// What an export of spans is told, in the place of a plain yes; one after the other.
     pub(crate) fn answer(&self, answer: Result<ExportTraceServiceResponse, Status>) {
         self.kept.answers.lock().unwrap().push_back(answer);
@@ -255,7 +262,16 @@ impl Collector {
     }
 }
 
+/// What a request says to be let in.
+fn authorization<T>(request: &Request<T>) -> Option<String> {
+    request.metadata().get("authorization").map(|v| v.to_str().unwrap().to_owned())
+}
+
 impl Kept {
+    fn token<T>(&self, signal: &'static str, request: &Request<T>) {
+        self.tokens.lock().unwrap().push((signal, authorization(request)));
+    }
+
     fn tenant<T>(&self, request: &Request<T>) {
         let tenant = request.metadata().get("x-tenant").map(|v| v.to_str().unwrap().to_owned());
         self.tenants.lock().unwrap().push(tenant);
@@ -269,6 +285,7 @@ impl TraceService for Kept {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         self.tenant(&request);
+        self.token("spans", &request);
         let answer = self.answers.lock().unwrap().pop_front().unwrap_or_else(|| Ok(Default::default()));
         for resource in request.into_inner().resource_spans.into_iter().take(usize::from(answer.is_ok())) {
             let attributes = resource.resource.map(|r| r.attributes).unwrap_or_default();
@@ -288,6 +305,7 @@ impl LogsService for Kept {
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
         self.tenant(&request);
+        self.token("logs", &request);
         let scopes = request.into_inner().resource_logs.into_iter().flat_map(|r| r.scope_logs);
         self.logs.lock().unwrap().extend(scopes.flat_map(|scope| scope.log_records));
         self.more.notify_waiters();
@@ -301,6 +319,7 @@ impl MetricsService for Kept {
         &self,
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        self.token("metrics", &request);
         let scopes = request.into_inner().resource_metrics.into_iter().flat_map(|r| r.scope_metrics);
         for metric in scopes.flat_map(|s| s.metrics) {
             self.points.lock().unwrap().extend(numbers(&metric));
@@ -330,8 +349,8 @@ impl StreamingService<v1::FromAgent> for Control {
         let sessions = self.sessions.clone();
         Box::pin(async move {
             let (to, rx) = mpsc::channel(16);
+            let authorization = authorization(&request);
             // A test that has ended does not listen any more.
-            let authorization = request.metadata().get("authorization").map(|v| v.to_str().unwrap().to_owned());
             let _ = sessions.send(Session { from: request.into_inner(), to, authorization }).await;
             Ok(Response::new(ReceiverStream::new(rx)))
         })

@@ -31,13 +31,30 @@ async fn export_and_control_go_over_mtls_with_a_token_that_may_change() {
     let orders = builder.tls(ca.client().identity(own.chain(), own.key())).start().await.unwrap();
     let (session, hello) = collector.session().await;
     assert_eq!((hello.service.as_str(), session.authorization.as_deref()), ("orders", Some("Bearer first")));
-    orders.log(Severity::Info, "over TLS", &[]);
+    send_one_of_each(&orders).await;
     collector.logs("the record", |logs| logs.len() == 1).await;
-    // The next connection brings the next token.
+    let first = collector.tokens();
+    for signal in ["spans", "logs", "metrics"] {
+        assert!(first.contains(&(signal, Some("Bearer first".to_owned()))), "{signal}: {first:?}");
+    }
+    // The next connection and the next exports bring the next token.
     put(&token, "second\n");
     drop(session);
     let (session, _) = collector.session().await;
     assert_eq!(session.authorization.as_deref(), Some("Bearer second"));
+    send_one_of_each(&orders).await;
+    collector.logs("the next record", |logs| logs.len() == 2).await;
+    let second = collector.tokens().split_off(first.len());
+    for signal in ["spans", "logs", "metrics"] {
+        assert!(second.contains(&(signal, Some("Bearer second".to_owned()))), "{signal}: {second:?}");
+    }
+    assert_eq!(orders.dropped(), 0);
+}
+
+/// Exports a span, a log record and the metrics.
+async fn send_one_of_each(agent: &Agent) {
+    agent.in_span("sweep", Vec::new(), async { agent.log(Severity::Info, "swept", &[]) }).await;
+    agent.flush().await;
 }
 
 #[tokio::test]
@@ -50,6 +67,8 @@ async fn a_token_in_the_clear_is_warned_of_and_a_missing_one_refused() {
     let logs = collector.logs("the warning", |logs| !logs.is_empty()).await;
     let said = format!("{logs:?}");
     assert!(said.contains("in the clear") && said.contains("control.invalid") && !said.contains("s3cret"), "{said}");
+    // Nobody else gets it over this machine's own loopback.
+    assert_eq!(logs.len(), 1, "{said}");
 }
 
 /// The other process of the next test: all that it knows is in its environment.
@@ -88,6 +107,8 @@ async fn the_environment_says_where_and_how() {
     command.env("FUSEBOARD_CONTROL", format!("https://{address}")).env("FUSEBOARD_TOKEN_FILE", &token);
     command.env("FUSEBOARD_TLS_ROOTS", &roots).env("FUSEBOARD_TLS_CERTIFICATE", own.chain());
     command.env("FUSEBOARD_TLS_KEY", own.key());
+    // What is said of spans alone wins over the token, for spans.
+    command.env("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-tenant=shop%20one,authorization=Basic%20eDp5");
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     // Whatever happens here ends it.
     let enough = child.stdin.take();
@@ -97,6 +118,10 @@ async fn the_environment_says_where_and_how() {
     assert_eq!(collector.tenants(), [tenant(), tenant()]);
     let (session, _) = collector.session().await;
     assert_eq!(session.authorization.as_deref(), Some("Bearer from a file"));
+    for (signal, token) in collector.tokens() {
+        let wanted = if signal == "spans" { "Basic eDp5" } else { "Bearer from a file" };
+        assert_eq!(token.as_deref(), Some(wanted), "{signal}");
+    }
     drop(enough);
     let ended = tokio::task::spawn_blocking(move || child.wait());
     let ended = soon("the other process ends", ended).await.unwrap().unwrap();

@@ -3,6 +3,7 @@
 
 mod console;
 mod control;
+mod identity;
 mod replay;
 mod sidecar;
 mod threats;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use fuseboard_agent::discovery::{Discovery as Source, DiscoveryError, Instance, Lease};
 use fuseboard_agent::proxy::Proxy;
-use fuseboard_agent::{Agent, AgentError};
+use fuseboard_agent::{Agent, AgentError, Token};
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 use thiserror::Error;
@@ -241,6 +241,9 @@ async fn agent(config: Config, source: Option<Arc<dyn Source>>) -> Result<Agent,
     }
     if let Some(address) = &config.control.address {
         builder = builder.control(address);
+    }
+    if let Some(path) = &config.control.token_file {
+        builder = builder.token(Token::file(path));
     }
     if let Some(directory) = &config.control.state_dir {
         builder = builder.state_dir(directory);

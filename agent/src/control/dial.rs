@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, Uri};
-use tonic::metadata::MetadataValue;
-use tonic::service::Interceptor;
+use http::Uri;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
 
 use crate::tls::{Connector, Dialer};
-use crate::token::Token;
+use crate::token::{Bearer, Token};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -39,32 +36,12 @@ impl Dial {
         &self.uri
     }
 
-    /// Whether a token would go over a network in the clear.
-    pub(super) fn shows_token(&self) -> bool {
-        let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let here = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-        self.token.is_some() && self.uri.scheme_str() != Some("https") && !here
-    }
-
     /// A connection, with the token as it is now.
     pub(super) async fn connect(&self) -> Result<InterceptedService<Channel, Bearer>, String> {
-        let header = self.token.as_ref().map(Token::header).transpose().map_err(|e| e.to_string())?;
+        let bearer = Bearer::new(self.token.as_ref()).map_err(|e| e.to_string())?;
         let connected = self.endpoint.connect_with_connector(self.connector.clone()).await;
         let channel = connected.map_err(|e| innermost(&e))?;
-        Ok(InterceptedService::new(channel, Bearer(header)))
-    }
-}
-
-/// Writes the token into each request.
-#[derive(Clone)]
-pub(super) struct Bearer(Option<HeaderValue>);
-
-impl Interceptor for Bearer {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(value) = self.0.as_ref().and_then(|v| MetadataValue::try_from(v.as_bytes()).ok()) {
-            request.metadata_mut().insert("authorization", value);
-        }
-        Ok(request)
+        Ok(InterceptedService::new(channel, bearer))
     }
 }
 

@@ -51,10 +51,6 @@ pub(crate) async fn run(agent: Weak<Inner>, mut line: Line) {
         closing.cancelled().await;
         return;
     };
-    if let (true, Some(inner)) = (dial.shows_token(), agent.upgrade()) {
-        let text = format!("the token goes to {} in the clear: write its address as https://…", dial.uri());
-        log::write(&inner, Severity::Warn, text, &[]);
-    }
     let (mut pauses, mut told) = (Pauses::default(), None);
     loop {
         let began = Instant::now();

@@ -12,10 +12,13 @@ use tokio::time::Instant;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, EncodeBuf, Encoder};
 use tonic::metadata::MetadataMap;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstDecoder;
 use tonic_types::StatusExt as _;
+
+use crate::token::Bearer;
 
 /// What OTLP calls the export of spans.
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -28,17 +31,21 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const JITTER: Duration = Duration::from_millis(100);
 /// The longest pause that a collector may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(30);
+/// Shortest time between two records about spans that are not taken.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// The way of packed spans to the collector.
 pub(super) struct Delivery {
-    client: Grpc<Channel>,
+    client: Grpc<InterceptedService<Channel, Bearer>>,
     headers: HeaderMap,
+    /// When the service was last told of what the collector did not take.
+    told: Option<Instant>,
 }
 
 impl Delivery {
     /// Over a channel that limits each request, with these headers in each.
-    pub(super) fn new(channel: Channel, headers: HeaderMap) -> Self {
-        Self { client: Grpc::new(channel), headers }
+    pub(super) fn new(channel: InterceptedService<Channel, Bearer>, headers: HeaderMap) -> Self {
+        Self { client: Grpc::new(channel), headers, told: None }
     }
 
     /// Sends a request until it is taken, and says how many of its spans the collector has rejected; an error when it took none.
@@ -49,6 +56,7 @@ impl Delivery {
                 Ok(rejected) => return Ok(rejected),
                 Err(refused) => refused,
             };
+            self.tell(&format!("{:?}: {}", refused.code(), refused.message()));
             let Some(asked) = again(&refused) else { return Err(refused) };
             let due = Instant::now() + pauses.next(asked, rand::rng().random_range(Duration::ZERO..JITTER));
             if due >= until {
@@ -63,9 +71,21 @@ impl Delivery {
         let mut request = Request::new(request);
         *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
         let answer = self.client.unary(request, PathAndQuery::from_static(EXPORT), Packed).await?;
-        let partial = answer.into_inner().partial_success;
+        let Some(partial) = answer.into_inner().partial_success else { return Ok(0) };
+        if !partial.error_message.is_empty() {
+            self.tell(&partial.error_message);
+        }
         // A warning with nothing rejected changes nothing.
-        Ok(partial.map_or(0, |partial| u64::try_from(partial.rejected_spans).unwrap_or(0)))
+        Ok(u64::try_from(partial.rejected_spans).unwrap_or(0))
+    }
+
+    /// Says now and then, where the service itself writes its log, why spans do not arrive: over the same way nobody would learn
+    /// of it.
+    fn tell(&mut self, reason: &str) {
+        if self.told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            tracing::warn!(%reason, "the collector does not take all spans");
+            self.told = Some(Instant::now());
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod tracer;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::Uri;
 use opentelemetry::InstrumentationScope;
 use opentelemetry::logs::LoggerProvider as _;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
@@ -31,6 +32,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
 use self::deliver::{Delivery, LONGEST_PAUSE, PATIENCE};
@@ -44,6 +46,7 @@ pub(crate) use self::tracer::{Parent, Tracer};
 use crate::environment;
 use crate::error::AgentError;
 use crate::tls::Dialer;
+use crate::token::Bearer;
 
 /// The instrumentation scope of everything that the agent itself tells.
 const SCOPE: &str = "fuseboard-agent";
@@ -84,14 +87,23 @@ pub(crate) struct Telemetry {
 
 impl Telemetry {
     /// Makes the providers and starts the exporters' tasks on the current runtime. Connects when there is something to send.
-    pub(crate) fn start(resource: Resource, otlp: &str, dialer: &Dialer, limits: Limits) -> Result<Self, AgentError> {
-        let channel = channel(otlp, dialer)?;
+    pub(crate) fn start(
+        resource: Resource,
+        otlp: Uri,
+        dialer: &Dialer,
+        bearer: &Bearer,
+        limits: Limits,
+    ) -> Result<Self, AgentError> {
+        let channel = channel(otlp, dialer);
         let made = |e: opentelemetry_otlp::ExporterBuildError| AgentError::Export(e.to_string());
         let packer = Packer::new(&resource, &InstrumentationScope::builder(SCOPE).build());
-        let spans = Spans { packer, delivery: Delivery::new(channel.clone(), environment::span_headers()) };
+        let delivery =
+            Delivery::new(InterceptedService::new(channel.clone(), bearer.clone()), environment::span_headers());
+        let spans = Spans { packer, delivery };
         let mut logs = LogExporter::builder()
             .with_tonic()
             .with_channel(channel.clone())
+            .with_interceptor(bearer.clone())
             .with_timeout(PATIENCE)
             .with_retry_policy(patient())
             .build()
@@ -100,6 +112,7 @@ impl Telemetry {
         let metrics = MetricExporter::builder()
             .with_tonic()
             .with_channel(channel)
+            .with_interceptor(bearer.clone())
             .with_timeout(REQUEST)
             .with_retry_policy(RetryPolicy::disabled())
             .build()
@@ -191,9 +204,9 @@ impl Drop for Telemetry {
     }
 }
 
-fn channel(otlp: &str, dialer: &Dialer) -> Result<Channel, AgentError> {
-    let (endpoint, connector) = dialer.grpc(crate::address::uri(otlp)?, Duration::from_secs(2));
-    Ok(endpoint.timeout(REQUEST).connect_with_connector_lazy(connector))
+fn channel(otlp: Uri, dialer: &Dialer) -> Channel {
+    let (endpoint, connector) = dialer.grpc(otlp, Duration::from_secs(2));
+    endpoint.timeout(REQUEST).connect_with_connector_lazy(connector)
 }
 
 fn patient() -> RetryPolicy {

@@ -76,6 +76,9 @@ pub struct Telemetry {
 pub struct Control {
     /// The collector's control address. Without one only `policy` counts.
     pub address: Option<String>,
+    /// A file that holds the token by which the collector knows this service, on the control stream and in each export; as the
+    /// environment says when not given. Relative to the configuration.
+    pub token_file: Option<PathBuf>,
     /// A policy document that is in force until the collector says otherwise. Relative to the configuration.
     pub policy: Option<PathBuf>,
     /// A folder where the last good policy is kept over restarts. Relative to the configuration.
@@ -230,7 +233,8 @@ impl Config {
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         let mut config = Self::parse(&text, &path.display().to_string())?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for relative in [&mut config.control.policy, &mut config.control.state_dir].into_iter().flatten() {
+        let Control { token_file, policy, state_dir, .. } = &mut config.control;
+        for relative in [token_file, policy, state_dir].into_iter().flatten() {
             *relative = folder.join(&*relative);
         }
         config.discovery.iter_mut().for_each(|discovery| discovery.within(folder));
