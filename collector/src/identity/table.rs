@@ -143,7 +143,7 @@ mod tests {
                 "Tokens: admin",
                 "Switch: admin",
                 "Bounds: admin",
-                "Send: agent admin",
+                "Send: agent",
                 "Steer: agent",
             ]
         );
