@@ -56,10 +56,10 @@ async fn files_that_cannot_be_used_are_named_with_the_reason() {
     };
     mark(99);
     let said = refused(&file, OpenMode::ReadOnly);
-    assert!(said.contains("newer Fuseboard (schema 99, this program knows 2)"), "{said}");
+    assert!(said.contains("newer Fuseboard (schema 99, this program knows 3)"), "{said}");
     mark(1);
     let said = refused(&file, OpenMode::ReadOnly);
-    assert!(said.contains("older Fuseboard (schema 1, this program reads 2); start a collector on it"), "{said}");
+    assert!(said.contains("older Fuseboard (schema 1, this program reads 3); start a collector on it"), "{said}");
     let said = refused(&dir.path().join("missing.fuseboard"), OpenMode::ReadOnly);
     assert!(said.contains("cannot open") && said.contains("missing.fuseboard"), "{said}");
     #[cfg(unix)]

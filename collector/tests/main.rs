@@ -25,6 +25,7 @@ mod program;
 mod prometheus;
 mod redact;
 mod replay;
+mod rollout;
 mod search;
 mod secrets;
 mod sql;

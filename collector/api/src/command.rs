@@ -159,7 +159,7 @@ pub struct Command {
 pub struct Receipt {
     /// When.
     pub at: UnixNanos,
-    /// The revision it made.
+    /// The revision it made, or steered.
     pub revision: Option<u64>,
     /// The override it made.
     pub override_id: Option<u64>,

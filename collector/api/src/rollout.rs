@@ -137,7 +137,7 @@ pub struct Rollout {
     pub since: UnixNanos,
     /// When the stage's time has passed; `None` while it is paused or when it is over.
     pub next_at: Option<UnixNanos>,
-    /// Who has the change and who not, by service.
+    /// Who has the change and who not, by service; empty when it is over.
     pub groups: Vec<Group>,
     /// What the guards saw last; one a guard, the worst of the edges it watches.
     pub readings: Vec<Reading>,

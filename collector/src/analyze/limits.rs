@@ -7,9 +7,10 @@ use fuseboard_api::forecast::{Breach, Quantity};
 use fuseboard_api::graph::EdgeKey;
 use fuseboard_policy::document::PolicyDocument;
 use fuseboard_policy::set::PolicySet;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::ahead::{self, Point};
+use crate::control;
 
 /// Chance of crossing below which nothing is said: less would be said of nearly every edge after one bad minute.
 const LEAST: f64 = 0.3;
@@ -31,12 +32,9 @@ pub(super) struct Limits {
 impl Limits {
     /// Of the policy that was in force.
     pub(super) fn load(conn: &Connection, as_of: UnixNanos) -> rusqlite::Result<Self> {
-        let document: Option<(u64, String)> = conn
-            .prepare_cached("SELECT number, document FROM revisions WHERE arrival <= ?1 ORDER BY number DESC LIMIT 1")?
-            .query_row([as_of.0], |r| Ok((r.get::<_, i64>(0)?.unsigned_abs(), r.get(1)?)))
-            .optional()?;
-        let policies =
-            document.and_then(|(number, text)| PolicyDocument::parse(&text).ok().map(|d| PolicySet::new(number, &d)));
+        let stored = control::in_force(conn, as_of)?;
+        let policies = PolicyDocument::parse(&stored.document).ok();
+        let policies = policies.map(|document| PolicySet::new(stored.revision.number, &document));
         let mut told = conn.prepare_cached("SELECT DISTINCT caller, callee, operation FROM breakers")?;
         let steered = told
             .query_map([], |r| Ok(EdgeKey { caller: r.get(0)?, callee: r.get(1)?, operation: r.get(2)? }))?

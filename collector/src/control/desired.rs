@@ -1,5 +1,5 @@
-//! What every agent should have: the newest revision and the overrides in force. One value in a watch channel; whoever
-//! is slow sees only the newest.
+//! What every agent should have: the revision in force or the one that is rolled out, and the overrides in force. One value
+//! in a watch channel; whoever is slow sees only the newest.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,17 +9,55 @@ use fuseboard_policy::wire::v1;
 use rusqlite::Connection;
 
 use super::overrides::{self, Stored};
+use super::rollout::{self, Division};
 use super::{policy, revisions};
+
+/// A revision that some instances should have.
+#[derive(Debug, Clone)]
+pub(crate) struct Given {
+    /// Its number; 0 before anything was set.
+    pub(crate) revision: u64,
+    /// Its rules; `None` for revision 0, which is never sent: an agent keeps what it has until there is something to say.
+    pub(crate) policy: Option<Arc<v1::Policy>>,
+    /// Until when it must be confirmed; `None` when it is kept for good.
+    pub(crate) confirm_by: Option<UnixNanos>,
+    /// Since when it is published.
+    pub(crate) since: Instant,
+}
+
+impl Given {
+    fn nothing() -> Self {
+        Self { revision: 0, policy: None, confirm_by: None, since: Instant::now() }
+    }
+
+    /// A stored revision; what is published already is shared.
+    fn of(stored: &revisions::Stored, confirm_by: Option<UnixNanos>, before: &Desired) -> Self {
+        let number = stored.revision.number;
+        let known = before.all().find(|given| given.revision == number).map(|given| given.policy.clone());
+        // It was validated before it was stored; a document that a newer program cannot read any more is not sent.
+        let policy = known.unwrap_or_else(|| {
+            policy::wire(number, &stored.document)
+                .inspect_err(|e| tracing::error!("revision {number} cannot be published: {e}"))
+                .ok()
+                .map(Arc::new)
+        });
+        Self { revision: number, policy: policy.filter(|_| number > 0), confirm_by, since: Instant::now() }
+    }
+
+    /// The same as published now: what `before` had already keeps its time.
+    fn published(self, before: Option<&Self>) -> Self {
+        let since = before.filter(|b| b.revision == self.revision).map_or_else(Instant::now, |b| b.since);
+        Self { since, ..self }
+    }
+}
 
 /// The desired state, and since when each part of it is published.
 #[derive(Debug, Clone)]
 pub(crate) struct Desired {
-    /// The revision in force; 0 before anything was set.
-    pub(crate) revision: u64,
-    /// Its rules; `None` for revision 0, which is never sent: an agent keeps what it has until there is something to say.
-    pub(crate) policy: Option<Arc<v1::Policy>>,
-    /// Since when it is published.
-    pub(crate) revision_since: Instant,
+    /// The revision in force.
+    pub(crate) in_force: Given,
+    /// The one that some instances are given before the others, and which.
+    pub(crate) ahead: Option<(Given, Division)>,
     /// Counts up whenever the overrides change.
     pub(crate) generation: u64,
     /// Overrides in force, oldest first, and since when each is published.
@@ -29,7 +67,11 @@ pub(crate) struct Desired {
 impl Desired {
     /// Nothing.
     pub(crate) fn nothing() -> Self {
-        Self { revision: 0, policy: None, revision_since: Instant::now(), generation: 0, overrides: Arc::new([]) }
+        Self { in_force: Given::nothing(), ahead: None, generation: 0, overrides: Arc::new([]) }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Given> {
+        [&self.in_force].into_iter().chain(self.ahead.as_ref().map(|(given, _)| given))
     }
 
     /// The state in the store at `now`, to be published after `before`.
@@ -38,21 +80,18 @@ impl Desired {
     /// Only the database's own.
     pub(crate) fn load(conn: &Connection, now: UnixNanos, before: &Self) -> rusqlite::Result<Self> {
         let stored = revisions::in_force(conn, now)?;
-        let number = stored.revision.number;
-        let policy = if number == before.revision {
-            before.policy.clone()
-        } else {
-            // It was validated before it was stored; a document that a newer program cannot read any more is not sent.
-            let wire = policy::wire(number, &stored.document)
-                .inspect_err(|e| tracing::error!("revision {number} cannot be published: {e}"))
-                .ok();
-            wire.map(Arc::new)
-        };
+        let (mut confirm_by, mut ahead) = (None, None);
+        if let Some(running) = rollout::running(conn, now)? {
+            if running.revision == stored.revision.number {
+                confirm_by = running.unconfirmed();
+            } else if let Some(next) = revisions::numbered(conn, running.revision, now)? {
+                ahead = Some((Given::of(&next, running.unconfirmed(), before), running.division));
+            }
+        }
         let instant = Instant::now();
         Ok(Self {
-            revision: number,
-            policy,
-            revision_since: instant,
+            in_force: Given::of(&stored, confirm_by, before),
+            ahead,
             generation: overrides::generation(conn, now)?,
             overrides: overrides::in_force(conn, now)?.into_iter().map(|o| (o, instant)).collect(),
         })
@@ -61,10 +100,19 @@ impl Desired {
     /// The same as published now: what `before` had already keeps its time.
     pub(crate) fn published(mut self, before: &Self) -> Self {
         let instant = Instant::now();
-        self.revision_since = if self.revision == before.revision { before.revision_since } else { instant };
+        // Who gets in with a later stage is given it from then on.
+        let staged = |division: &Division| before.ahead.as_ref().filter(|(_, d)| d == division).map(|(given, _)| given);
+        self.ahead = self.ahead.map(|(given, division)| (given.published(staged(&division)), division));
+        self.in_force = self.in_force.published(Some(&before.in_force));
         let since = |id: u64| before.overrides.iter().find(|(o, _)| o.id == id).map_or(instant, |(_, t)| *t);
         self.overrides = self.overrides.iter().map(|(o, _)| (o.clone(), since(o.id))).collect();
         self
+    }
+
+    /// The revision that an instance of a service should have.
+    pub(crate) fn given(&self, service: &str, instance: &str) -> &Given {
+        let ahead = self.ahead.as_ref().filter(|(_, division)| division.has(service, instance));
+        ahead.map_or(&self.in_force, |(given, _)| given)
     }
 
     /// The overrides that concern an instance of a service.

@@ -1,5 +1,5 @@
-//! What is older than everything else in the store goes, a little at a time. Revisions, overrides and the audit stay: they
-//! are small, and they are the history.
+//! What is older than everything else in the store goes, a little at a time. Revisions and their rollouts, overrides and
+//! the audit stay: they are small, and they are the history.
 
 use std::time::Duration;
 
@@ -47,6 +47,11 @@ pub(crate) fn forget(tx: &Transaction<'_>) -> rusqlite::Result<usize> {
             "DELETE FROM statuses WHERE rowid IN (SELECT rowid FROM statuses WHERE arrival < ?1 AND {free} LIMIT ?2)"
         ),
         format!("DELETE FROM statuses WHERE {of_sessions}"),
+        format!(
+            "DELETE FROM rollout_looks WHERE (revision, arrival) IN
+             (SELECT revision, arrival FROM rollout_looks l WHERE arrival < ?1 AND {free} AND arrival <
+              (SELECT max(arrival) FROM rollout_looks n WHERE n.revision = l.revision) LIMIT ?2)"
+        ),
         format!(
             "DELETE FROM acknowledgements WHERE (kind, change, service, instance, arrival) IN
              (SELECT kind, change, service, instance, arrival FROM acknowledgements WHERE arrival < ?1 AND {free} AND
@@ -118,7 +123,7 @@ mod tests {
             conn.execute("INSERT INTO session_ends VALUES (?1, ?2, 'lost', '')", params![hour, hour * HOUR + 1])
                 .unwrap();
             conn.execute(
-                "INSERT INTO statuses VALUES (?1, ?2, 0, 0, NULL, NULL, x'', 0, 0)",
+                "INSERT INTO statuses VALUES (?1, ?2, 0, 0, NULL, NULL, x'', 0, 0, 0, 0)",
                 params![hour, hour * HOUR],
             )
             .unwrap();

@@ -13,6 +13,7 @@ pub(crate) mod picture;
 mod policy;
 pub(crate) mod refusal;
 mod revisions;
+mod rollout;
 mod schema;
 mod sql;
 mod write;
@@ -20,7 +21,8 @@ mod write;
 pub(crate) use audit::Entry;
 pub(crate) use fleet::{ControlService, MAX_MESSAGE, keep_breakers_whole};
 pub(crate) use overrides::short;
-pub(crate) use revisions::Author;
+pub(crate) use revisions::{Author, in_force};
+pub(crate) use schema::ADDED_COLUMNS;
 pub(crate) use sql::{signed, unsigned};
 pub(crate) use write::Deny;
 
@@ -40,7 +42,7 @@ use self::fleet::Fleet;
 use crate::store::{Store, StoreError};
 
 /// The tables of this room.
-pub(crate) const SCHEMA: [&str; 2] = [schema::SCHEMA, audit::SCHEMA];
+pub(crate) const SCHEMA: [&str; 3] = [schema::SCHEMA, audit::SCHEMA, rollout::SCHEMA];
 
 /// So many words of the fleet may wait for the store; beyond, agents wait.
 const NOTES: usize = 4_096;
@@ -100,6 +102,7 @@ impl Control {
         let control = Arc::new(Self { store, desired, turn: Mutex::new(()), fleet, stop, drain, tasks: tasks.clone() });
         tasks.spawn(control.clone().expire());
         tasks.spawn(control.clone().forget());
+        tasks.spawn(control.clone().watch_rollouts());
         Ok(control)
     }
 
@@ -110,7 +113,7 @@ impl Control {
 
     /// The revision in force.
     pub(crate) fn revision(&self) -> u64 {
-        self.desired.borrow().revision
+        self.desired.borrow().in_force.revision
     }
 
     /// How many overrides are in force.

@@ -3,11 +3,13 @@
 use fuseboard_api::UnixNanos;
 use fuseboard_api::command::PolicyEdit;
 use fuseboard_api::policy::Revision;
+use fuseboard_api::rollout::Delivery;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::audit;
 use super::edit;
 use super::refusal::{bad_request, conflict, not_found};
+use super::rollout;
 use super::sql::{signed, unsigned};
 use super::write::Deny;
 
@@ -43,12 +45,14 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     })
 }
 
-/// The revision in force as of an instant; number 0 with an empty document before anything was set.
+/// The revision in force as of an instant: the newest that was given to everyone and not taken back; number 0 with an empty
+/// document before anything was set.
 ///
 /// # Errors
 /// Only the database's own.
 pub(crate) fn in_force(conn: &Connection, as_of: UnixNanos) -> rusqlite::Result<Stored> {
-    let sql = format!("SELECT {COLUMNS} FROM revisions WHERE arrival <= ?1 ORDER BY number DESC LIMIT 1");
+    let force = rollout::IN_FORCE;
+    let sql = format!("SELECT {COLUMNS} FROM revisions r WHERE arrival <= ?1 AND {force} ORDER BY number DESC LIMIT 1");
     Ok(conn.prepare_cached(&sql)?.query_row([as_of.0], stored).optional()?.unwrap_or_default())
 }
 
@@ -90,14 +94,17 @@ pub(crate) struct Made {
 /// Replaces the whole document.
 ///
 /// # Errors
-/// `conflict` when `base` is no longer in force, `bad_request` with every problem of the document.
+/// `conflict` when `base` is no longer in force or another change is rolled out, `bad_request` with every problem of the
+/// document.
 pub(crate) fn set(
     tx: &Transaction<'_>,
     at: UnixNanos,
     author: &Author,
     base: u64,
     document: &str,
+    delivery: &Delivery,
 ) -> Result<Made, Deny> {
+    rollout::must_be_free(tx)?;
     let current = in_force(tx, UnixNanos(i64::MAX))?;
     if base != current.revision.number {
         return Err(conflict(format!(
@@ -107,14 +114,14 @@ pub(crate) fn set(
         .into());
     }
     let note = unchanged(&current, document);
-    let number = publish(tx, at, author, &current, document, None, "policy.set")?;
-    Ok(Made { number, note })
+    let change = Change { document, restores: None, action: "policy.set", delivery };
+    Ok(Made { number: publish(tx, at, author, &current, &change)?, note })
 }
 
 /// Changes single settings. When others changed other settings since `base`, the edit is made on top of theirs.
 ///
 /// # Errors
-/// `conflict` when the same settings changed since `base`, `bad_request` for edits that cannot be made or that make the
+/// `conflict` when the same settings changed since `base` or another change is rolled out, `bad_request` for edits that cannot be made or that make the
 /// document invalid.
 pub(crate) fn edit(
     tx: &Transaction<'_>,
@@ -122,7 +129,9 @@ pub(crate) fn edit(
     author: &Author,
     base: u64,
     edits: &[PolicyEdit],
+    delivery: &Delivery,
 ) -> Result<Made, Deny> {
+    rollout::must_be_free(tx)?;
     if edits.is_empty() || edits.len() > MAX_EDITS {
         return Err(bad_request(format!("an edit changes 1 to {MAX_EDITS} settings, this one {}", edits.len())).into());
     }
@@ -146,24 +155,38 @@ pub(crate) fn edit(
     if note.is_empty() {
         note = unchanged(&current, &document);
     }
-    let number = publish(tx, at, author, &current, &document, None, "policy.edit")?;
-    Ok(Made { number, note })
+    let change = Change { document: &document, restores: None, action: "policy.edit", delivery };
+    Ok(Made { number: publish(tx, at, author, &current, &change)?, note })
 }
 
-/// Restores an earlier revision's content as a new revision.
+/// Restores an earlier revision's content as a new revision. What is being rolled out is aborted; when that alone brings the
+/// revision back, no new one is made.
 ///
 /// # Errors
 /// `not_found` when there is no such revision, `bad_request` when it is in force already.
-pub(crate) fn rollback(tx: &Transaction<'_>, at: UnixNanos, author: &Author, to: u64) -> Result<Made, Deny> {
-    let current = in_force(tx, UnixNanos(i64::MAX))?;
+pub(crate) fn rollback(
+    tx: &Transaction<'_>,
+    at: UnixNanos,
+    author: &Author,
+    to: u64,
+    delivery: &Delivery,
+) -> Result<Made, Deny> {
     let old = numbered(tx, to, UnixNanos(i64::MAX))?
         .ok_or_else(|| not_found(format!("there is no revision {to} to go back to")))?;
+    let aborted = rollout::abort_any(tx, at, author)?;
+    let current = in_force(tx, UnixNanos(i64::MAX))?;
     if to == current.revision.number {
+        if let Some(aborted) = aborted {
+            return Ok(Made { number: to, note: format!("the rollout of revision {aborted} is aborted") });
+        }
         return Err(bad_request(format!("revision {to} is in force already")).into());
     }
-    let note = unchanged(&current, &old.document);
-    let number = publish(tx, at, author, &current, &old.document, Some(to), "policy.rollback")?;
-    Ok(Made { number, note })
+    let note = match aborted {
+        Some(aborted) => format!("the rollout of revision {aborted} is aborted"),
+        None => unchanged(&current, &old.document),
+    };
+    let change = Change { document: &old.document, restores: Some(to), action: "policy.rollback", delivery };
+    Ok(Made { number: publish(tx, at, author, &current, &change)?, note })
 }
 
 fn unchanged(current: &Stored, document: &str) -> String {
@@ -174,21 +197,29 @@ fn unchanged(current: &Stored, document: &str) -> String {
     }
 }
 
-/// Validates, writes revision and audit; the caller publishes once this is committed.
+/// A new revision to be made.
+struct Change<'a> {
+    document: &'a str,
+    restores: Option<u64>,
+    action: &'static str,
+    delivery: &'a Delivery,
+}
+
+/// Validates, writes revision and audit, and begins its rollout if it has a plan; the caller publishes once this is committed.
 fn publish(
     tx: &Transaction<'_>,
     at: UnixNanos,
     author: &Author,
     current: &Stored,
-    document: &str,
-    restores: Option<u64>,
-    action: &'static str,
+    change: &Change<'_>,
 ) -> Result<u64, Deny> {
+    let Change { document, restores, action, delivery } = *change;
     if document.len() > MAX_DOCUMENT {
         return Err(bad_request(format!("the document has {} bytes, more than {MAX_DOCUMENT}", document.len())).into());
     }
     super::policy::parse(document).map_err(bad_request)?;
-    let number = current.revision.number + 1;
+    // Revisions that were taken back keep their numbers.
+    let number = 1 + tx.query_row("SELECT coalesce(max(number), 0) FROM revisions", [], |row| unsigned(row, 0))?;
     let told = edit::words(&edit::differences(&current.document, document).map_err(bad_request)?);
     let summary = match (restores, told.as_slice()) {
         (Some(old), _) => format!("back to revision {old}"),
@@ -214,5 +245,6 @@ fn publish(
         detail: if told.is_empty() { summary } else { told.join("\n") },
     };
     audit::append(tx, at, &entry)?;
+    rollout::begin(tx, at, author, (number, current.revision.number), delivery)?;
     Ok(number)
 }

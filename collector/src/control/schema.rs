@@ -1,6 +1,10 @@
 //! The tables of control: everything is appended, every row carries its arrival (the stamp of its commit), and what is
 //! true at an instant follows from the rows that had arrived by then.
 
+/// What tables have got since they were first made, for files that have them already.
+pub(crate) const ADDED_COLUMNS: [(&str, &str, &str); 2] =
+    [("statuses", "reverted_from", "INTEGER NOT NULL DEFAULT 0"), ("statuses", "since", "INTEGER NOT NULL DEFAULT 0")];
+
 /// Revisions, overrides, the fleet and its breakers.
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS revisions (
@@ -52,12 +56,14 @@ CREATE TABLE IF NOT EXISTS statuses (
     failed_reason TEXT,
     effective_hash BLOB NOT NULL,
     overrides INTEGER NOT NULL,
-    dropped INTEGER NOT NULL
+    dropped INTEGER NOT NULL,
+    reverted_from INTEGER NOT NULL DEFAULT 0,
+    since INTEGER NOT NULL DEFAULT 0 -- since when `running` is in force there; 0 unknown
 ) STRICT;
 CREATE INDEX IF NOT EXISTS statuses_by_session ON statuses (session, arrival);
 CREATE INDEX IF NOT EXISTS statuses_by_arrival ON statuses (arrival);
 CREATE TABLE IF NOT EXISTS acknowledgements (
-    kind TEXT NOT NULL, -- revision, override
+    kind TEXT NOT NULL, -- revision, override, reverted (from a revision, by the agent itself)
     change INTEGER NOT NULL,
     service TEXT NOT NULL,
     instance TEXT NOT NULL,

@@ -6,9 +6,9 @@ use fuseboard_api::live::Touched;
 use fuseboard_api::{UnixNanos, change::OverrideSpec};
 use rusqlite::Transaction;
 
-use super::refusal::{bad_request, internal, not_found, read_only, unavailable};
+use super::refusal::{bad_request, internal, read_only, unavailable};
 use super::revisions::{self, Author};
-use super::{Control, overrides};
+use super::{Control, overrides, rollout};
 use crate::incident;
 use crate::store::StoreError;
 
@@ -65,6 +65,8 @@ impl From<Deny> for Refusal {
 /// For whom a change is.
 enum Meant {
     Everyone,
+    /// Those that are given the revision, by stages or at once.
+    Given,
     Some(OverrideSpec),
     Nobody,
 }
@@ -81,6 +83,11 @@ impl Control {
         let mut receipt = changed.await.map_err(Refusal::from)?;
         receipt.targeted = match meant {
             Meant::Everyone => self.fleet.connected(|_, _| true),
+            Meant::Given => {
+                let desired = self.desired.borrow().clone();
+                self.fleet
+                    .connected(|service, instance| Some(desired.given(service, instance).revision) == receipt.revision)
+            }
             Meant::Some(spec) => self.fleet.connected(|service, instance| {
                 let s = &spec.selector;
                 s.caller.as_deref().is_none_or(|c| c == service) && s.instance.as_deref().is_none_or(|i| i == instance)
@@ -117,14 +124,14 @@ fn author(command: &Command) -> Result<Author, Refusal> {
 fn effect(action: &Action) -> (Vec<Touched>, Meant) {
     let changes = vec![Touched::Changes, Touched::Audit];
     match action {
-        Action::SetPolicy { .. } | Action::EditPolicy { .. } | Action::Rollback { .. } => (changes, Meant::Everyone),
+        Action::SetPolicy { .. } | Action::EditPolicy { .. } | Action::Rollback { .. } => (changes, Meant::Given),
         Action::SetOverride { spec, .. } => (changes, Meant::Some(spec.clone())),
         Action::EndOverride { .. } | Action::EndAllOverrides => (changes, Meant::Everyone),
         Action::PauseRollout { .. }
         | Action::ResumeRollout { .. }
         | Action::AbortRollout { .. }
         | Action::PromoteRollout { .. }
-        | Action::ConfirmRevision { .. } => (changes, Meant::Nobody),
+        | Action::ConfirmRevision { .. } => (changes, Meant::Given),
         Action::StartIncident { .. } | Action::StopIncident { .. } | Action::RenameIncident { .. } => {
             (vec![Touched::Incidents, Touched::Audit], Meant::Nobody)
         }
@@ -133,19 +140,12 @@ fn effect(action: &Action) -> (Vec<Touched>, Meant) {
 
 fn perform(tx: &Transaction<'_>, at: UnixNanos, author: &Author, action: Action) -> Result<Receipt, Deny> {
     let mut receipt = Receipt { at, ..Receipt::default() };
-    if let Action::SetPolicy { delivery, .. } | Action::EditPolicy { delivery, .. } | Action::Rollback { delivery, .. } =
-        &action
-        && (!delivery.stages.is_empty() || delivery.confirm_within_ms.is_some())
-    {
-        return Err(bad_request(
-            "this collector gives a change to everyone at once; leave stages and confirmation out",
-        )
-        .into());
-    }
     let made = match action {
-        Action::SetPolicy { base, document, .. } => Some(revisions::set(tx, at, author, base, &document)?),
-        Action::EditPolicy { base, edits, .. } => Some(revisions::edit(tx, at, author, base, &edits)?),
-        Action::Rollback { to, .. } => Some(revisions::rollback(tx, at, author, to)?),
+        Action::SetPolicy { base, document, delivery } => {
+            Some(revisions::set(tx, at, author, base, &document, &delivery)?)
+        }
+        Action::EditPolicy { base, edits, delivery } => Some(revisions::edit(tx, at, author, base, &edits, &delivery)?),
+        Action::Rollback { to, delivery } => Some(revisions::rollback(tx, at, author, to, &delivery)?),
         Action::SetOverride { spec, ttl_ms } => {
             receipt.override_id = Some(overrides::set(tx, at, author, &spec, ttl_ms)?);
             None
@@ -177,13 +177,11 @@ fn perform(tx: &Transaction<'_>, at: UnixNanos, author: &Author, action: Action)
             receipt.incident = Some(id);
             None
         }
-        Action::PauseRollout { revision }
-        | Action::ResumeRollout { revision }
-        | Action::AbortRollout { revision }
-        | Action::PromoteRollout { revision, .. }
-        | Action::ConfirmRevision { revision } => {
-            return Err(not_found(format!("no rollout of revision {revision} is under way")).into());
-        }
+        Action::PauseRollout { revision } => Some(rollout::pause(tx, at, author, revision)?),
+        Action::ResumeRollout { revision } => Some(rollout::resume(tx, at, author, revision)?),
+        Action::AbortRollout { revision } => Some(rollout::abort(tx, at, author, revision)?),
+        Action::PromoteRollout { revision, force } => Some(rollout::promote(tx, at, author, revision, force)?),
+        Action::ConfirmRevision { revision } => Some(rollout::confirm(tx, at, author, revision)?),
     };
     if let Some(made) = made {
         receipt.revision = Some(made.number);

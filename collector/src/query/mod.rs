@@ -6,6 +6,7 @@ pub mod export;
 mod find;
 mod headline;
 mod logs;
+mod made;
 mod metrics;
 mod names;
 pub mod otlp;
@@ -31,6 +32,7 @@ use crate::lint;
 use crate::store::{Snapshot, Store, StoreError};
 
 pub(crate) use self::deployments::deployments;
+pub(crate) use self::made::{Made, made};
 pub(crate) use self::spans::{Origins, of_trace as spans_of};
 pub use self::totals::instances;
 

@@ -139,6 +139,8 @@ mod tests {
             trace_id BLOB, span_id BLOB, arrival INTEGER NOT NULL, body BLOB NOT NULL
         ) STRICT;
         ALTER TABLE metrics DROP COLUMN metadata;
+        ALTER TABLE statuses DROP COLUMN reverted_from;
+        ALTER TABLE statuses DROP COLUMN since;
         INSERT INTO names VALUES (1, 'work');
         PRAGMA user_version = 1;";
 
@@ -182,7 +184,7 @@ mod tests {
         conn.execute_batch("COMMIT").expect("committed");
         drop(conn);
         let said = Store::open(&path, OpenMode::ReadOnly).expect_err("old").to_string();
-        assert!(said.contains("older Fuseboard (schema 1, this program reads 2); start a collector on it"), "{said}");
+        assert!(said.contains("older Fuseboard (schema 1, this program reads 3); start a collector on it"), "{said}");
         let store = Store::open(&path, OpenMode::ReadWrite).expect("converts");
         let found = store.read(|s| s.trace(TraceId([8; 16]), UnixNanos(507), &Parts::all())).await.expect("read");
         let rows: Vec<(i64, String)> = found
@@ -208,5 +210,7 @@ mod tests {
         assert_eq!((appended.stored, appended.duplicates), (0, 1));
         drop(store);
         Store::open(&path, OpenMode::ReadOnly).expect("up to date");
+        let conn = Connection::open(&path).expect("opened");
+        conn.execute_batch("SELECT reverted_from, since FROM statuses").expect("columns that came later are there");
     }
 }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 pub const APPLICATION_ID: i32 = i32::from_be_bytes(*b"FUSE");
 
 /// The schema version that this program writes.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 /// Everything with a time of its own carries `arrival` beside it, the stamp of the commit that brought it. Times are Unix
 /// nanoseconds unless a name says otherwise; ids are raw bytes; `body` columns are OTLP protobuf.
@@ -145,11 +145,21 @@ pub(super) fn create(conn: &Connection) -> rusqlite::Result<()> {
     pieces().try_for_each(|piece| conn.execute_batch(piece))
 }
 
+/// Adds a column that an older file lacks.
+fn add(conn: &Connection, table: &str, column: &str, declared: &str) -> rusqlite::Result<()> {
+    let there = "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2";
+    if conn.query_row(there, [table, column], |r| r.get::<_, i64>(0))? == 0 {
+        conn.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} {declared}"))?;
+    }
+    Ok(())
+}
+
 /// Brings a database from version `from` (0: empty) to [`VERSION`]. Runs inside the caller's transaction.
 pub(crate) fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
     if from < 1 {
         conn.pragma_update(None, "application_id", APPLICATION_ID)?;
     }
     create(conn)?;
+    crate::tables::added_columns().try_for_each(|(table, column, declared)| add(conn, table, column, declared))?;
     conn.pragma_update(None, "user_version", VERSION)
 }

@@ -32,6 +32,15 @@ pub(crate) enum Note {
         /// Its words.
         status: v1::Status,
     },
+    /// An agent went back by itself from a revision that nobody confirmed in time.
+    Reverted {
+        /// Who.
+        service: String,
+        /// Who.
+        instance: String,
+        /// The revision it went back from.
+        revision: u64,
+    },
     /// An agent has a change, or refused it.
     Acknowledged {
         /// Which change.

@@ -151,7 +151,7 @@ fn touched(rows: &[Row]) -> Vec<Touched> {
     let mut touched: Vec<Touched> = rows
         .iter()
         .flat_map(|row| match row {
-            Row::Plain(Note::Acknowledged { .. }) => [Touched::Changes, Touched::Audit],
+            Row::Plain(Note::Acknowledged { .. } | Note::Reverted { .. }) => [Touched::Changes, Touched::Audit],
             // Who is connected decides for whom a change is.
             Row::Plain(Note::Connected { .. } | Note::Ended { .. }) => [Touched::Fleet, Touched::Changes],
             Row::Plain(_) => [Touched::Fleet; 2],
@@ -229,17 +229,41 @@ fn write_note(tx: &Transaction<'_>, at: UnixNanos, note: &Note) -> rusqlite::Res
         }
         Note::Status { session, status } => {
             let failed = status.last_failed.as_ref();
-            tx.prepare_cached("INSERT INTO statuses VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute(params![
-                session,
-                at.0,
-                signed(status.running),
-                signed(status.attempted),
-                failed.map(|f| signed(f.revision)),
-                failed.map(|f| cut(&f.reason)),
-                &status.effective_hash[..status.effective_hash.len().min(64)],
-                signed(status.overrides_generation),
-                signed(status.dropped)
-            ])?;
+            tx.prepare_cached("INSERT INTO statuses VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?.execute(
+                params![
+                    session,
+                    at.0,
+                    signed(status.running),
+                    signed(status.attempted),
+                    failed.map(|f| signed(f.revision)),
+                    failed.map(|f| cut(&f.reason)),
+                    &status.effective_hash[..status.effective_hash.len().min(64)],
+                    signed(status.overrides_generation),
+                    signed(status.dropped),
+                    signed(status.reverted_from),
+                    status.since_unix_nanos
+                ],
+            )?;
+        }
+        Note::Reverted { service, instance, revision } => {
+            // An agent repeats it with every status; it is written down once.
+            let new = tx
+                .prepare_cached(
+                    "INSERT INTO acknowledgements SELECT 'reverted', ?1, ?2, ?3, ?4, 0, NULL WHERE NOT EXISTS (
+                        SELECT 1 FROM acknowledgements
+                        WHERE kind = 'reverted' AND change = ?1 AND service = ?2 AND instance = ?3)",
+                )?
+                .execute(params![signed(*revision), service, instance, at.0])?;
+            if new > 0 {
+                let entry = audit::Entry {
+                    actor: format!("agent {service}/{instance}"),
+                    action: "agent.reverted",
+                    target: format!("revision {revision}"),
+                    reason: "nobody confirmed it in time".to_owned(),
+                    detail: String::new(),
+                };
+                audit::append(tx, at, &entry)?;
+            }
         }
         Note::Acknowledged { change, service, instance, latency_ms, refused } => {
             let new = tx

@@ -11,7 +11,7 @@ use tonic::{Status, Streaming};
 
 use super::note::{ChangeId, Note, SessionEnd};
 use super::{Fleet, Member};
-use crate::control::desired::Desired;
+use crate::control::desired::{Desired, Given};
 use crate::control::policy;
 use crate::identity::Caller;
 
@@ -54,9 +54,10 @@ pub(super) async fn run(fleet: Arc<Fleet>, caller: Caller, mut inbound: Streamin
         hello,
         number,
         since: Instant::now(),
-        sent_revision: None,
+        sent_policy: None,
         sent_generation: None,
         told: BTreeSet::new(),
+        told_reverted: 0,
         fleet,
     };
     let (how, detail) = session.serve(&mut inbound, &out, &member).await;
@@ -101,10 +102,13 @@ struct Session {
     hello: v1::Hello,
     number: i64,
     since: Instant,
-    sent_revision: Option<u64>,
+    /// The revision that was sent last, and until when it was to be confirmed.
+    sent_policy: Option<(u64, Option<UnixNanos>)>,
     sent_generation: Option<u64>,
     /// Changes that this agent has acknowledged or refused on this stream.
     told: BTreeSet<(ChangeId, bool)>,
+    /// The revision from which this agent went back by itself, as noted last.
+    told_reverted: u64,
 }
 
 impl Session {
@@ -149,18 +153,26 @@ impl Session {
     /// Whether the agent lacks something.
     fn owes(&self) -> bool {
         let desired = self.desired.borrow();
-        (desired.policy.is_some() && self.sent_revision != Some(desired.revision))
+        self.lacks(desired.given(&self.hello.service, &self.hello.instance))
             || self.sent_generation != Some(desired.generation)
+    }
+
+    /// Whether a revision, or that it is confirmed, was not sent yet.
+    fn lacks(&self, given: &Given) -> bool {
+        given.policy.is_some() && self.sent_policy != Some((given.revision, given.confirm_by))
     }
 
     /// What the agent lacks most: the policy first, since overrides beat it.
     fn next_message(&mut self) -> Option<ToAgent> {
         let desired = self.desired.borrow_and_update().clone();
-        if let Some(policy) = &desired.policy
-            && self.sent_revision != Some(desired.revision)
-        {
-            self.sent_revision = Some(desired.revision);
-            return Some(ToAgent { message: Some(to_agent::Message::Policy(policy.as_ref().clone())) });
+        let given = desired.given(&self.hello.service, &self.hello.instance);
+        if let Some(policy) = given.policy.as_ref().filter(|_| self.lacks(given)) {
+            self.sent_policy = Some((given.revision, given.confirm_by));
+            let left = given.confirm_by.map(|by| by.since(UnixNanos::now()).as_millis());
+            // 0 would say that there is nothing to confirm.
+            let confirm_within_ms = left.map_or(0, |ms| u64::try_from(ms).unwrap_or(u64::MAX).max(1));
+            let policy = v1::Policy { confirm_within_ms, ..policy.as_ref().clone() };
+            return Some(ToAgent { message: Some(to_agent::Message::Policy(policy)) });
         }
         if self.sent_generation == Some(desired.generation) {
             return None;
@@ -181,7 +193,13 @@ impl Session {
                 for note in self.acknowledgements(&status) {
                     self.note(note).await;
                 }
+                let reverted = status.reverted_from;
                 self.note(Note::Status { session: self.number, status }).await;
+                if reverted != 0 && self.told_reverted != reverted {
+                    self.told_reverted = reverted;
+                    let v1::Hello { service, instance, .. } = self.hello.clone();
+                    self.note(Note::Reverted { service, instance, revision: reverted }).await;
+                }
             }
             Some(from_agent::Message::Breakers(mut report)) => {
                 report.breakers.truncate(MAX_REPORTED);
@@ -198,12 +216,13 @@ impl Session {
     fn acknowledgements(&mut self, status: &v1::Status) -> Vec<Note> {
         let desired = self.desired.borrow().clone();
         let mut said = Vec::new();
-        if desired.policy.is_some() {
-            let id = ChangeId::Revision(desired.revision);
-            if status.running == desired.revision {
-                said.push((id, desired.revision_since, None));
-            } else if let Some(failed) = status.last_failed.as_ref().filter(|f| f.revision == desired.revision) {
-                said.push((id, desired.revision_since, Some(failed.reason.clone())));
+        let given = desired.given(&self.hello.service, &self.hello.instance);
+        if given.policy.is_some() {
+            let id = ChangeId::Revision(given.revision);
+            if status.running == given.revision {
+                said.push((id, given.since, None));
+            } else if let Some(failed) = status.last_failed.as_ref().filter(|f| f.revision == given.revision) {
+                said.push((id, given.since, Some(failed.reason.clone())));
             }
         }
         for (stored, since) in desired.overrides_for(&self.hello.service, &self.hello.instance) {

@@ -7,7 +7,8 @@ use fuseboard_api::{TimeRange, UnixNanos};
 use rusqlite::{Connection, params};
 
 use super::fleet::{Presence, presence};
-use crate::control::{desired, overrides, revisions, unsigned};
+use crate::control::rollout::Standing;
+use crate::control::{desired, overrides, revisions, rollout, unsigned};
 
 /// Overrides that are answered at most.
 const ANSWERED: u32 = 500;
@@ -32,19 +33,32 @@ pub(crate) fn changes(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> 
     for stored in revisions::history(conn, as_of)? {
         let at = stored.revision.at;
         let acknowledgements = words.remove(&("revision".to_owned(), stored.revision.number)).unwrap_or_default();
-        let until = superseded.unwrap_or(as_of);
+        let planned = rollout::standing(conn, stored.revision.number, as_of)?;
+        let taken_back = planned.as_ref().and_then(Standing::taken_back);
+        let ended = taken_back.or(superseded);
+        let until = ended.unwrap_or(as_of);
         let mut change = Change {
             id: stored.revision.number,
             actor: stored.revision.actor,
             reason: stored.revision.reason,
             summary: stored.summary,
             at,
-            ended: superseded,
+            ended,
             ..Change::default()
         };
-        meant_for(&mut change, &streams, acknowledgements, at, until, |_| true);
-        change.state = if superseded.is_some() { ChangeState::Ended } else { progress(&change) };
-        superseded = Some(at);
+        meant_for(&mut change, &streams, acknowledgements, at, until, |p| {
+            planned.as_ref().is_none_or(|s| s.division.has(&p.service, &p.instance))
+        });
+        change.state = match &planned {
+            _ if taken_back.is_some() => ChangeState::Reverted,
+            Some(standing) if !standing.is_over() => ChangeState::Rolling,
+            _ if superseded.is_some() => ChangeState::Ended,
+            _ => progress(&change),
+        };
+        // The one before is in force until everyone is given this one, and again when it is taken back.
+        let took_over = planned.as_ref().map_or(Some(at), |s| s.whole.filter(|_| taken_back.is_none()));
+        superseded = took_over.or(superseded);
+        change.rollout = planned.map(|s| rollout::told(conn, &s, &streams, as_of)).transpose()?;
         answer.revisions.push(change);
     }
     Ok(answer)

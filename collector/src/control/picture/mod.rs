@@ -14,6 +14,7 @@ use super::audit::picture as audit;
 use crate::{analyze, incident};
 
 pub(crate) use breakers::{edge_breakers, transitions};
+pub(crate) use fleet::{Presence, presence};
 pub(crate) use marks::marks;
 pub(crate) use policies::{steering, with_edits};
 
