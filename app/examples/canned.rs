@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "empty" => testing::Scene::Empty,
         "rolling" => testing::Scene::Rolling,
         "reverted" => testing::Scene::Reverted,
+        "viewer" => testing::Scene::Viewer,
         "crowd" => testing::Scene::Crowd(500),
         "gone" => testing::Scene::Gone,
         "waiting" => testing::Scene::Waiting,

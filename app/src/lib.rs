@@ -14,5 +14,6 @@ pub mod testing;
 mod time;
 mod views;
 mod widgets;
+pub mod wire;
 
 pub use model::{SourceKind, ThemeChoice, View};

@@ -17,8 +17,10 @@ use std::path::PathBuf;
 use fuseboard_api::UnixNanos;
 use fuseboard_api::ask::{Answer, Question};
 use fuseboard_api::command::{Command, Receipt};
+use fuseboard_api::identity::Whoami;
 
 use crate::model::{Connection, SlotId, SourceKind, Want};
+use crate::wire::Access;
 
 pub(crate) use rehearsed::Rehearsed;
 pub(crate) use room::{Link, NoLink};
@@ -32,8 +34,8 @@ pub struct Source {
     pub url: String,
     /// Its kind.
     pub kind: SourceKind,
-    /// A bearer token, where the collector asks for one.
-    pub token: Option<String>,
+    /// How one is known there, and how it is trusted.
+    pub access: Access,
 }
 
 /// One question's outcome.
@@ -60,6 +62,8 @@ pub(crate) struct Inbox {
     pub(crate) downloads: Vec<Result<String, String>>,
     /// Whether there is somebody to ask, when that changed.
     pub(crate) connection: Option<Connection>,
+    /// Who one is to the collector, when it has said so.
+    pub(crate) who: Option<Whoami>,
     /// The newest instant that the collector has told of.
     pub(crate) newest: Option<UnixNanos>,
 }

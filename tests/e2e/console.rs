@@ -8,6 +8,7 @@ use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable;
 use fuseboard::app::App;
 use fuseboard::link::Source;
+use fuseboard::wire::Access;
 use fuseboard::{SourceKind, View, testing};
 use fuseboard_agent::{Agent, HttpMethod};
 use fuseboard_tests::stage::{PATIENCE, Stage};
@@ -22,7 +23,12 @@ struct Console {
 
 impl Console {
     fn open(stage: &Stage, view: View) -> Result<Self> {
-        let source = Source { name: "stage".to_owned(), url: stage.control(), kind: SourceKind::Live, token: None };
+        let source = Source {
+            name: "stage".to_owned(),
+            url: stage.control(),
+            kind: SourceKind::Live,
+            access: Access::default(),
+        };
         let (wake, woken) = sync_channel(1);
         // A full channel holds a wake-up already.
         let app = testing::live(source, view, move || _ = wake.try_send(()))?;

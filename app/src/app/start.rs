@@ -28,6 +28,10 @@ pub(super) fn show(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
                         text::title(ui, "Connecting…");
                         text::note(ui, format!("Asking {} for its data.", model.source));
                     }
+                    Connection::Unknown { why } => {
+                        text::title(ui, "The collector does not know who you are");
+                        text::note(ui, why.as_str());
+                    }
                     Connection::Lost { why, tries } => lost(ui, model, why, *tries, commands),
                 }
             });

@@ -26,6 +26,12 @@ impl App {
         if let Some(connection) = inbox.connection {
             self.model.connection = connection;
         }
+        if let Some(who) = inbox.who {
+            if who.asked {
+                self.model.who.clone_from(&who.name);
+            }
+            self.model.identity = Some(who);
+        }
         if let Some(newest) = inbox.newest {
             self.model.newest = self.model.newest.max(newest);
         }
@@ -269,8 +275,8 @@ impl App {
     /// Gives a command to the collector.
     fn act(&mut self, action: Action, reason: String, undo: Option<Action>) {
         self.flip = None;
-        if self.model.read_only() {
-            self.tell("This source is read only: nothing can be changed here.", Severity::AtRisk);
+        if let Some(why) = self.model.closed() {
+            self.tell(why, Severity::AtRisk);
             return;
         }
         if self.model.connection != Connection::Up {

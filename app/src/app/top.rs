@@ -1,6 +1,7 @@
 //! The bar on top: source, search, health of the collector, recording, who works here.
 
 use egui::{Align, Color32, Layout, Rect, Role, Sense, Stroke, StrokeKind, WidgetInfo, pos2, vec2};
+use fuseboard_api::identity::Deed;
 
 use crate::command::{Command, Commands};
 use crate::model::{Connection, Model, PolicyTab, SourceKind};
@@ -35,10 +36,12 @@ fn source(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
         Connection::Up if trouble.is_some() => (Tone::AtRisk, trouble.unwrap_or_default().to_owned()),
         Connection::Up => (Tone::Well, "connected".to_owned()),
         Connection::Connecting => (Tone::Probing, "connecting".to_owned()),
+        Connection::Unknown { why } => (Tone::Failed, why.clone()),
         Connection::Lost { why, tries } => (Tone::Failed, format!("{why}; tried {tries} times, trying again")),
     };
     let name = match model.connection {
         Connection::Lost { .. } => format!("{} · lost", model.source),
+        Connection::Unknown { .. } => format!("{} · not let in", model.source),
         _ => model.source.clone(),
     };
     let galley = ui.painter().layout_no_wrap(name.clone(), text::medium(12.0), t.text);
@@ -52,9 +55,9 @@ fn source(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
     text::paint(ui.painter(), at, egui::Align2::LEFT_CENTER, &name, text::medium(12.0), t.text, width - 34.0);
     response.widget_info(|| WidgetInfo::labeled(Role::Label, true, format!("source {name}, {state}")));
     response.on_hover_text(state);
-    if model.read_only() {
+    if let Some(why) = model.closed() {
         let words = if model.source_kind == SourceKind::File { "file" } else { "read only" };
-        pill(ui, words, Tone::AtRisk).on_hover_text(model.barred().unwrap_or_default());
+        pill(ui, words, Tone::AtRisk).on_hover_text(why);
     }
     if model.production {
         pill(ui, "production", Tone::Failed);
@@ -114,6 +117,16 @@ fn health(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
     ui.painter().text(rect.center(), egui::Align2::CENTER_CENTER, initials, text::medium(10.5), t.text);
     response.widget_info(|| WidgetInfo::labeled(Role::Label, true, format!("signed in as {}", model.who)));
     response.on_hover_text(format!("commands are signed “{}”", model.who));
+    if let Some(who) = model.identity.as_ref().filter(|who| who.asked) {
+        ui.add_space(8.0);
+        let may: Vec<&str> = who.may.iter().map(|deed| deed.words()).collect();
+        let until = who.expires.map(|end| format!("; the token ends {}", model.zone.date_time(end)));
+        pill(ui, &format!("{} · {}", who.name, who.role), Tone::Neutral).on_hover_text(format!(
+            "may {}{}",
+            may.join(", "),
+            until.unwrap_or_default()
+        ));
+    }
     ui.add_space(12.0);
     record(ui, model, commands);
     let roomy = ui.available_width() > 320.0;
@@ -146,7 +159,7 @@ fn record(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
         }
         None => ("Record".to_owned(), Kind::Quiet, t.failed),
     };
-    let response = Button::new(&words).kind(kind).dot(dot).enabled(model.can_command()).show(ui);
+    let response = Button::new(&words).kind(kind).dot(dot).barred(model.barred(Deed::Incident)).show(ui);
     if response.on_hover_text("record an incident: the last five minutes are kept with it (Ctrl+R)").clicked() {
         commands.push(Command::Record);
     }

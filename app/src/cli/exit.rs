@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use fuseboard::wire::WireError;
 use fuseboard_api::ask::Refusal;
 
 /// For `--help`.
@@ -10,7 +11,7 @@ Exit codes:
   0  done
   1  failed: a file, a display or something else of this machine
   2  the command line makes no sense
-  3  no collector answers at the address
+  3  no collector answers at the address, or none that is trusted
   4  the collector refused, or what was asked for is not there or was not reached";
 
 /// Why a subcommand did not do its work.
@@ -24,6 +25,16 @@ pub(super) enum Failure {
         /// The address tried.
         url: String,
         /// What happened.
+        why: String,
+    },
+    /// Who answers is not trusted, or does not trust us.
+    #[error(
+        "no trusted connection to {url}: {why}\nSay with --ca FILE who signs the collector's certificate; a collector that asks for one of yours takes it with --cert and --key."
+    )]
+    Untrusted {
+        /// The address tried.
+        url: String,
+        /// What TLS says.
         why: String,
     },
     /// Somebody answers at the address, in other words than a collector's.
@@ -44,6 +55,17 @@ pub(super) enum Failure {
     NotMet(String),
 }
 
+impl Failure {
+    /// Why there was no answer.
+    pub(super) fn of(url: &str, error: &WireError) -> Self {
+        let (url, why) = (url.to_owned(), error.to_string());
+        match error {
+            WireError::Untrusted(_) => Self::Untrusted { url, why },
+            _ => Self::Unreachable { url, why },
+        }
+    }
+}
+
 /// Says what went wrong on stderr and gives the code.
 pub(super) fn report(done: anyhow::Result<()>) -> ExitCode {
     let Err(error) = done else { return ExitCode::SUCCESS };
@@ -55,7 +77,7 @@ pub(super) fn report(done: anyhow::Result<()>) -> ExitCode {
     // Nothing is left to tell it to when stderr itself is gone.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
     match error.downcast_ref::<Failure>() {
-        Some(Failure::Unreachable { .. } | Failure::Stranger { .. }) => ExitCode::from(3),
+        Some(Failure::Unreachable { .. } | Failure::Untrusted { .. } | Failure::Stranger { .. }) => ExitCode::from(3),
         Some(Failure::Refused(_) | Failure::NotMet(_)) => ExitCode::from(4),
         None => ExitCode::FAILURE,
     }

@@ -33,6 +33,8 @@ pub(super) struct ExportArgs {
     /// The Fuseboard file to read; without one a running collector is asked.
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    access: ctl::Access,
     /// The running collector's control address.
     #[arg(long, value_name = "URL", default_value = ctl::DEFAULT_URL, env = "FUSEBOARD_URL", value_parser = ctl::address)]
     url: String,
@@ -109,17 +111,14 @@ fn from_file(args: &ExportArgs, format: ExportFormat, data: &Path) -> Result<()>
 }
 
 fn from_collector(args: &ExportArgs, format: ExportFormat) -> Result<()> {
-    let client = Client::new(&args.url)?;
+    let client = Client::new(&args.url, &args.access)?;
     let Answer::Totals(totals) = client.ask(Question::Totals)? else { return Err(ctl::mismatch()) };
     let Selection { range, filter, trace } = selection(args, &totals)?;
-    let mut url = reqwest::Url::parse(client.url())?.join("/v1/export")?;
-    url.query_pairs_mut()
-        .append_pair("format", &format.to_string())
-        .append_pair("from", &range.from.to_string())
-        .append_pair("to", &range.to.to_string())
-        .append_pair("filter", &filter)
-        .extend_pairs(trace.map(|trace| ("trace", trace.to_string())));
-    let path = format!("{}?{}", url.path(), url.query().unwrap_or_default());
+    let (format_word, from, to) = (format.to_string(), range.from.to_string(), range.to.to_string());
+    let trace = trace.map(|trace| trace.to_string());
+    let mut pairs = vec![("format", &*format_word), ("from", &*from), ("to", &*to), ("filter", &*filter)];
+    pairs.extend(trace.iter().map(|trace| ("trace", trace.as_str())));
+    let path = fuseboard::wire::query("/v1/export", pairs);
     let mut target = Target::create(&args.output, format)?;
     client.stream(&path, |piece| target.write(piece))?;
     target.finish()

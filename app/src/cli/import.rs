@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use fuseboard::wire::{self, Access, Sent};
 use fuseboard_api::ask::{Answer, Question};
 use fuseboard_collector::files::import::{self, Found, Imported};
 use fuseboard_collector::ingest::Telemetry;
@@ -44,6 +45,8 @@ pub(super) struct ImportArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    access: Access,
 }
 
 /// What became of one file.
@@ -148,7 +151,7 @@ pub(super) fn into_file(runtime: &tokio::runtime::Handle, files: &[PathBuf], tar
 pub(super) fn run(args: &ImportArgs) -> Result<()> {
     let outcomes = match (&args.into, &args.to) {
         (Some(target), _) => into_file(source::runtime()?.handle(), &args.files, target)?,
-        (None, Some(url)) => to_collector(url, &args.files)?,
+        (None, Some(url)) => to_collector(url, &args.access, &args.files)?,
         (None, None) => bail!("name where it goes: --into FILE or --to URL"),
     };
     if args.json {
@@ -167,12 +170,12 @@ pub(super) fn failures(outcomes: &[Outcome]) -> Result<()> {
     if errors.is_empty() { Ok(()) } else { bail!("{}", errors.join("\n")) }
 }
 
-fn to_collector(url: &str, files: &[PathBuf]) -> Result<Vec<Outcome>> {
-    let Answer::Totals(totals) = Client::new(url)?.ask(Question::Totals)? else { return Err(ctl::mismatch()) };
+fn to_collector(url: &str, access: &Access, files: &[PathBuf]) -> Result<Vec<Outcome>> {
+    let Answer::Totals(totals) = Client::new(url, access)?.ask(Question::Totals)? else { return Err(ctl::mismatch()) };
     let address = totals.addresses.iter().find(|(name, _)| name == "otlp_http").map(|(_, address)| address);
     let address =
         address.with_context(|| format!("the collector at {url} takes no telemetry; it only looks at a file"))?;
-    let mut sender = Sender::new(format!("http://{address}"))?;
+    let mut sender = Sender::new(&wire::beside(url, address), access)?;
     let mut out = Vec::new();
     for file in files {
         let name = name_of(file);
@@ -190,20 +193,20 @@ fn to_collector(url: &str, files: &[PathBuf]) -> Result<Vec<Outcome>> {
 /// Sends OTLP over HTTP.
 struct Sender {
     runtime: tokio::runtime::Runtime,
-    http: reqwest::Client,
-    url: String,
+    http: wire::Client,
 }
 
 /// How long a collector may take to store one request.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The largest answer.
+const LARGEST: usize = 1 << 20;
 /// How often a request is sent again that the collector had no room for.
 const TRIES: u32 = 30;
 
 impl Sender {
-    fn new(url: String) -> Result<Self> {
+    fn new(url: &str, access: &Access) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
-        Ok(Self { runtime, http, url })
+        Ok(Self { runtime, http: wire::Client::new(url, access, PATIENCE)? })
     }
 
     fn send_all(&mut self, name: &str, input: Box<dyn Read + Send>) -> Result<Imported> {
@@ -235,28 +238,26 @@ impl Sender {
 
     /// Sends one request; how many records were refused, and why.
     fn send(&self, telemetry: &Telemetry) -> Result<(u64, String)> {
-        let url = format!("{}{}", self.url, telemetry.path());
-        let body = telemetry.encode();
+        let body = wire::Bytes::from(telemetry.encode());
         let once = || async {
-            let request = self.http.post(&url).header("content-type", "application/x-protobuf").body(body.clone());
-            let response = request.send().await?;
-            let wait = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
-            Ok::<_, reqwest::Error>((response.status(), wait, response.bytes().await?))
+            let sent = Sent { body: Some(("application/x-protobuf", body.clone())), accept: None };
+            let reply = self.http.send(telemetry.path(), sent).await?;
+            Ok::<_, wire::WireError>((reply.status(), reply.retry_after(), reply.bytes(LARGEST).await?))
         };
-        let unreachable = |e: reqwest::Error| Failure::Unreachable { url: self.url.clone(), why: e.to_string() };
+        let url = || self.http.url().to_owned();
+        let unreachable = |e: wire::WireError| Failure::of(self.http.url(), &e);
         for _ in 0..TRIES {
             let (status, wait, answer) = self.runtime.block_on(once()).map_err(unreachable)?;
             if status.is_success() {
-                let stranger =
-                    |e| Failure::Stranger { url: self.url.clone(), why: format!("its answer is no OTLP: {e}") };
+                let stranger = |e| Failure::Stranger { url: url(), why: format!("its answer is no OTLP: {e}") };
                 return Ok(Telemetry::rejected(&answer).map_err(stranger)?);
             }
             // As OTLP has it: the collector says when there may be room again.
-            let (true, Some(seconds)) = (matches!(status.as_u16(), 429 | 503), wait) else {
+            let (true, Some(wait)) = (matches!(status.as_u16(), 429 | 503), wait) else {
                 let why = format!("{status}: {}", String::from_utf8_lossy(&answer));
                 return Err(Failure::NotMet(format!("the collector would not store it: {why}")).into());
             };
-            self.runtime.block_on(async { tokio::time::sleep(Duration::from_secs(seconds)).await });
+            self.runtime.block_on(async { tokio::time::sleep(wait).await });
         }
         Err(Failure::NotMet("the collector had no room for so long that the import was given up".to_owned()).into())
     }

@@ -167,6 +167,11 @@ mod tests {
             "forecast",
             "audit --text t",
             "fleet",
+            "whoami",
+            "token list",
+            "token create --role agent --name n --service s --expires-in 30d",
+            "token revoke 0123456789abcdef --reason why",
+            "--token-file f --ca c fleet",
         ];
         for verb in verbs {
             for line in

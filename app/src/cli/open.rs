@@ -57,6 +57,8 @@ pub(super) struct ConnectArgs {
     /// Mark the window as production.
     #[arg(long)]
     production: bool,
+    #[command(flatten)]
+    access: ctl::Access,
 }
 
 /// What a window looks at, and how.
@@ -83,7 +85,7 @@ impl Look {
     }
 
     fn at(name: String, url: String, kind: SourceKind) -> Self {
-        let source = Source { name, url, kind, token: None };
+        let source = Source { name, url, kind, access: ctl::Access::default() };
         Self { source, view: View::default(), read_only: false, production: false, demo: None }
     }
 }
@@ -145,10 +147,11 @@ pub(super) fn console(listen: &Listen) -> Result<()> {
 /// `fuseboard connect URL`.
 pub(super) fn connect(args: &ConnectArgs) -> Result<()> {
     // Asked once before the window opens, so that a wrong address is said where it was typed.
-    let client = ctl::Client::new(&args.url)?;
+    let client = ctl::Client::new(&args.url, &args.access)?;
     client.ask(Question::Totals)?;
     let mut look = Look::at(args.url.clone(), client.url().to_owned(), SourceKind::Remote);
     (look.read_only, look.production) = (args.read_only, args.production);
+    look.source.access = args.access.clone();
     window(look, source::runtime()?.handle())
 }
 
@@ -296,7 +299,7 @@ impl app::Host for Program {
     fn open_file(&self, path: &Path) -> Result<Source, String> {
         let collector = Opened::at(&self.runtime, path).map_err(|error| format!("{error:#}"))?;
         let url = collector.collector.url();
-        let source = Source { name: name_of(path), url, kind: SourceKind::File, token: None };
+        let source = Source { name: name_of(path), url, kind: SourceKind::File, access: ctl::Access::default() };
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         opened.push(collector);
         let oldest = (opened.len() > MOST_OPENED).then(|| opened.remove(0));
@@ -325,7 +328,7 @@ impl app::Host for Program {
 
 /// The shop's policy, unless the collector has one already.
 fn give_policy(target: &Target) -> Result<()> {
-    let client = ctl::Client::new(&target.control)?;
+    let client = ctl::Client::new(&target.control, &ctl::Access::default())?;
     if let Answer::Document(Some(_)) = client.ask(Question::Document(1))? {
         return Ok(());
     }

@@ -24,6 +24,8 @@ use super::span;
 pub(super) struct ShotArgs {
     /// An incident file or a collector's data file; without one a running collector is asked.
     file: Option<PathBuf>,
+    #[command(flatten)]
+    access: ctl::Access,
     /// Which view: board, traces, trace, breakers, policies, forecasts, incidents, logs, metrics, fleet, audit or gallery.
     #[arg(long, value_parser = view)]
     view: View,
@@ -81,7 +83,7 @@ pub(super) fn run(args: &ShotArgs) -> Result<()> {
     let runtime = source::runtime()?;
     let opened = args.file.as_deref().map(|file| runtime.block_on(Embedded::open(file))).transpose()?;
     let url = opened.as_ref().map_or_else(|| args.to.clone(), Embedded::url);
-    let client = Client::new(&url)?;
+    let client = Client::new(&url, &args.access)?;
     let Answer::Totals(totals) = client.ask(Question::Totals)? else { bail!("the collector gave no totals") };
     let at = args.at.as_deref().map(|text| instant(text, &totals)).transpose().context("--at")?;
     let shown = at.or(opened.is_some().then_some(totals.stored.to));
@@ -99,7 +101,7 @@ pub(super) fn run(args: &ShotArgs) -> Result<()> {
         Some(file) => (name_of(file), SourceKind::File),
         None => ("this machine".to_owned(), SourceKind::Live),
     };
-    let source = Source { name, url: client.url().to_owned(), kind, token: None };
+    let source = Source { name, url: client.url().to_owned(), kind, access: args.access.clone() };
     let theme = if matches!(args.theme, Theme::Light) { ThemeChoice::Light } else { ThemeChoice::Dark };
     let picture = Picture { size: args.size, scale: args.scale, theme, ..Picture::default() };
     let image = shot::take(source, settings, picture)?;

@@ -5,48 +5,61 @@ use std::time::Duration;
 
 use fuseboard_api::ask::{Answered, Ask, Refusal};
 use fuseboard_api::command::{Command, Receipt};
+use fuseboard_api::identity::Whoami;
 use fuseboard_api::live::LiveEvent;
-use futures_util::StreamExt;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
 
 use super::Source;
+use crate::wire::{self, Client, Reply, Sent};
 
 const MSGPACK: &str = "application/msgpack";
-/// How long an answer may take.
+/// How long a collector may say nothing; while nothing happens it gives a sign of life every 5 s.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The largest answer.
+const LARGEST: usize = 1 << 30;
 /// How long a line that the collector tells by itself may be.
 const LONGEST_LINE: usize = 1 << 20;
 /// Answers above this size are decoded on another thread, so that the small ones go on.
 const LARGE: usize = 256 << 10;
 
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Nobody answers as a collector does.
+    Lost(String),
+    /// The collector does not know who we are: asking on is of no use until somebody does something about it.
+    Unknown(String),
+    /// The collector said no.
+    Refused(String),
+}
+
+impl Trouble {
+    /// In words.
+    pub(super) fn words(self) -> String {
+        let (Self::Lost(why) | Self::Unknown(why) | Self::Refused(why)) = self;
+        why
+    }
+}
+
+impl From<crate::wire::WireError> for Trouble {
+    fn from(error: crate::wire::WireError) -> Self {
+        Self::Lost(error.to_string())
+    }
+}
+
 /// One collector.
 #[derive(Debug, Clone)]
 pub(super) struct Collector {
-    http: reqwest::Client,
-    base: String,
-    token: Option<String>,
+    http: Client,
 }
 
 impl Collector {
     /// A client for the collector of `source`.
     pub(super) fn new(source: &Source) -> Result<Self, String> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(3))
-            .no_proxy()
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|e| format!("no HTTP client: {}", chain(&e)))?;
-        Ok(Self { http, base: source.url.trim_end_matches('/').to_owned(), token: source.token.clone() })
-    }
-
-    fn signed(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        match &self.token {
-            Some(token) => request.bearer_auth(token),
-            None => request,
-        }
+        Ok(Self { http: Client::new(&source.url, &source.access, PATIENCE).map_err(|e| e.to_string())? })
     }
 
     /// Asks.
@@ -59,43 +72,44 @@ impl Collector {
         self.post("/v1/command", command).await
     }
 
+    /// Asks who we are.
+    pub(super) async fn whoami(&self) -> Result<Whoami, Trouble> {
+        let reply = self.get("/v1/whoami").await?;
+        let json = reply.is_json();
+        decode(&reply.bytes(LARGE).await?, json).map_err(Trouble::Lost)
+    }
+
     async fn post<Q: Serialize, A: DeserializeOwned + Send + 'static>(&self, path: &str, q: &Q) -> Result<A, String> {
         let body = rmp_serde::to_vec_named(q).map_err(|e| format!("the question cannot be written: {e}"))?;
-        let request = self.http.post(format!("{}{path}", self.base)).timeout(PATIENCE);
-        let request = self.signed(request.header(CONTENT_TYPE, MSGPACK).header(ACCEPT, MSGPACK)).body(body);
-        let response = request.send().await.map_err(|e| chain(&e))?;
-        let status = response.status();
-        let json = is_json(&response);
-        let bytes = response.bytes().await.map_err(|e| chain(&e))?;
-        if !status.is_success() {
-            return Err(refusal(status, &bytes, json));
-        }
+        let sent = Sent { body: Some((MSGPACK, body.into())), accept: Some(MSGPACK) };
+        let asked = async { granted(self.http.send(path, sent).await?).await };
+        let reply = asked.await.map_err(Trouble::words)?;
+        let json = reply.is_json();
+        let bytes = reply.bytes(LARGEST).await.map_err(|e| e.to_string())?;
         if bytes.len() < LARGE {
             return decode(&bytes, json);
         }
         tokio::task::spawn_blocking(move || decode(&bytes, json)).await.map_err(|e| format!("decoding stopped: {e}"))?
     }
 
+    async fn get(&self, path: &str) -> Result<Reply, Trouble> {
+        granted(self.http.send(path, Sent { body: None, accept: Some(MSGPACK) }).await?).await
+    }
+
     /// Listens to what the collector tells by itself, until the stream ends; `tell` is called first without an event, when
     /// the collector has begun to talk. Gives why the stream ended.
-    pub(super) async fn listen(&self, mut tell: impl FnMut(Option<LiveEvent>)) -> String {
-        let request = self.signed(self.http.get(format!("{}/v1/live", self.base)));
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => return chain(&error),
+    pub(super) async fn listen(&self, mut tell: impl FnMut(Option<LiveEvent>)) -> Trouble {
+        let mut reply = match self.get("/v1/live").await {
+            Ok(reply) => reply,
+            Err(trouble) => return trouble,
         };
-        if !response.status().is_success() {
-            let (status, json) = (response.status(), is_json(&response));
-            let bytes = response.bytes().await.unwrap_or_default();
-            return refusal(status, &bytes, json);
-        }
         tell(None);
-        let mut stream = response.bytes_stream();
         let mut buffer: Vec<u8> = Vec::new();
-        while let Some(chunk) = stream.next().await {
-            match chunk {
-                Ok(chunk) => buffer.extend_from_slice(&chunk),
-                Err(error) => return chain(&error),
+        loop {
+            match reply.chunk().await {
+                Ok(Some(chunk)) => buffer.extend_from_slice(&chunk),
+                Ok(None) => return Trouble::Lost("the collector closed the connection".to_owned()),
+                Err(error) => return error.into(),
             }
             while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = buffer.drain(..=end).collect();
@@ -104,27 +118,18 @@ impl Collector {
                 }
             }
             if buffer.len() > LONGEST_LINE {
-                return format!("the collector sent a line longer than {LONGEST_LINE} bytes");
+                return Trouble::Lost(format!("the collector sent a line longer than {LONGEST_LINE} bytes"));
             }
         }
-        "the collector closed the connection".to_owned()
     }
 
     /// Writes an incident's file to `to`; gives its size.
     pub(super) async fn download(&self, incident: u64, to: &Path) -> Result<u64, String> {
-        let request = self.signed(self.http.get(format!("{}/v1/incidents/{incident}/file", self.base)));
-        let response = request.send().await.map_err(|e| chain(&e))?;
-        if !response.status().is_success() {
-            let (status, json) = (response.status(), is_json(&response));
-            let bytes = response.bytes().await.unwrap_or_default();
-            return Err(refusal(status, &bytes, json));
-        }
+        let mut reply = self.get(&format!("/v1/incidents/{incident}/file")).await.map_err(Trouble::words)?;
         let failed = |e: std::io::Error| format!("cannot write {}: {e}", to.display());
         let mut file = tokio::fs::File::create(to).await.map_err(failed)?;
-        let mut stream = response.bytes_stream();
         let mut size = 0;
-        while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(|e| chain(&e))?;
+        while let Some(chunk) = reply.chunk().await.map_err(|e| e.to_string())? {
             size += chunk.len() as u64;
             file.write_all(&chunk).await.map_err(failed)?;
         }
@@ -133,8 +138,18 @@ impl Collector {
     }
 }
 
-fn is_json(response: &reqwest::Response) -> bool {
-    response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("json"))
+/// The reply, unless it is a refusal.
+async fn granted(reply: Reply) -> Result<Reply, Trouble> {
+    let (status, json) = (reply.status(), reply.is_json());
+    if status.is_success() {
+        return Ok(reply);
+    }
+    let bytes = reply.bytes(LARGE).await?;
+    let why = match decode::<Refusal>(&bytes, json) {
+        Ok(refusal) => refusal.message,
+        Err(_) => format!("the address answers {}; is it a Fuseboard collector?", wire::said(status, &bytes)),
+    };
+    Err(if status == StatusCode::UNAUTHORIZED { Trouble::Unknown(why) } else { Trouble::Refused(why) })
 }
 
 fn decode<A: DeserializeOwned>(bytes: &[u8], json: bool) -> Result<A, String> {
@@ -143,25 +158,4 @@ fn decode<A: DeserializeOwned>(bytes: &[u8], json: bool) -> Result<A, String> {
     }
     rmp_serde::from_slice(bytes)
         .map_err(|e| format!("the answer cannot be read: {e}; use the same version on both sides"))
-}
-
-fn refusal(status: reqwest::StatusCode, bytes: &[u8], json: bool) -> String {
-    match decode::<Refusal>(bytes, json) {
-        Ok(refusal) => refusal.message,
-        Err(_) => format!("the address answers {status}: is it a Fuseboard collector?"),
-    }
-}
-
-/// An error with what is behind it, shortly: the innermost says most.
-fn chain(error: &reqwest::Error) -> String {
-    let mut inner: &dyn std::error::Error = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    let place = error.url().and_then(|u| Some(format!("{}:{}", u.host_str()?, u.port_or_known_default()?)));
-    match place {
-        Some(place) if error.is_timeout() => format!("{place} did not answer in time"),
-        Some(place) => format!("{place}: {inner}"),
-        None => inner.to_string(),
-    }
 }

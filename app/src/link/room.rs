@@ -9,13 +9,14 @@ use std::time::Duration;
 use fuseboard_api::UnixNanos;
 use fuseboard_api::ask::Answered;
 use fuseboard_api::command::{Command, Receipt};
+use fuseboard_api::identity::Whoami;
 use fuseboard_api::live::LiveEvent;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::bell::Bell;
-use super::http::Collector;
+use super::http::{Collector, Trouble};
 use super::standing::Desk;
 use super::{Delivery, Door, Inbox, Source};
 use crate::model::{Connection, SlotId, Want};
@@ -156,13 +157,14 @@ enum Done {
     Asked(SlotId, u64, Duration, Result<Answered, String>),
     Acted(u64, Result<Receipt, String>),
     Downloaded(Result<String, String>),
+    Known(Result<Whoami, Trouble>),
 }
 
 /// What the listening task tells.
 enum Told {
     Up,
     Event(LiveEvent),
-    Down(String, u32),
+    Down(Trouble, u32),
 }
 
 struct Room {
@@ -255,6 +257,9 @@ impl Room {
         let now = Instant::now();
         match what {
             Told::Up => {
+                // Another token may be known by another name: it is asked for with every connection.
+                let collector = self.collector.clone();
+                self.tasks.spawn(async move { Done::Known(collector.whoami().await) });
                 self.desk.connected(now);
                 self.put_awaited(|w| w.rest.connection = Some(Connection::Up));
             }
@@ -265,9 +270,13 @@ impl Room {
                     self.shared.put(|w| w.rest.newest = Some(newest));
                 }
             }
-            Told::Down(why, tries) => {
+            Told::Down(trouble, tries) => {
                 self.desk.disconnected();
-                self.put_awaited(|w| w.rest.connection = Some(Connection::Lost { why, tries }));
+                let connection = match trouble {
+                    Trouble::Unknown(why) => Connection::Unknown { why },
+                    other => Connection::Lost { why: other.words(), tries },
+                };
+                self.put_awaited(|w| w.rest.connection = Some(connection));
             }
         }
     }
@@ -295,6 +304,9 @@ impl Room {
                 self.desk.all_due(Instant::now());
                 self.put_awaited(|w| w.rest.receipts.push((number, result)));
             }
+            Done::Known(Ok(who)) => self.put_awaited(|w| w.rest.who = Some(who)),
+            // A collector of an older version has no word for it, and asks nobody.
+            Done::Known(Err(trouble)) => tracing::debug!("who one is was not told: {}", trouble.words()),
             Done::Downloaded(result) => self.put_awaited(|w| w.rest.downloads.push(result)),
         }
     }
@@ -305,7 +317,7 @@ async fn listen(collector: Collector, tell: mpsc::Sender<Told>) {
     let mut tries = 0;
     loop {
         let mut heard = false;
-        let why = collector
+        let trouble = collector
             .listen(|event| {
                 heard = true;
                 // A full queue drops an event: the desk joins events anyhow, and the next one touches the same questions.
@@ -313,7 +325,7 @@ async fn listen(collector: Collector, tell: mpsc::Sender<Told>) {
             })
             .await;
         tries = if heard { 1 } else { tries + 1 };
-        if tell.send(Told::Down(why, tries)).await.is_err() {
+        if tell.send(Told::Down(trouble, tries)).await.is_err() {
             return;
         }
         let wait = Duration::from_millis(250) * 2_u32.saturating_pow(tries.saturating_sub(1).min(3));

@@ -8,10 +8,12 @@ use std::time::Duration;
 use fuseboard_api::UnixNanos;
 use fuseboard_api::ask::{Answer, Answered, Ask, Question, Refusal, Totals};
 use fuseboard_api::command::{Action, Command, Receipt};
+use fuseboard_api::identity::Whoami;
 use fuseboard_api::live::{LiveEvent, Touched};
 
 use super::{Door, Inbox, Link, Source};
 use crate::model::{Connection, SlotId, SourceKind, Standing, Want};
+use crate::wire::Access;
 
 /// Long enough for a busy machine; nothing waits for it unless it fails.
 const LONG: Duration = Duration::from_secs(60);
@@ -60,6 +62,8 @@ fn serve(mut stream: TcpStream, asked: &SyncSender<Ask>, spans: u64) {
                 }
             }
             let _ = asked.send(ask);
+        } else if line.starts_with("GET /v1/whoami ") {
+            reply(&mut stream, "200 OK", &Whoami { name: "ann".into(), asked: true, ..Default::default() });
         } else {
             let command: Command = rmp_serde::from_slice(&body).unwrap();
             assert_eq!(command.action, Action::EndAllOverrides);
@@ -110,7 +114,7 @@ fn server() -> Server {
 /// A link and the bell that it rings.
 fn link(url: &str) -> (Link, Receiver<()>) {
     let (ring, bell) = sync_channel(1);
-    let source = Source { name: "test".into(), url: url.to_owned(), kind: SourceKind::Live, token: None };
+    let source = Source { name: "test".into(), url: url.to_owned(), kind: SourceKind::Live, access: Access::default() };
     let link = Link::open(source, move || {
         let _ = ring.try_send(());
     })
@@ -164,6 +168,13 @@ fn a_command_gets_its_receipt() {
     link.act(7, command).unwrap();
     let (number, receipt) = wait(&mut link, &bell, |inbox| inbox.receipts.into_iter().next());
     assert_eq!((number, receipt.unwrap().targeted), (7, 3));
+}
+
+#[test]
+fn who_one_is_comes_with_the_connection() {
+    let server = server();
+    let (mut link, bell) = link(&server.url);
+    assert_eq!(wait(&mut link, &bell, |inbox| inbox.who).name, "ann");
 }
 
 #[test]

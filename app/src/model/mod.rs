@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use fuseboard_api::change::{Change, ChangeState};
 use fuseboard_api::graph::EdgeKey;
+use fuseboard_api::identity::{Deed, Whoami};
 use fuseboard_api::incident::Incident;
 use fuseboard_api::log::LogQuery;
 use fuseboard_api::metric::MetricQuery;
@@ -119,6 +120,11 @@ pub(crate) enum Connection {
     Connecting,
     /// Answers come.
     Up,
+    /// The collector does not know who we are, or no longer.
+    Unknown {
+        /// Why, in words, and what to do.
+        why: String,
+    },
     /// The last attempt failed.
     Lost {
         /// Why, in words.
@@ -237,8 +243,10 @@ pub(crate) struct Model {
     pub(crate) source: String,
     /// Its kind.
     pub(crate) source_kind: SourceKind,
-    /// Who works here; goes into every command.
+    /// Who works here; goes into every command. Where the collector asks for tokens: the token's name.
     pub(crate) who: String,
+    /// What the collector says of who one is and what one may do; nothing before it has said so.
+    pub(crate) identity: Option<Whoami>,
     /// Whether there is somebody to ask.
     pub(crate) connection: Connection,
     /// The pictures.
@@ -278,29 +286,42 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Whether commands can be given at all; see [`Self::barred`].
-    pub(crate) fn can_command(&self) -> bool {
-        self.barred().is_none()
+    /// Whether a command of this kind can be given; see [`Self::barred`].
+    pub(crate) fn can(&self, deed: Deed) -> bool {
+        self.barred(deed).is_none()
     }
 
-    /// Why no command can be given, a sentence; `None` when it can.
-    pub(crate) fn barred(&self) -> Option<String> {
-        if self.source_kind == SourceKind::File {
-            Some("This is an incident file: it is looked at, not steered.".to_owned())
-        } else if self.locked {
-            Some("This console was started read only.".to_owned())
-        } else if self.read_only() {
-            Some("The collector has its data open read only.".to_owned())
+    /// Why no command of this kind can be given, a sentence; `None` when it can.
+    pub(crate) fn barred(&self, deed: Deed) -> Option<String> {
+        if let Some(why) = self.closed() {
+            Some(why.to_owned())
         } else if self.connection != Connection::Up {
             Some("Not connected: commands can be given again when the collector answers.".to_owned())
+        } else {
+            self.may(deed).err().map(str::to_owned)
+        }
+    }
+
+    /// Why the source takes no commands by its nature, whoever gives them.
+    pub(crate) fn closed(&self) -> Option<&'static str> {
+        if self.source_kind == SourceKind::File {
+            Some("This is an incident file: it is looked at, not steered.")
+        } else if self.locked {
+            Some("This console was started read only.")
+        } else if self.slots.totals.get().is_some_and(|t| t.read_only) {
+            Some("The collector has its data open read only.")
         } else {
             None
         }
     }
 
-    /// Whether the source takes no commands by its nature.
-    pub(crate) fn read_only(&self) -> bool {
-        self.locked || self.source_kind == SourceKind::File || self.slots.totals.get().is_some_and(|t| t.read_only)
+    /// Whether the collector lets us do something, as far as it has said.
+    ///
+    /// # Errors
+    /// The reason to show: who one is, and which role it takes.
+    fn may(&self, deed: Deed) -> Result<(), &str> {
+        let refused = self.identity.iter().flat_map(|who| &who.may_not).find(|(refused, _)| *refused == deed);
+        refused.map_or(Ok(()), |(_, why)| Err(why))
     }
 
     /// The incident that is being recorded.

@@ -56,12 +56,14 @@ pub enum Scene {
     Rolling,
     /// As in trouble, and a guard has just taken a staged change back.
     Reverted,
+    /// As in trouble, and the collector knows us as somebody who may only look.
+    Viewer,
     /// As in trouble, but the board shows so many services, and a trace has so many spans.
     Crowd(u32),
 }
 
 fn is_full(scene: Scene) -> bool {
-    matches!(scene, Scene::Trouble | Scene::Rolling | Scene::Reverted | Scene::Crowd(_))
+    !matches!(scene, Scene::Empty | Scene::Gone | Scene::Waiting)
 }
 
 /// What the canned collector answers.
@@ -134,10 +136,11 @@ impl Door for Canned {
         let mut inbox = Inbox { receipts: std::mem::take(&mut self.receipts), ..Default::default() };
         if !std::mem::replace(&mut self.told, true) {
             inbox.connection = Some(match self.scene {
-                Scene::Trouble | Scene::Rolling | Scene::Reverted | Scene::Empty | Scene::Crowd(_) => Connection::Up,
                 Scene::Waiting => Connection::Connecting,
                 Scene::Gone => Connection::Lost { why: "connection refused by 127.0.0.1:4390".to_owned(), tries: 3 },
+                _ => Connection::Up,
             });
+            inbox.who = (self.scene == Scene::Viewer).then(people::viewer);
             inbox.newest = Some(NOW);
         }
         if is_full(self.scene) || self.scene == Scene::Empty {

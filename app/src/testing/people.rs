@@ -9,6 +9,7 @@ use fuseboard_api::change::{Acknowledgement, Change, ChangeState, Changes, Overr
 use fuseboard_api::fleet::{Audit, AuditEntry, Fleet, Member};
 use fuseboard_api::forecast::{Anomaly, BandPoint, Breach, Forecast, Forecasts, Quantity, TrackRecord};
 use fuseboard_api::graph::{EdgeKey, Severity};
+use fuseboard_api::identity::{Deed, Role, Whoami};
 use fuseboard_api::incident::{Incident, Incidents, Suspect};
 use fuseboard_api::metric::{MetricInfo, MetricKind, MetricPoint, MetricQuery, MetricSeries, Metrics};
 use fuseboard_api::stats::Stats;
@@ -23,6 +24,20 @@ fn charge() -> EdgeKey {
 
 fn bank() -> EdgeKey {
     EdgeKey::new("payments", "bank", "POST /authorize")
+}
+
+/// Somebody who may look at everything and change nothing.
+pub(super) fn viewer() -> Whoami {
+    let kept = [Deed::Override, Deed::Policy, Deed::Incident, Deed::Tokens, Deed::Switch, Deed::Bounds];
+    let refused = |deed: Deed| (deed, format!("vera is a viewer and may not {}", deed.words()));
+    Whoami {
+        name: "vera".to_owned(),
+        role: Role::Viewer,
+        asked: true,
+        may: vec![Deed::Whoami, Deed::Read, Deed::Scrape],
+        may_not: kept.into_iter().map(refused).collect(),
+        ..Whoami::default()
+    }
 }
 
 /// Counts of everything.

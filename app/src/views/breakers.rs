@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use egui::{Key, Ui};
 use fuseboard_api::breaker::BreakerMode;
 use fuseboard_api::graph::EdgeKey;
+use fuseboard_api::identity::Deed;
 
 use self::choice::{Filter, Order};
 use self::switches::{Sources, Switch};
@@ -145,7 +146,7 @@ fn head(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, 
 /// One press asks, the second ends them.
 fn end_all(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, all: &[Switch<'_>]) {
     let overridden = all.iter().filter(|s| s.is_overridden()).count();
-    if overridden == 0 || !model.can_command() {
+    if overridden == 0 || !model.can(Deed::Override) {
         state.ending_all = false;
         return;
     }
@@ -248,7 +249,7 @@ fn chosen_index(model: &Model, shown: &[&Switch<'_>]) -> Option<usize> {
 
 /// Opens the flip panel for a switch.
 fn begin(model: &Model, commands: &mut Commands, switch: &Switch<'_>, mode: BreakerMode) {
-    if model.can_command() {
+    if model.can(Deed::Override) {
         commands.push(Command::Flip { edge: switch.key.clone(), instance: None, mode });
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use egui::{Rect, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 use fuseboard_api::UnixNanos;
 use fuseboard_api::command::Action;
+use fuseboard_api::identity::Deed;
 use fuseboard_api::incident::{Incident, Incidents};
 
 use crate::command::{Command, Commands};
@@ -77,7 +78,7 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
                 replay(commands, file.range);
             }
         }
-        if model.can_command() {
+        if model.can(Deed::Incident) {
             record(ui, model, state, commands);
         }
         if all.incidents.is_empty() && all.candidates.is_empty() {

@@ -11,6 +11,7 @@ use egui::Ui;
 use fuseboard_api::UnixNanos;
 use fuseboard_api::change::Change;
 use fuseboard_api::command::Action;
+use fuseboard_api::identity::Deed;
 use fuseboard_api::rollout::{Rollout, RolloutState};
 
 use crate::command::{Command, Commands};
@@ -211,7 +212,7 @@ fn confirm(ui: &mut Ui, model: &Model, rollout: &Rollout, now: UnixNanos, comman
             },
             |ui| {
                 let words = format!("Confirm r{}", rollout.revision);
-                let response = Button::new(&words).kind(Kind::Primary).barred(model.barred()).show(ui);
+                let response = Button::new(&words).kind(Kind::Primary).barred(model.barred(Deed::Policy)).show(ui);
                 if response.clicked() {
                     act(commands, Action::ConfirmRevision { revision: rollout.revision }, "confirmed in the console");
                 }
@@ -227,7 +228,7 @@ fn controls(ui: &mut Ui, model: &Model, rollout: &Rollout, commands: &mut Comman
         return;
     }
     let revision = rollout.revision;
-    let barred = model.barred();
+    let barred = model.barred(Deed::Policy);
     let abort = Button::new("Abort").kind(Kind::Ongoing).small_if(short).barred(barred.clone()).show(ui);
     let abort = abort.accessible_name("Abort the rollout");
     if abort.on_hover_text(format!("Give everyone r{} again, now", rollout.base)).clicked() {

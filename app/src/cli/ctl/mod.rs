@@ -9,16 +9,19 @@ mod print;
 mod quantiles;
 mod spans;
 mod steer;
+mod token;
 
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
+use fuseboard_collector::tokens::TokenVerb;
 use fuseboard_policy::settings::BreakerMode;
 
 use super::span;
-pub(super) use client::{Client, DEFAULT_URL, address};
+pub(super) use client::Client;
 pub(super) use data::{mismatch, totals};
+pub(super) use fuseboard::wire::{Access, DEFAULT_URL, address};
 pub(super) use print::{json, line};
 
 const BREAKER_HELP: &str = "\
@@ -44,19 +47,29 @@ Example: keep the last five minutes and the next one, and look at them anywhere
   fuseboard ctl incident export 1 -o bank.fuse
   fuseboard open bank.fuse";
 
+const TOKEN_HELP: &str = "\
+Example: a token for a colleague, one for a service, and the end of the first
+  fuseboard ctl --token-file ann.token token create --role operator --name bob --out bob.token
+  fuseboard ctl --token-file ann.token token create --role agent --name orders --service orders --out orders.token
+  fuseboard ctl --token-file ann.token token list
+  fuseboard ctl --token-file ann.token token revoke 0123456789abcdef --reason \"bob has left\"
+The first admin's comes from `fuseboard-collector token create`, while the collector does not run.";
+
 /// Arguments of `ctl`.
 #[derive(Args)]
 pub(super) struct CtlArgs {
     /// The collector's control address.
     // Its id is not `to`: verbs have arguments of that name, and a global one would be mixed up with them.
-    #[arg(id = "collector", long = "to", value_name = "URL", default_value = DEFAULT_URL, env = "FUSEBOARD_URL", global = true, value_parser = client::address)]
+    #[arg(id = "collector", long = "to", value_name = "URL", default_value = DEFAULT_URL, env = "FUSEBOARD_URL", global = true, value_parser = address)]
     url: String,
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
-    /// Who acts, for the audit; default: $USER.
+    /// Who acts, for the audit; default: $USER. Where the collector asks for tokens, the token's name counts.
     #[arg(long, global = true, value_name = "NAME")]
     actor: Option<String>,
+    #[command(flatten)]
+    access: Access,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -118,6 +131,11 @@ enum Verb {
     },
     /// Instances and what they run.
     Fleet,
+    /// Who one is to the collector, and what one may do.
+    Whoami,
+    /// Give, list and take tokens; for admins.
+    #[command(subcommand, after_help = TOKEN_HELP)]
+    Token(TokenVerb),
 }
 
 #[derive(Args)]
@@ -172,7 +190,7 @@ struct Session {
 /// Runs one verb.
 pub(super) fn run(args: &CtlArgs) -> Result<()> {
     let session = Session {
-        client: Client::new(&args.url)?,
+        client: Client::new(&args.url, &args.access)?,
         json: args.json,
         actor: args.actor.clone().or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "ctl".to_owned()),
     };
@@ -191,5 +209,7 @@ pub(super) fn run(args: &CtlArgs) -> Result<()> {
         Verb::Forecast => data::forecast(&session),
         Verb::Audit { text } => data::audit(&session, text.clone()),
         Verb::Fleet => data::fleet(&session),
+        Verb::Whoami => token::whoami(&session),
+        Verb::Token(verb) => token::run(&session, verb),
     }
 }

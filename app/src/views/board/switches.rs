@@ -3,6 +3,7 @@
 use egui::{Rect, Ui, vec2};
 use fuseboard_api::breaker::{BreakerMode, BreakerState};
 use fuseboard_api::graph::EdgeKey;
+use fuseboard_api::identity::Deed;
 
 use super::camera::Camera;
 use super::canvas::pair_name;
@@ -69,7 +70,7 @@ fn a_switch(ui: &Ui, rect: Rect, switch: &Switch, pair: &str, model: &Model, zoo
         if let Some(mode) = pending {
             text::note(ui, format!("{} is requested, not yet applied", mode_words(mode)));
         }
-        text::note(ui, model.barred().unwrap_or_else(|| format!("click: {}", mode_words(to))));
+        text::note(ui, model.barred(Deed::Override).unwrap_or_else(|| format!("click: {}", mode_words(to))));
     });
 }
 

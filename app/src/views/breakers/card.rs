@@ -7,7 +7,7 @@ use egui::{
 };
 use fuseboard_api::breaker::{Breaker, BreakerMode, BreakerState};
 use fuseboard_api::graph::EdgeKey;
-use fuseboard_api::{TraceId, UnixNanos};
+use fuseboard_api::{TraceId, UnixNanos, identity};
 
 use super::flip::{MODES, mode_name};
 use super::switches::{Look, Switch, look};
@@ -322,7 +322,12 @@ fn foot(ui: &mut Ui, model: &Model, drawn: &Drawn<'_>, name: &str) -> Option<Dee
                 let now = switch.lead.mode == *mode && (*mode != BreakerMode::Auto || switch.is_overridden());
                 let key = key.to_string();
                 let kind = if now { Kind::Chosen } else { Kind::Quiet };
-                let response = Button::new(short).key(&key).kind(kind).small().enabled(model.can_command()).show(ui);
+                let response = Button::new(short)
+                    .key(&key)
+                    .kind(kind)
+                    .small()
+                    .enabled(model.can(identity::Deed::Override))
+                    .show(ui);
                 let response = response.accessible_name(mode_name(name, long));
                 if response.clicked() {
                     deed = Some(Deed::Flip(*mode));

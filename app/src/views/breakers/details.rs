@@ -2,6 +2,7 @@
 
 use egui::Ui;
 use fuseboard_api::TimeRange;
+use fuseboard_api::identity::Deed;
 use fuseboard_api::trace::TraceQuery;
 
 use super::switches::{Look, Switch, look};
@@ -124,11 +125,8 @@ fn links(ui: &mut Ui, model: &Model, commands: &mut Commands, switch: &Switch<'_
             commands.push(Command::Go(View::Board));
         }
     });
-    if model.read_only() {
+    if let Some(why) = model.barred(Deed::Override) {
         ui.add_space(space::NEAR);
-        text::note(ui, "This is an incident file: it is looked at, not steered.");
-    } else if !model.can_command() {
-        ui.add_space(space::NEAR);
-        text::note(ui, "Not connected: switches work again when the collector answers.");
+        text::note(ui, why);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use egui::{Key, Ui};
 use fuseboard_api::breaker::BreakerMode;
 use fuseboard_api::command::Action;
+use fuseboard_api::identity::Deed;
 
 use super::flip::{EXPIRIES, Flip, LONGEST_EXPIRY};
 use super::switches::{self, Switch};
@@ -60,7 +61,7 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, flip: &mut Flip, commands: &mut C
         expiry(ui, flip);
         place(ui, flip, switch);
     }
-    let ready = if model.can_command() { flip.ready() } else { Err("This source takes no commands now.".to_owned()) };
+    let ready = model.barred(Deed::Override).map_or_else(|| flip.ready(), Err);
     let sent = buttons(ui, flip, &ready, enter);
     match (&sent, &ready) {
         (Pressed::Send, Ok(())) => {

@@ -4,6 +4,7 @@ use egui::Ui;
 use fuseboard_api::UnixNanos;
 use fuseboard_api::change::{Change, OverrideAction};
 use fuseboard_api::command::Action;
+use fuseboard_api::identity::Deed;
 
 use super::switches::{Switch, in_force, targets};
 use super::words::mode_word;
@@ -123,7 +124,7 @@ fn paint(ui: &mut Ui, model: &Model, commands: &mut Commands, line: &Line) {
             text::wrapped(ui, line.progress.sentence(), text::secondary_font(), t.tone(tone));
             text::styled(ui, &line.why, text::label_font(), t.label).on_hover_text(&line.why);
             if let Some(id) = line.ends
-                && model.can_command()
+                && model.can(Deed::Override)
                 && button::link(ui, "End it now").accessible_name(format!("End {} now", line.what)).clicked()
             {
                 let reason = format!("{} ended by hand", line.what);

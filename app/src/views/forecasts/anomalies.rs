@@ -3,6 +3,7 @@
 use egui::Ui;
 use fuseboard_api::command::Action;
 use fuseboard_api::forecast::Anomaly;
+use fuseboard_api::identity::Deed;
 
 use super::State;
 use super::rows;
@@ -77,7 +78,7 @@ fn one(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, a
         if button::link(ui, "Show").accessible_name(format!("Show the forecast of {name}")).clicked() {
             choose(state, commands, a);
         }
-        if model.can_command() && model.recording().is_none() {
+        if model.can(Deed::Incident) && model.recording().is_none() {
             let words = format!("Make an incident of {name} {}", rows::quantity(a.quantity));
             if button::link(ui, "Make an incident").accessible_name(words).clicked() {
                 let action =

@@ -3,6 +3,7 @@
 use egui::{Sense, Stroke, Ui, vec2};
 use fuseboard_api::command::Action;
 use fuseboard_api::graph::Severity;
+use fuseboard_api::identity::Deed;
 use fuseboard_api::incident::Incident;
 
 use super::tell::{self, Line};
@@ -32,7 +33,7 @@ pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
             commands.push(Command::OpenIncident(tell::range(incident, now)));
         }
         if incident.id == 0 {
-            let free = model.can_command() && model.recording().is_none();
+            let free = model.can(Deed::Incident) && model.recording().is_none();
             if Button::new("Record this").enabled(free).show(ui).clicked() {
                 record_candidate(state, commands, incident);
             }
@@ -81,7 +82,7 @@ fn name(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, 
         24.0,
         |ui| text::styled(ui, &incident.name, text::inspector_font(), t.text),
         |ui| {
-            if incident.id != 0 && model.can_command() && button::link(ui, "rename").clicked() {
+            if incident.id != 0 && model.can(Deed::Incident) && button::link(ui, "rename").clicked() {
                 state.rename = Some((incident.id, incident.name.clone()));
             }
         },

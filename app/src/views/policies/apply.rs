@@ -4,6 +4,7 @@ use egui::Ui;
 use fuseboard_api::change::Change;
 use fuseboard_api::command::Action;
 use fuseboard_api::graph::Severity;
+use fuseboard_api::identity::Deed;
 use fuseboard_api::policy::Policies;
 
 use super::draft::{Changed, Draft, Scope};
@@ -41,7 +42,7 @@ fn in_force(ui: &mut Ui, model: &Model, policies: &Policies) {
         }
     }
     ui.add_space(12.0);
-    let words = model.barred().unwrap_or_else(|| {
+    let words = model.barred(Deed::Policy).unwrap_or_else(|| {
         "Move the thumb or write into a field: the change is shown here before anything is sent.".to_owned()
     });
     text::note(ui, words);
@@ -115,7 +116,7 @@ fn pending(
         Ok(_) if draft.reason.trim().is_empty() => Some("Say why: the reason is written to the audit.".to_owned()),
         Ok(_) => None,
     };
-    let barred = model.barred().or(missing).or_else(|| state.plan.trouble());
+    let barred = model.barred(Deed::Policy).or(missing).or_else(|| state.plan.trouble());
     let mut keep = true;
     ui.horizontal(|ui| {
         keep = !Button::new("Discard").show(ui).clicked();

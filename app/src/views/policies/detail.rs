@@ -1,6 +1,7 @@
 //! The chosen edge: the distribution behind its attempt timeout with the thumb on it, and its settings as fields.
 
 use egui::{Ui, vec2};
+use fuseboard_api::identity::Deed;
 use fuseboard_api::policy::{EffectiveEdge, Policies};
 
 use super::State;
@@ -24,7 +25,7 @@ pub(super) fn show(
     edge: &EffectiveEdge,
 ) {
     let in_force = fields::flatten(&edge.settings);
-    let editable = edge.steered && model.can_command();
+    let editable = edge.steered && model.can(Deed::Policy);
     // An edit belongs to one edge: choosing another one keeps it until it is dropped or sent.
     let mut draft = match &state.draft {
         Some(d) if d.key == edge.key => d.clone(),

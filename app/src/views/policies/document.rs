@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use egui::Ui;
 use fuseboard_api::command::Action;
+use fuseboard_api::identity::Deed;
 use fuseboard_api::policy::Policies;
 
 use super::Sent;
@@ -51,7 +52,7 @@ pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
             "Write one here, or read the TOML file that your team keeps in Git. Rules name a service and an operation; \
              the most specific one wins, setting by setting.",
             |ui| {
-                if Button::new("Begin with an example").enabled(model.can_command()).show(ui).clicked() {
+                if Button::new("Begin with an example").enabled(model.can(Deed::Policy)).show(ui).clicked() {
                     state.edit = Some(Edit { base: policies.revision.number, text: EXAMPLE.to_owned() });
                 }
             },
@@ -61,11 +62,11 @@ pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
     let rows = ((ui.available_height() - 40.0) / 15.0).max(10.0) as usize;
     egui::ScrollArea::both().id_salt("document").auto_shrink(false).show(ui, |ui| match &mut state.edit {
         Some(edit) => {
-            field::text_area(ui, "Policy document", &mut edit.text, rows, model.can_command());
+            field::text_area(ui, "Policy document", &mut edit.text, rows, model.can(Deed::Policy));
         }
         None => {
             let mut text = policies.document.clone();
-            let response = field::text_area(ui, "Policy document", &mut text, rows, model.can_command());
+            let response = field::text_area(ui, "Policy document", &mut text, rows, model.can(Deed::Policy));
             if response.changed() && text != policies.document {
                 state.edit = Some(Edit { base: policies.revision.number, text });
             }
@@ -166,7 +167,7 @@ pub(super) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
         if Button::new("Discard").show(ui).clicked() {
             state.edit = None;
         }
-        let ready = trouble.is_none() && (removed + added) > 0 && !reason.is_empty() && model.can_command();
+        let ready = trouble.is_none() && (removed + added) > 0 && !reason.is_empty() && model.can(Deed::Policy);
         let words = format!("Publish as r{}", policies.revision.number + 1);
         if Button::new(&words).kind(Kind::Primary).wide().enabled(ready).show(ui).clicked() {
             let action = Action::set_policy(edit.base, edit.text.as_str());

@@ -4,6 +4,7 @@
 use egui::Ui;
 use fuseboard_api::command::PolicyEdit;
 use fuseboard_api::graph::EdgeKey;
+use fuseboard_api::identity::Deed;
 use fuseboard_api::lint::{LintFinding, LintSeverity, Lints};
 use fuseboard_api::policy::Policies;
 
@@ -190,7 +191,7 @@ fn fix(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, f
         return;
     };
     let other = state.draft.as_ref().filter(|d| d.key != draft.key || d.typed != draft.typed);
-    let barred = model.barred().or_else(|| {
+    let barred = model.barred(Deed::Policy).or_else(|| {
         other.map(|d| format!("An edit of {} is pending: send or discard it first.", names::full_name(&d.key)))
     });
     if Button::new("Open as changeset").kind(Kind::Primary).wide().barred(barred.clone()).show(ui).clicked() {

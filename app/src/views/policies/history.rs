@@ -2,6 +2,7 @@
 
 use egui::Ui;
 use fuseboard_api::command::Action;
+use fuseboard_api::identity::Deed;
 use fuseboard_api::policy::{Policies, Revision};
 
 use super::{Sent, diff, document};
@@ -111,7 +112,7 @@ pub(super) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
     text::note(ui, "The content becomes a new revision; history stays as it is.");
     ui.add_space(space::NEAR);
     field::labelled(ui, "Reason", |ui| field::text_field(ui, "Reason", "why, for the audit", &mut state.reason));
-    let ready = model.can_command() && !state.reason.trim().is_empty();
+    let ready = model.can(Deed::Policy) && !state.reason.trim().is_empty();
     let words = format!("Roll back to r{} as r{}", r.number, policies.revision.number + 1);
     if Button::new(&words).wide().enabled(ready).show(ui).clicked() {
         let action = Action::rollback(r.number);

@@ -7,6 +7,7 @@ use fuseboard_api::UnixNanos;
 use fuseboard_api::breaker::BreakerMode;
 use fuseboard_api::change::{Change, OverrideAction, Selector};
 use fuseboard_api::command::Action;
+use fuseboard_api::identity::Deed;
 
 use crate::command::{Command, Commands, end_all_overrides};
 use crate::model::Model;
@@ -90,7 +91,7 @@ fn head(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut Commands, 
             }
             let words = if state.ending_all { format!("End {} now", plural(held)) } else { "End all…".to_owned() };
             let kind = if state.ending_all { Kind::Danger } else { Kind::Quiet };
-            let response = Button::new(&words).kind(kind).barred(model.barred()).show(ui);
+            let response = Button::new(&words).kind(kind).barred(model.barred(Deed::Override)).show(ui);
             if response.clicked() {
                 if state.ending_all {
                     commands.push(end_all_overrides());
@@ -219,7 +220,7 @@ fn elapsed(ui: &Ui, rect: Rect, change: &Change, now: UnixNanos, tone: Tone) {
 
 fn deeds(ui: &mut Ui, model: &Model, commands: &mut Commands, change: &Change, name: &str) {
     ui.spacing_mut().item_spacing.x = 6.0;
-    let end = Button::new("End").small().barred(model.barred()).show(ui);
+    let end = Button::new("End").small().barred(model.barred(Deed::Override)).show(ui);
     if end.accessible_name(format!("End {name}")).clicked() {
         let action = Action::EndOverride { id: change.id };
         commands.push(Command::Act { action, reason: format!("{name} ended by hand"), undo: None });

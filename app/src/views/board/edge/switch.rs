@@ -5,6 +5,7 @@ use std::time::Duration;
 use egui::{Stroke, Ui};
 use fuseboard_api::breaker::{Breaker, BreakerMode, BreakerState};
 use fuseboard_api::graph::{Edge, EdgeKey};
+use fuseboard_api::identity::Deed;
 
 use super::super::requested;
 use super::super::switches::mode_words;
@@ -107,7 +108,7 @@ fn modes(ui: &mut Ui, model: &Model, key: &EdgeKey, now: BreakerMode, commands: 
         ui.horizontal_wrapped(|ui| {
             for mode in MODES {
                 let kind = if mode == now { Kind::Chosen } else { Kind::Quiet };
-                let response = Button::new(mode_words(mode)).kind(kind).enabled(model.can_command()).show(ui);
+                let response = Button::new(mode_words(mode)).kind(kind).enabled(model.can(Deed::Override)).show(ui);
                 if asked == Some(mode) {
                     let r = response.rect.expand(1.0);
                     let around = [r.left_top(), r.right_top(), r.right_bottom(), r.left_bottom(), r.left_top()];
@@ -127,14 +128,7 @@ fn modes(ui: &mut Ui, model: &Model, key: &EdgeKey, now: BreakerMode, commands: 
             text::secondary_font(),
             tokens(ui).accent,
         );
-    } else if !model.can_command() {
-        text::note(
-            ui,
-            if model.read_only() {
-                "A file: nothing can be changed."
-            } else {
-                "No connection: nothing can be changed."
-            },
-        );
+    } else if let Some(why) = model.barred(Deed::Override) {
+        text::note(ui, why);
     }
 }

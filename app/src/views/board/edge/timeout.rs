@@ -6,6 +6,7 @@ use egui::Ui;
 use fuseboard_api::change::{OverrideAction, OverrideSpec, Selector};
 use fuseboard_api::command::Action;
 use fuseboard_api::graph::EdgeKey;
+use fuseboard_api::identity::Deed;
 use fuseboard_api::policy::EffectiveEdge;
 
 use crate::command::{Command, Commands};
@@ -130,7 +131,7 @@ fn apply(
         } else {
             format!("Apply to {callers}, revert in 10 min")
         };
-        let able = wanted != now && model.can_command() && edge.instances > 0;
+        let able = wanted != now && model.can(Deed::Override) && edge.instances > 0;
         if Button::new(&words).kind(Kind::Primary).enabled(able).wide().show(ui).clicked() {
             let key = &edge.key;
             let selector = Selector {
