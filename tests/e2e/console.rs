@@ -5,13 +5,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use egui_kittest::Harness;
-use egui_kittest::kittest::Queryable;
+use egui_kittest::kittest::{NodeT, Queryable};
 use fuseboard::app::App;
 use fuseboard::link::Source;
 use fuseboard::wire::Access;
 use fuseboard::{SourceKind, View, testing};
 use fuseboard_agent::{Agent, HttpMethod};
+use fuseboard_api::identity::{NewToken, Role};
+use fuseboard_collector::tokens::Tokens;
+use fuseboard_collector::{Auth, Collector, Config, DoorTls};
 use fuseboard_tests::stage::{PATIENCE, Stage};
+use fuseboard_tls::pki::{Authority, DAY, Order};
 
 use crate::control::{caller, shelf};
 
@@ -23,12 +27,11 @@ struct Console {
 
 impl Console {
     fn open(stage: &Stage, view: View) -> Result<Self> {
-        let source = Source {
-            name: "stage".to_owned(),
-            url: stage.control(),
-            kind: SourceKind::Live,
-            access: Access::default(),
-        };
+        Self::at(stage.control(), Access::default(), view)
+    }
+
+    fn at(url: String, access: Access, view: View) -> Result<Self> {
+        let source = Source { name: "stage".to_owned(), url, kind: SourceKind::Live, access };
         let (wake, woken) = sync_channel(1);
         // A full channel holds a wake-up already.
         let app = testing::live(source, view, move || _ = wake.try_send(()))?;
@@ -108,5 +111,42 @@ async fn a_switch_clicked_in_the_console_is_requested_and_then_applied() -> Resu
     assert!(!works(&agent, address).await?, "and the next call is refused");
     agent.shutdown().await;
     stage.collector.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_tls_one_is_let_in_by_a_token_and_given_what_its_role_may_press() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let pki = folder.path().join("pki");
+    let (authority, root) = Authority::init(&pki, "stage", DAY)?;
+    let own = authority.issue(&Order::new("collector").serving("127.0.0.1"), &pki)?;
+    let file = folder.path().join("stage.db");
+    let tokens = Tokens::open(&file).await?;
+    let mut keys = Vec::new();
+    for (name, role) in [("vera", Role::Viewer), ("otto", Role::Operator)] {
+        let made = tokens.create(NewToken { name: name.to_owned(), role, ..NewToken::default() }, "tester").await?;
+        let path = folder.path().join(name);
+        std::fs::write(&path, made.token)?;
+        keys.push(Access { token_file: Some(path), ca: Some(root.certificate.clone()), ..Access::default() });
+    }
+    tokens.close().await;
+    let tls = Some(DoorTls::new(own.certificate, own.key));
+    let config = Config { auth: Auth::Required, tls, ..Config::new(&file).on_free_ports() };
+    let collector = Collector::start(config).await?;
+    let url = format!("https://{}", collector.addresses().control);
+
+    tokio::task::block_in_place(|| -> Result<()> {
+        let nobody = Access { ca: Some(root.certificate.clone()), ..Access::default() };
+        Console::at(url.clone(), nobody, View::Board)?.until("The collector does not know who you are")?;
+        Console::at(url.clone(), Access::default(), View::Board)?.until_containing("no TLS connection")?;
+        for (access, (who, able)) in keys.into_iter().zip([("signed in as vera", false), ("signed in as otto", true)]) {
+            let mut console = Console::at(url.clone(), access, View::Board)?;
+            console.until(who)?;
+            let record = console.harness.get_by_label("Record");
+            assert_eq!(!record.accesskit_node().is_disabled(), able, "{who}");
+        }
+        Ok(())
+    })?;
+    collector.shutdown().await;
     Ok(())
 }
