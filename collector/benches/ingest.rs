@@ -24,10 +24,14 @@ mod memory;
 mod ours;
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/resident.rs"]
+mod resident;
 #[path = "support/rows.rs"]
 mod rows;
 #[path = "support/sample.rs"]
 mod sample;
+#[path = "support/sender.rs"]
+mod sender;
 #[path = "support/shop.rs"]
 mod shop;
 

@@ -16,6 +16,8 @@ mod figure;
 mod ours;
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/sender.rs"]
+mod sender;
 #[path = "support/shop.rs"]
 mod shop;
 
@@ -32,7 +34,8 @@ use rand::{Rng as _, SeedableRng as _};
 
 use crate::figure::figure;
 use crate::ours::{AT_ONCE, Ours};
-use crate::program::{Program, Sender};
+use crate::program::Program;
+use crate::sender::Sender;
 use crate::shop::{RARE_COUPON, SERVICES, SPANS, Shop};
 
 /// Decides everything that looks like chance.

@@ -1,18 +1,20 @@
 //! From a hand on a switch back to the service.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::routing::get;
 use fuseboard_agent::http::HttpClient;
 use fuseboard_agent::{Agent, HttpMethod};
 use fuseboard_api::ask::{Answer, Question};
 use fuseboard_api::change::{ChangeState, OverrideAction, OverrideSpec, Selector};
-use fuseboard_api::command::{Action, PolicyEdit};
+use fuseboard_api::command::{Action, Command, PolicyEdit};
 use fuseboard_api::trace::TraceQuery;
 use fuseboard_demo::Weather;
 use fuseboard_policy::names;
@@ -116,6 +118,90 @@ async fn an_override_ends_in_time_also_when_the_collector_is_gone() -> Result<()
     }
     assert!(began.elapsed() >= ttl, "and not before its time");
     agent.shutdown().await;
+    Ok(())
+}
+
+/// Not a test of its own: a collector in a process that another test can kill. Says its addresses, then serves until then.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by another test, in a process of its own"]
+async fn collector_process() -> Result<()> {
+    let file = std::env::var(COLLECTOR_FILE)?;
+    let collector = fuseboard_tests::stage::collector(std::path::Path::new(&file), "").await?;
+    let addresses = collector.addresses();
+    println!("{ADDRESSES}{} {}", addresses.control, addresses.otlp_grpc.context("takes no OTLP")?);
+    std::future::pending().await
+}
+
+const COLLECTOR_FILE: &str = "FUSEBOARD_TEST_COLLECTOR_FILE";
+const ADDRESSES: &str = "addresses: ";
+
+/// A process that does not outlive its test.
+struct Process(Child);
+
+impl Process {
+    fn kill(&mut self) -> std::io::Result<()> {
+        self.0.kill()?;
+        self.0.wait().map(|_| ())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.kill();
+    }
+}
+
+/// Starts [`collector_process`]; its process, its control address and that for OTLP.
+fn collector_in_a_process(file: &std::path::Path) -> Result<(Process, String, String)> {
+    let mut command = std::process::Command::new(std::env::current_exe()?);
+    command.args(["--exact", "control::collector_process", "--ignored", "--nocapture"]);
+    let mut process = Process(command.env(COLLECTOR_FILE, file).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?);
+    let mut lines = BufReader::new(process.0.stdout.take().context("piped")?).lines();
+    let said = lines.find_map(|line| Some(line.ok()?.split_once(ADDRESSES)?.1.to_owned()));
+    let said = said.context("the collector's process says no addresses")?;
+    let (control, otlp) = said.split_once(' ').context("two addresses")?;
+    Ok((process, control.to_owned(), format!("http://{otlp}")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_override_ends_in_time_when_the_collectors_process_is_killed() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("killed.db");
+    let (mut process, control, otlp) = collector_in_a_process(&file)?;
+    let (address, reached) = shelf().await?;
+    let agent = Agent::builder("clerk").instance("clerk-1").otlp(otlp).control(control.clone());
+    let agent = agent.start().await?;
+    let client = agent.http_client("shelf", format!("http://{address}"))?;
+    let action = Action::SetOverride { spec: forced_open("clerk", "shelf"), ttl_ms: 4_000 };
+    let command = Command { actor: "tester".to_owned(), reason: "a test".to_owned(), action };
+    let began = Instant::now();
+    let http = reqwest::Client::new();
+    let sent = http.post(format!("http://{control}/v1/command")).json(&command).send().await?;
+    assert!(sent.status().is_success(), "{}", sent.text().await?);
+    while call(&client).await {
+        assert!(began.elapsed() < PATIENCE, "the override never comes");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    process.kill()?;
+    let before = reached.load(Ordering::SeqCst);
+    while !call(&client).await {
+        assert!(began.elapsed() < PATIENCE, "the override outlives its time");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(began.elapsed() >= Duration::from_millis(4_000), "and not before its time");
+    assert_eq!(reached.load(Ordering::SeqCst), before + 1, "nothing reached the service meanwhile");
+    agent.shutdown().await;
+
+    // The next one over the same file knows that it has ended.
+    let collector = fuseboard_tests::stage::collector(&file, "").await?;
+    let stage = Stage { collector, folder };
+    let ended = |answer: &Answer| {
+        let Answer::Changes(changes) = answer else { return None };
+        changes.overrides.iter().find(|c| c.state == ChangeState::Expired).map(|_| ())
+    };
+    stage.until("the expiry in the books", all_changes(), ended).await?;
+    stage.collector.shutdown().await;
     Ok(())
 }
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use fuseboard_api::UnixNanos;
 
 use crate::figure::figure;
-use crate::program::{Program, Sender};
+use crate::program::Program;
+use crate::sender::Sender;
 use crate::shop::Shop;
 
 /// What the program may take, in MiB.
@@ -32,11 +33,11 @@ pub(crate) fn measure(quick: bool) {
             .collect();
         while begun.elapsed() < lasts {
             std::thread::sleep(lasts / 200);
-            seen.extend(status(&program, "VmRSS"));
+            seen.extend(program.memory("VmRSS"));
         }
         sent = senders.into_iter().map(|s| s.join().expect("sent")).sum::<u64>();
     });
-    let peak = status(&program, "VmHWM");
+    let peak = program.memory("VmHWM");
     program.kill();
     println!("memory: {sent} spans acknowledged in {} s, senders on the same processors", lasts.as_secs());
     let Some(peak) = peak else { return println!("not run: memory (this system does not tell)") };
@@ -60,11 +61,4 @@ fn send(mut to: Sender, seed: u64, until: Instant) -> u64 {
         sent += 512;
     }
     sent
-}
-
-/// A line of `/proc/PID/status`, in MiB.
-fn status(program: &Program, name: &str) -> Option<f64> {
-    let text = std::fs::read_to_string(format!("/proc/{}/status", program.child.id())).ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':'))?;
-    Some(line.trim().trim_end_matches(" kB").trim().parse::<f64>().ok()? / 1024.0)
 }
