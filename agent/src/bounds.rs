@@ -2,15 +2,21 @@
 
 use std::time::Duration;
 
+use fuseboard_policy::backoff::{DEFAULT_BASE_MS, DEFAULT_MAX_MS};
+use fuseboard_policy::breaker::DEFAULT_OPEN_MS;
 use fuseboard_policy::document::PolicyDocument;
 use fuseboard_policy::overrides::{Override, OverrideAction};
-use fuseboard_policy::settings::{BreakerMode, Fault};
+use fuseboard_policy::settings::{
+    BreakerMode, DEFAULT_MAX_EJECTION_MS, DEFAULT_MAX_EJECTION_PERCENT, DEFAULT_MAX_EXTRA, Fault,
+};
 use fuseboard_policy::wire::v1;
 use toml::{Table, Value};
 
 /// The hard bounds of an agent. Nothing that the control plane sends and no policy of the service's own passes them: what is out
 /// of bounds is refused as a whole, and what was in force stays. Only the code of the service sets them
 /// ([`Builder::bounds`](crate::Builder::bounds)).
+///
+/// They hold for what a rule says, for what its presets fill and for what it leaves to a default.
 ///
 /// Beside them are the bounds of the policy itself (a rate is never 0, names have 256 bytes at most, a document 2,000 rules):
 /// those cannot be set.
@@ -41,6 +47,19 @@ pub(crate) const MOST_REFUSED: usize = 64;
 /// Longest text of an override, in bytes.
 const LONGEST_TEXT: usize = 4_096;
 
+/// What is in force where a setting is left out, and any of the settings that make it count.
+const DEFAULTS: &[(&str, f64, &[&str])] = &[
+    ("breaker.open_ms", DEFAULT_OPEN_MS as f64, TRIPS),
+    ("outlier.max_ejection_ms", DEFAULT_MAX_EJECTION_MS as f64, &["outlier"]),
+    ("outlier.max_ejection_percent", DEFAULT_MAX_EJECTION_PERCENT as f64, &["outlier"]),
+    ("hedge.max_extra", DEFAULT_MAX_EXTRA as f64, &["hedge"]),
+    ("retry.backoff.base_ms", DEFAULT_BASE_MS as f64, &["retry.max_attempts"]),
+    ("retry.backoff.max_ms", DEFAULT_MAX_MS as f64, &["retry.max_attempts"]),
+];
+/// What trips a breaker: one without any of them never opens by itself.
+const TRIPS: &[&str] =
+    &["breaker.failure_ratio", "breaker.failure_count", "breaker.consecutive_failures", "breaker.slow_ratio"];
+
 impl Default for Bounds {
     fn default() -> Self {
         let hour = Duration::from_secs(3_600);
@@ -69,7 +88,7 @@ impl Default for Bounds {
 
 impl Bounds {
     /// Shortest and longest timeout of attempts and calls; also the longest wait between two attempts. 1 ms to 10 min when not
-    /// given.
+    /// given. A policy may leave timeouts out: calls then take as long as their callers and their deadlines let them.
     #[must_use]
     pub fn timeouts(mut self, least: Duration, most: Duration) -> Self {
         self.timeout = (least, most);
@@ -166,9 +185,8 @@ impl Bounds {
     /// # Errors
     /// The first setting that is out of bounds, with its value and the bound.
     pub(crate) fn check_policy(&self, document: &PolicyDocument) -> Result<(), String> {
-        for rule in document.rules() {
-            // With what presets fill: a bound holds for them too.
-            self.check_edge(&rule.filled()).map_err(|e| format!("{rule}: {e}"))?;
+        for (rule, table) in document.inherited() {
+            self.check_edge(&table).map_err(|e| format!("{rule}: {e}"))?;
         }
         for rule in document.services() {
             let shed = (self.shed_percent as f64, 100.0);
@@ -247,7 +265,7 @@ impl Bounds {
             ("outlier.max_ejection_ms", open, "ms"),
             ("outlier.max_ejection_percent", ejected, "%"),
         ];
-        numbers.into_iter().try_for_each(|(path, bounds, unit)| number(table, path, bounds, unit))?;
+        numbers.into_iter().try_for_each(|(path, bounds, unit)| edge_number(table, path, bounds, unit))?;
         self.check_rate(table)?;
         let forced = at(table, "breaker.mode").and_then(Value::as_str) == Some("forced_open");
         self.check_mode("breaker.mode", forced)
@@ -311,6 +329,20 @@ fn float(value: &Value) -> Option<f64> {
 
 fn number(table: &Table, path: &str, bounds: (f64, f64), unit: &str) -> Result<(), String> {
     at(table, path).and_then(float).map_or(Ok(()), |value| within(path, value, bounds, unit))
+}
+
+/// A setting of an edge; where it is left out, what is then in force.
+fn edge_number(table: &Table, path: &str, bounds: (f64, f64), unit: &str) -> Result<(), String> {
+    if at(table, path).is_some() {
+        return number(table, path, bounds, unit);
+    }
+    let used = |with: &[&str]| with.iter().any(|name| at(table, name).is_some());
+    match DEFAULTS.iter().find(|(name, _, with)| *name == path && used(with)) {
+        Some((_, default, _)) => {
+            within(path, *default, bounds, unit).map_err(|e| format!("{e}, as it is when left out"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn within(path: &str, value: f64, (least, most): (f64, f64), unit: &str) -> Result<(), String> {
@@ -457,7 +489,7 @@ mod tests {
                 "concurrency.min: this agent takes 8 or more calls in flight, not 7",
             ),
             (
-                "outlier = { consecutive_failures = 5, interval_ms = 9, base_ejection_ms = 9, max_ejection_percent = 31 }",
+                "outlier = { consecutive_failures = 5, interval_ms = 9, base_ejection_ms = 9, max_ejection_ms = 9, max_ejection_percent = 31 }",
                 "outlier.max_ejection_percent: this agent takes 0 to 30 %, not 31",
             ),
             ("breaker = { mode = \"forced_open\" }", "breaker.mode: this agent takes no `forced_open`"),
@@ -466,6 +498,36 @@ mod tests {
             let refused = refused(&bounds, setting).expect(setting);
             assert!(refused.starts_with("payments: ") && refused.contains(said), "{refused}");
         }
+    }
+
+    #[test]
+    fn what_is_left_out_is_bounded_by_its_default_unless_it_is_inherited_or_never_used() {
+        let second = Duration::from_secs(1);
+        let bounds = Bounds::default().timeouts(second / 1_000, second / 2).attempts(3, 0).breakers(0.01, second);
+        let cases = [
+            ("breaker = { consecutive_failures = 5 }", "breaker.open_ms: this agent takes 0 to 1000 ms, not 5000"),
+            (
+                "outlier = { consecutive_failures = 5, interval_ms = 9, base_ejection_ms = 9 }",
+                "outlier.max_ejection_ms: this agent takes 0 to 1000 ms, not 300000",
+            ),
+            ("hedge = { after_ms = 9 }", "hedge.max_extra: this agent takes 0 to 0 hedges, not 1"),
+            ("retry = { max_attempts = 2 }", "retry.backoff.max_ms: this agent takes 0 to 500 ms, not 1000"),
+        ];
+        for (setting, said) in cases {
+            let refused = refused(&bounds, setting).expect(setting);
+            assert!(refused.contains(said) && refused.ends_with("as it is when left out"), "{refused}");
+        }
+        let (ejected, default) =
+            (Bounds::default().ejected_percent(9), "max_ejection_percent: this agent takes 0 to 9 %, not 10");
+        let outlier = "outlier = { consecutive_failures = 5, interval_ms = 9, base_ejection_ms = 9 }";
+        assert!(refused(&ejected, outlier).is_some_and(|said| said.contains(default)));
+        assert_eq!(refused(&bounds, "breaker = { mode = \"forced_closed\" }"), None, "it never opens");
+        let inherited = "[[edge]]\nservice = \"payments\"\nbreaker = { consecutive_failures = 5 }\n\
+            [[edge]]\nservice = \"*\"\nbreaker = { consecutive_failures = 9, open_ms = 1000 }\n";
+        assert_eq!(bounds.check_policy(&PolicyDocument::parse(inherited).unwrap()), Ok(()));
+        let general = inherited.replace("1000", "1001");
+        let refused = bounds.check_policy(&PolicyDocument::parse(&general).unwrap()).unwrap_err();
+        assert!(refused.starts_with("*: breaker.open_ms"), "the rule that says so is named: {refused}");
     }
 
     #[test]

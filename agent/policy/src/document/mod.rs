@@ -19,6 +19,8 @@ pub use services::ServiceRule;
 pub(crate) use services::merged as merged_service;
 use toml::{Table, Value};
 
+use crate::merge::{Index, Merged};
+
 /// Most rules in a document, those about services included.
 pub const MOST_RULES: usize = 2_000;
 
@@ -125,6 +127,18 @@ impl PolicyDocument {
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// Each rule with the settings of an edge that it alone tells from others: its own over those of all more general rules,
+    /// with what presets fill. The most general rule comes first.
+    pub fn inherited(&self) -> impl Iterator<Item = (&Rule, Table)> {
+        let (index, _) = Index::new(&self.rules);
+        let mut rules: Vec<&Rule> = self.rules.iter().collect();
+        rules.sort_by_key(|rule| (rule.service != "*", rule.operation.is_some(), rule.caller.is_some()));
+        rules.into_iter().map(move |rule| {
+            let matching = index.matching(rule.caller.as_deref(), &rule.service, rule.operation.as_deref());
+            (rule, Merged::of(&self.rules, &matching).table)
+        })
     }
 
     /// The document as TOML, without comments.

@@ -4,7 +4,6 @@ use std::fmt;
 
 use toml::{Table, Value};
 
-use crate::merge::Merged;
 use crate::settings::EdgeSettings;
 
 /// Settings for the edges that a rule matches. What it leaves out is inherited.
@@ -33,12 +32,6 @@ impl Rule {
     #[must_use]
     pub fn table(&self) -> &Table {
         &self.table
-    }
-
-    /// The settings that the rule gives by itself: as written, and what its presets fill.
-    #[must_use]
-    pub fn filled(&self) -> Table {
-        Merged::of(std::slice::from_ref(self), &[0]).table
     }
 
     /// The rule as it stands in a document.

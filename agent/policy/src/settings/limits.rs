@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Longest ejection where none is set, in milliseconds.
+pub const DEFAULT_MAX_EJECTION_MS: u64 = 300_000;
+/// Share of the instances that may be ejected where none is set, in per cent.
+pub const DEFAULT_MAX_EJECTION_PERCENT: u64 = 10;
+
 /// How many calls a second may be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "algorithm", rename_all = "snake_case", deny_unknown_fields)]
@@ -182,11 +187,11 @@ pub struct Outlier {
     pub interval_ms: u64,
     /// Length of the first ejection, in milliseconds; it grows with each.
     pub base_ejection_ms: u64,
-    /// Longest ejection, in milliseconds.
-    #[serde(default = "five_minutes")]
+    /// Longest ejection, in milliseconds; [`DEFAULT_MAX_EJECTION_MS`] when absent.
+    #[serde(default = "max_ejection_ms")]
     pub max_ejection_ms: u64,
-    /// No more are ejected once this share is, in per cent.
-    #[serde(default = "ten")]
+    /// No more are ejected once this share is, in per cent; [`DEFAULT_MAX_EJECTION_PERCENT`] when absent.
+    #[serde(default = "max_ejection_percent")]
     pub max_ejection_percent: u64,
     /// So many failures in a row eject at once.
     #[serde(default)]
@@ -199,10 +204,10 @@ pub struct Outlier {
     pub failure_percentage: Option<FailurePercentage>,
 }
 
-fn five_minutes() -> u64 {
-    300_000
+fn max_ejection_ms() -> u64 {
+    DEFAULT_MAX_EJECTION_MS
 }
 
-fn ten() -> u64 {
-    10
+fn max_ejection_percent() -> u64 {
+    DEFAULT_MAX_EJECTION_PERCENT
 }

@@ -6,7 +6,10 @@ mod limits;
 mod rescue;
 
 pub use callee::{ServiceSettings, Shed, Slo};
-pub use limits::{Algorithm, Balance, Concurrency, FailurePercentage, Outlier, Rate, SuccessRate, Throttle};
+pub use limits::{
+    Algorithm, Balance, Concurrency, DEFAULT_MAX_EJECTION_MS, DEFAULT_MAX_EJECTION_PERCENT, FailurePercentage, Outlier,
+    Rate, SuccessRate, Throttle,
+};
 pub use rescue::{DEFAULT_MAX_EXTRA, Fallback, Hedge};
 use serde::{Deserialize, Serialize};
 
