@@ -5,6 +5,7 @@ mod console;
 mod control;
 mod identity;
 mod replay;
+mod rollout;
 mod security;
 mod sidecar;
 mod threats;

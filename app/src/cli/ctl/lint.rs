@@ -90,7 +90,7 @@ pub(super) fn run(session: &Session, args: &LintArgs) -> Result<()> {
     if let (Some(id), Some(reason)) = (&args.fix, &args.reason) {
         let finding = chosen(&lints, id)?;
         let action = Action::edit_policy(lints.revision, finding.fix.clone());
-        return super::policy::publish(session, reason, action);
+        return super::policy::publish(session, reason, action, false);
     }
     if session.json {
         json(&lints)?;

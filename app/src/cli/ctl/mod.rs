@@ -7,6 +7,7 @@ mod lint;
 mod policy;
 mod print;
 mod quantiles;
+mod rollout;
 mod spans;
 mod steer;
 mod token;
@@ -37,6 +38,7 @@ Example: get, edit, look, publish, regret
   fuseboard ctl policy get > policy.toml
   fuseboard ctl policy set policy.toml --reason \"longer timeout for the bank\"
   fuseboard ctl policy lint
+  fuseboard ctl policy set policy.toml --reason \"carefully\" --stages 10,50,100 --bake 2m --wait
   fuseboard ctl policy history
   fuseboard ctl policy diff 1
   fuseboard ctl policy rollback 1 --reason \"it was the network\"";
@@ -115,6 +117,12 @@ enum Verb {
     /// The policy document and its history.
     #[command(subcommand, after_help = POLICY_HELP)]
     Policy(policy::PolicyVerb),
+    /// A policy change on its way by stages: look at it, steer it.
+    #[command(after_help = rollout::HELP)]
+    Rollout {
+        #[command(subcommand)]
+        verb: Option<rollout::RolloutVerb>,
+    },
     /// Overrides in force.
     #[command(subcommand)]
     Override(steer::OverrideVerb),
@@ -204,6 +212,7 @@ pub(super) fn run(args: &CtlArgs) -> Result<()> {
         Verb::Trace { id } => data::trace(&session, *id),
         Verb::Breaker(breaker) => steer::breaker(&session, breaker),
         Verb::Policy(verb) => policy::run(&session, verb),
+        Verb::Rollout { verb } => rollout::run(&session, verb.as_ref()),
         Verb::Override(verb) => steer::overrides(&session, verb),
         Verb::Incident(verb) => incident::run(&session, verb),
         Verb::Forecast => data::forecast(&session),

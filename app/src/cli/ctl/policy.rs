@@ -16,6 +16,7 @@ use super::client::Client;
 use super::data::mismatch;
 use super::lint;
 use super::print::{instant, json, line, table};
+use super::rollout::{self, DeliveryArgs};
 
 #[derive(Subcommand)]
 pub(super) enum PolicyVerb {
@@ -34,6 +35,16 @@ pub(super) enum PolicyVerb {
         base: Option<u64>,
         /// Why.
         #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        delivery: DeliveryArgs,
+    },
+    /// Keep a revision that was published with --confirm-within: else everyone goes back by itself.
+    Confirm {
+        /// The revision.
+        revision: u64,
+        /// Why; goes into the audit.
+        #[arg(long, default_value = "it works as meant")]
         reason: String,
     },
     /// What differs between two revisions.
@@ -55,17 +66,23 @@ pub(super) enum PolicyVerb {
         /// Why.
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        delivery: DeliveryArgs,
     },
 }
 
 pub(super) fn run(session: &Session, verb: &PolicyVerb) -> Result<()> {
     match verb {
         PolicyVerb::Get { revision } => get(session, *revision),
-        PolicyVerb::Set { file, base, reason } => set(session, file, *base, reason),
+        PolicyVerb::Set { file, base, reason, delivery } => set(session, file, *base, reason, delivery),
+        PolicyVerb::Confirm { revision, reason } => rollout::confirm(session, *revision, reason),
         PolicyVerb::Diff { from, to } => diff(session, *from, *to),
         PolicyVerb::Lint(args) => lint::run(session, args),
         PolicyVerb::History => history(session),
-        PolicyVerb::Rollback { to, reason } => publish(session, reason, Action::rollback(*to)),
+        PolicyVerb::Rollback { to, reason, delivery } => {
+            let action = Action::Rollback { to: *to, delivery: delivery.delivery() };
+            publish(session, reason, action, delivery.wait)
+        }
     }
 }
 
@@ -103,7 +120,7 @@ pub(super) fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
 }
 
-fn set(session: &Session, file: &Path, base: Option<u64>, reason: &str) -> Result<()> {
+fn set(session: &Session, file: &Path, base: Option<u64>, reason: &str, delivery: &DeliveryArgs) -> Result<()> {
     let text = read(file)?;
     if text.trim().is_empty() {
         let why = "it is empty, which would take every setting away; write a comment into it if that is meant";
@@ -113,15 +130,21 @@ fn set(session: &Session, file: &Path, base: Option<u64>, reason: &str) -> Resul
         Some(base) => base,
         None => in_force(session)?.revision.number,
     };
-    publish(session, reason, Action::set_policy(base, text))
+    let action = Action::SetPolicy { base, document: text, delivery: delivery.delivery() };
+    publish(session, reason, action, delivery.wait)
 }
 
-pub(super) fn publish(session: &Session, reason: &str, action: Action) -> Result<()> {
+/// Publishes a change of policy and says what came of it; with `wait`, when it has reached everyone or was taken back.
+pub(super) fn publish(session: &Session, reason: &str, action: Action, wait: bool) -> Result<()> {
     let receipt = session.client.command(&session.actor, reason, action)?;
+    let revision = receipt.revision.unwrap_or_default();
+    if wait {
+        eprintln!("r{revision} published to {} instances. {}", receipt.targeted, receipt.note);
+        return rollout::follow(session, revision);
+    }
     if session.json {
         return json(&receipt);
     }
-    let revision = receipt.revision.unwrap_or_default();
     line(format!("r{revision} published to {} instances. {}", receipt.targeted, receipt.note).trim_end())
 }
 
