@@ -370,14 +370,21 @@ async fn look(config: &Config) -> Result<Handle, StartError> {
     Ok(Handle { addresses, desk, control: None, analyst: None, stop, tasks })
 }
 
-/// Sets the first revision; a file that has one keeps it.
+/// Sets the first revision; a file that has one keeps it, and one whose changes are turned off begins without.
 async fn begin_with(control: &Control, policy: InitialPolicy) -> Result<(), StartError> {
     let InitialPolicy { document, actor, reason } = policy;
     if control.revision() > 0 {
         return Ok(());
     }
     let action = Action::set_policy(0, document);
-    control.execute(Command { actor, reason, action }).await.map(|_| ()).map_err(StartError::Policy)
+    match control.execute(Command { actor, reason, action }).await {
+        Ok(_) => Ok(()),
+        Err(refusal) if refusal.code == "read_only" => {
+            tracing::warn!("the initial policy is left out: {refusal}");
+            Ok(())
+        }
+        Err(refusal) => Err(StartError::Policy(refusal)),
+    }
 }
 
 fn named(addresses: &Addresses) -> Vec<(String, String)> {

@@ -16,6 +16,10 @@ mod generated {
 }
 
 mod analyze;
+/// Following the audit's chain outside a collector: in a file, or in exported lines.
+pub mod audit {
+    pub use crate::control::{ChainError, Line, verify_file, verify_lines};
+}
 mod base64;
 mod collector;
 mod control;

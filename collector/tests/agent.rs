@@ -7,6 +7,7 @@ use fuseboard_api::TimeRange;
 use fuseboard_api::ask::{Answer, Question, Refusal};
 use fuseboard_api::change::{Changes, OverrideAction, OverrideSpec, Selector};
 use fuseboard_api::command::{Action, Command, Receipt};
+use fuseboard_api::fleet::AuditQuery;
 use fuseboard_policy::wire::v1::{self, FromAgent, ToAgent, from_agent, to_agent};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -162,7 +163,7 @@ pub(crate) fn audit_actions(audit: &fuseboard_api::fleet::Audit) -> Vec<&str> {
 }
 
 pub(crate) async fn audit(stage: &Stage) -> fuseboard_api::fleet::Audit {
-    match stage.ask_at(Question::Audit { text: None }, None).await.1 {
+    match stage.ask_at(Question::Audit(AuditQuery::default()), None).await.1 {
         Answer::Audit(audit) => audit,
         other => panic!("the audit, not {other:?}"),
     }

@@ -227,6 +227,19 @@ async fn a_first_policy_is_set_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_whose_changes_are_turned_off_begins_without_the_first_policy() {
+    let stage = Stage::start().await;
+    command(&stage, Action::SetReadOnly { on: true }).await.expect("fine");
+    let dir = stage.stop().await;
+    let policy = InitialPolicy { document: document(500), actor: "demo".into(), reason: "to begin with".into() };
+    let config = Config { initial_policy: Some(policy), ..Config::new(dir.path().join("data.fuseboard")) };
+    let stage = Stage::of(Collector::start(config.on_free_ports()).await.expect("starts"), dir);
+    assert!(changes(&stage).await.revisions.is_empty());
+    command(&stage, Action::SetReadOnly { on: false }).await.expect("fine");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_stops_while_clients_hold_on() {
     let stage = Stage::start().await;
     let live = stage.http.get(control(&stage, "/v1/live")).send().await.expect("a reply");

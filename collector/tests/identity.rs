@@ -82,7 +82,7 @@ impl Guarded {
     }
 
     async fn audit(&self) -> Vec<AuditEntry> {
-        match self.stage.ask_at(Question::Audit { text: None }, None).await.1 {
+        match self.stage.ask_at(Question::Audit(fuseboard_api::fleet::AuditQuery::default()), None).await.1 {
             fuseboard_api::ask::Answer::Audit(audit) => {
                 assert_eq!(audit.broken_at, None);
                 audit.entries
@@ -125,11 +125,13 @@ fn every_action() -> Vec<Action> {
         Action::PromoteRollout { revision: 1, force: true },
         Action::ConfirmRevision { revision: 1 },
         Action::SetOverride { spec, ttl_ms: 1_000 },
+        Action::RenewOverride { id: 1, ttl_ms: 2_000 },
         Action::EndOverride { id: 1 },
         Action::EndAllOverrides,
         Action::StartIncident { name: "x".into(), from: UnixNanos(1) },
         Action::StopIncident { id: 1, to: None },
         Action::RenameIncident { id: 1, name: "y".into() },
+        Action::SetReadOnly { on: false },
     ];
     for (n, action) in all.iter().enumerate() {
         let place = match action {
@@ -142,11 +144,13 @@ fn every_action() -> Vec<Action> {
             Action::PromoteRollout { .. } => 6,
             Action::ConfirmRevision { .. } => 7,
             Action::SetOverride { .. } => 8,
-            Action::EndOverride { .. } => 9,
-            Action::EndAllOverrides => 10,
-            Action::StartIncident { .. } => 11,
-            Action::StopIncident { .. } => 12,
-            Action::RenameIncident { .. } => 13,
+            Action::RenewOverride { .. } => 9,
+            Action::EndOverride { .. } => 10,
+            Action::EndAllOverrides => 11,
+            Action::StartIncident { .. } => 12,
+            Action::StopIncident { .. } => 13,
+            Action::RenameIncident { .. } => 14,
+            Action::SetReadOnly { .. } => 15,
         };
         assert_eq!(place, n, "a new action belongs into this list");
     }
@@ -204,10 +208,11 @@ async fn a_viewer_may_read_and_nothing_else() {
     assert_eq!((who.name.as_str(), who.role, who.asked), ("vera", Role::Viewer, true));
     assert_eq!(who.may, [Deed::Whoami, Deed::Read, Deed::Scrape]);
     for action in every_action() {
+        let lacks = if matches!(action, Action::SetReadOnly { .. }) { "role admin" } else { "operator" };
         for actor in ["vera", "ann"] {
             let refusal = guarded.command(viewer, actor, action.clone()).await.expect_err("a viewer");
             assert_eq!(refusal.code, "forbidden", "{action:?}");
-            assert!(refusal.message.contains("vera is a viewer") && refusal.message.contains("operator"), "{refusal}");
+            assert!(refusal.message.contains("vera is a viewer") && refusal.message.contains(lacks), "{refusal}");
             assert!(who.may_not.iter().any(|(_, why)| *why == refusal.message), "the console says the same: {refusal}");
         }
     }
@@ -232,8 +237,9 @@ async fn an_operator_acts_under_the_name_of_the_token_alone() {
     assert_eq!(set.actor, "otto");
     // Whatever is wrong with an action, it is not the role.
     for action in every_action() {
+        let admins_only = matches!(action, Action::SetReadOnly { .. });
         if let Err(refusal) = guarded.command(operator, "", action).await {
-            assert_ne!(refusal.code, "forbidden", "{refusal}");
+            assert_eq!(refusal.code == "forbidden", admins_only, "{refusal}");
         }
     }
     let refusal = guarded.post::<MadeToken>("/v1/tokens", operator, &wanted("eve", Role::Admin)).await.expect_err("no");

@@ -144,7 +144,7 @@ fn questions(range: TimeRange) -> Vec<Question> {
         Question::Logs(LogQuery { range, ..LogQuery::default() }),
         Question::Metrics(MetricQuery { range, ..MetricQuery::default() }),
         Question::Fleet { range },
-        Question::Audit { text: None },
+        Question::Audit(fuseboard_api::fleet::AuditQuery::default()),
         Question::Names,
         Question::Totals,
     ]

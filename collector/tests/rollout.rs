@@ -231,6 +231,35 @@ async fn without_calls_it_holds_and_says_so_until_somebody_promotes_or_aborts_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_changes_are_turned_off_it_holds_though_its_guards_pass_and_can_only_be_taken_back() {
+    let stage = Stage::start().await;
+    set_policy(&stage, 0, 500).await;
+    let crew = Crew::of(&stage, "orders", 2).await;
+    run_it(&stage, &crew, 1, 2).await;
+    publish(&stage, 1, plan(&[(0.5, 1), (1.0, LONG)])).await;
+    run_it(&stage, &crew, 2, 1).await;
+    command(&stage, Action::SetReadOnly { on: true }).await.expect("fine");
+    let held = until(&stage, async || {
+        let now = changes(&stage).await;
+        let passes = |r: &&Rollout| !r.readings.is_empty() && r.readings.iter().all(|r| r.verdict == Verdict::Passes);
+        rollout_of(&now, 2).filter(passes).cloned()
+    });
+    let held = traffic(&stage, &crew, 99, held).await;
+    assert_eq!((held.state, held.stage), (RolloutState::Holding, 0), "{held:?}");
+    assert!(held.why.contains("no changes are taken: ann turned them off, because: a test"), "{}", held.why);
+    let refused = command(&stage, Action::PromoteRollout { revision: 2, force: true }).await.expect_err("a change");
+    assert_eq!(refused.code, "read_only");
+    command(&stage, Action::SetReadOnly { on: false }).await.expect("fine");
+    let next = until(&stage, async || rollout_of(&changes(&stage).await, 2).filter(|r| r.stage == 1).cloned());
+    traffic(&stage, &crew, 99, next).await;
+    command(&stage, Action::SetReadOnly { on: true }).await.expect("fine");
+    command(&stage, Action::AbortRollout { revision: 2 }).await.expect("it takes a change back");
+    run_it(&stage, &crew, 1, 2).await;
+    reaches(&stage, 2, RolloutState::Aborted).await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_finds_the_same_instances_in_the_same_stage() {
     let stage = Stage::start().await;
     set_policy(&stage, 0, 500).await;

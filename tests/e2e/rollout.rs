@@ -11,6 +11,7 @@ use fuseboard_agent::HttpMethod;
 use fuseboard_api::ask::{Answer, Question};
 use fuseboard_api::change::{Change, ChangeState};
 use fuseboard_api::command::{Action, PolicyEdit};
+use fuseboard_api::fleet::AuditQuery;
 use fuseboard_api::rollout::{Delivery, Measure, RolloutState, Stage as Step, Verdict};
 use fuseboard_tests::stage::{PATIENCE, Stage, all_changes, last};
 
@@ -95,7 +96,9 @@ async fn a_bad_timeout_at_ten_percent_is_seen_by_the_guard_and_reverted_and_the_
     for calls in load {
         tokio::time::timeout(PATIENCE, calls).await??;
     }
-    let Answer::Audit(audit) = stage.ask(Question::Audit { text: Some("revision 2".to_owned()) }).await? else {
+    let Answer::Audit(audit) =
+        stage.ask(Question::Audit(AuditQuery::containing(Some("revision 2".to_owned())))).await?
+    else {
         anyhow::bail!("the audit")
     };
     assert_eq!(audit.broken_at, None);

@@ -352,6 +352,9 @@ fn words(action: &Action) -> String {
                 OverrideAction::Fault(_) => format!("{from} → {to} a fault"),
             }
         }
+        Action::RenewOverride { id, .. } => format!("override {id} lasts longer"),
+        Action::SetReadOnly { on: true } => "no more changes".to_owned(),
+        Action::SetReadOnly { on: false } => "changes are taken again".to_owned(),
         Action::EndOverride { id } => format!("override {id} ends"),
         Action::EndAllOverrides => "all overrides end".to_owned(),
         Action::StartIncident { name, .. } => format!("recording “{name}”"),

@@ -287,7 +287,7 @@ fn touches(what: Touched, question: &Question) -> bool {
         Question::Traces(_) | Question::Spans(_) | Question::Quantiles(_) | Question::Names => what == Spans,
         Question::Trace(_) => matches!(what, Spans | Logs | Breakers),
         Question::Breakers { .. } => matches!(what, Breakers | Changes | Spans),
-        Question::Policies { .. } => matches!(what, Spans | Changes | Fleet),
+        Question::Policies { .. } | Question::Effective { .. } => matches!(what, Spans | Changes | Fleet),
         Question::Document(_) => false,
         Question::Lint { .. } => matches!(what, Spans | Changes | Fleet),
         Question::Changes { .. } => matches!(what, Changes | Fleet),
@@ -296,7 +296,7 @@ fn touches(what: Touched, question: &Question) -> bool {
         Question::Logs(_) => what == Logs,
         Question::Metrics(_) => what == Metrics,
         Question::Fleet { .. } => matches!(what, Fleet | Spans),
-        Question::Audit { .. } => matches!(what, Audit | Changes),
+        Question::Audit(_) | Question::AuditChain { .. } => matches!(what, Audit | Changes),
     }
 }
 

@@ -57,7 +57,7 @@ fn serve(mut stream: TcpStream, asked: &SyncSender<Ask>, spans: u64) {
                     reply(&mut stream, "200 OK", &Answered { as_of: UnixNanos(5), answer });
                 }
                 _ => {
-                    let refusal = Refusal { code: "internal".into(), message: "the disk is full: make room".into() };
+                    let refusal = Refusal::new("internal", "the disk is full: make room");
                     reply(&mut stream, "500 Internal Server Error", &refusal);
                 }
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fuseboard_api::ask::{Ask, Question};
+use fuseboard_api::fleet::AuditQuery;
 use fuseboard_api::log::LogQuery;
 use fuseboard_api::metric::MetricQuery;
 use fuseboard_api::quantile::QuantileQuery;
@@ -64,6 +65,7 @@ pub(crate) fn rebase(question: &Question, to: UnixNanos) -> Question {
         | Question::Breakers { range }
         | Question::Policies { range }
         | Question::Lint { range, .. }
+        | Question::Effective { range, .. }
         | Question::Changes { range }
         | Question::Fleet { range } => Some(range),
         Question::Traces(TraceQuery { range, .. })
@@ -76,7 +78,8 @@ pub(crate) fn rebase(question: &Question, to: UnixNanos) -> Question {
         | Question::Document(_)
         | Question::Forecasts
         | Question::Incidents
-        | Question::Audit { .. }
+        | Question::Audit(_)
+        | Question::AuditChain { .. }
         | Question::Names => None,
     };
     if let Some(range) = range {
@@ -148,8 +151,8 @@ impl Model {
             }
             View::Fleet => wants.push(self.at_cursor(SlotId::Fleet, Question::Fleet { range: counted })),
             View::Audit => {
-                let text = self.filters.audit.clone();
-                wants.push(self.at_cursor(SlotId::Audit, Question::Audit { text }));
+                let query = AuditQuery::containing(self.filters.audit.clone());
+                wants.push(self.at_cursor(SlotId::Audit, Question::Audit(query)));
             }
         }
         wants

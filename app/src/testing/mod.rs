@@ -88,6 +88,8 @@ pub fn answer(scene: Scene, question: &Question) -> Answer {
         Question::Breakers { .. } => Answer::Breakers(if full { shop::breakers() } else { Default::default() }),
         Question::Policies { .. } => Answer::Policies(if full { shop::policies() } else { Default::default() }),
         Question::Lint { .. } => Answer::Lint(if full { lints::lints() } else { Default::default() }),
+        Question::Effective { .. } => Answer::Effective(Vec::new()),
+        Question::AuditChain { .. } => Answer::AuditChain(Default::default()),
         Question::Document(n) => Answer::Document(full.then(|| shop::document(*n))),
         Question::Changes { .. } => Answer::Changes(match scene {
             Scene::Rolling => rollouts::changes(RolloutState::Baking),

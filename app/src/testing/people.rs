@@ -127,6 +127,7 @@ pub(super) fn changes() -> Changes {
             override_of(6, "gateway", "pricing", BreakerMode::Shadow, "gateway → pricing shadow", 540),
         ],
         revisions: vec![revision(41, ChangeState::Requested, 94.0, 4), revision(40, ChangeState::Applied, 2640.0, 5)],
+        read_only: None,
     }
 }
 
@@ -167,9 +168,10 @@ pub(super) fn audit() -> Audit {
         (2640.0, "jo", "policy.rollback", "r40", "roll back the retry experiment", "restores r38"),
         (3100.0, "collector", "override.expired", "orders → payments", "", "shadow after 10 min"),
     ];
-    let entries = (1_u64..)
+    let entries: Vec<AuditEntry> = (1_u64..)
         .zip(rows)
         .map(|(n, (seconds, actor, action, target, reason, detail))| AuditEntry {
+            fields: Vec::new(),
             sequence: 412 - n,
             at: ago(seconds),
             actor: actor.to_owned(),
@@ -180,7 +182,7 @@ pub(super) fn audit() -> Audit {
             hash: format!("{:016x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
         })
         .collect();
-    Audit { entries, broken_at: None }
+    Audit { length: entries.len() as u64, entries, more: false, broken_at: None }
 }
 
 /// The same with an entry that somebody changed.

@@ -3,15 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use crate::breaker::Breakers;
-use crate::change::Changes;
-use crate::fleet::{Audit, Fleet};
+use crate::change::{Changes, Selector};
+use crate::fleet::{Audit, AuditChain, AuditQuery, Fleet};
 use crate::forecast::Forecasts;
 use crate::graph::Board;
 use crate::incident::Incidents;
 use crate::lint::Lints;
 use crate::log::{LogList, LogQuery};
 use crate::metric::{MetricQuery, Metrics};
-use crate::policy::Policies;
+use crate::policy::{InstanceEdge, Policies};
 use crate::quantile::{QuantileQuery, Quantiles};
 use crate::strip::Strip;
 use crate::trace::{SpanList, SpanQuery, Trace, TraceList, TraceQuery};
@@ -53,6 +53,13 @@ pub enum Question {
         /// The range of the calls.
         range: TimeRange,
     },
+    /// What is in force on each instance's edges, which may run different revisions and obey different overrides.
+    Effective {
+        /// Edges that were called in this range.
+        range: TimeRange,
+        /// Which of them, on which instances.
+        selector: Selector,
+    },
     /// The document of one revision.
     Document(u64),
     /// What is wrong with a policy, held against the calls of a range.
@@ -82,9 +89,13 @@ pub enum Question {
         range: TimeRange,
     },
     /// The audit.
-    Audit {
-        /// Only entries whose actor, action, target, reason or detail contains this text.
-        text: Option<String>,
+    Audit(AuditQuery),
+    /// Whether the audit's chain holds from its first entry to its last. Every entry is read: this costs more with every
+    /// entry, while [`Question::Audit`] follows only what came since it was last asked.
+    AuditChain {
+        /// A hash of an entry that was written down elsewhere, in hex: is it still in the chain?
+        #[serde(default)]
+        expect: Option<String>,
     },
     /// Names for completion.
     Names,
@@ -168,6 +179,8 @@ pub enum Answer {
     Breakers(Breakers),
     /// To [`Question::Policies`].
     Policies(Policies),
+    /// To [`Question::Effective`], by edge and instance.
+    Effective(Vec<InstanceEdge>),
     /// To [`Question::Document`]; `None` when there is no such revision.
     Document(Option<String>),
     /// To [`Question::Lint`].
@@ -186,6 +199,8 @@ pub enum Answer {
     Fleet(Fleet),
     /// To [`Question::Audit`].
     Audit(Audit),
+    /// To [`Question::AuditChain`].
+    AuditChain(AuditChain),
     /// To [`Question::Names`].
     Names(Names),
 }
@@ -200,7 +215,7 @@ pub struct Answered {
 }
 
 /// Why there is no answer, or why a command was not accepted. Sent as the body of a reply with a 4xx or 5xx status.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
     /// A stable word for programs: `bad_request`, `bad_query`, `not_found`, `conflict`, `read_only`,
@@ -208,4 +223,32 @@ pub struct Refusal {
     pub code: String,
     /// What is wrong and what to do, for people.
     pub message: String,
+    /// With `conflict`: the settings that two people changed at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<SettingConflict>,
+}
+
+impl Refusal {
+    /// A refusal that says no more than its message.
+    #[must_use]
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), conflicts: Vec::new() }
+    }
+}
+
+/// A setting that somebody else changed since the revision from which a refused edit was made. Values are TOML; `None`
+/// stands for a setting that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SettingConflict {
+    /// The rule: `orders:payments/Charge`.
+    pub rule: String,
+    /// The setting inside it: `timeout.attempt_ms`.
+    pub path: String,
+    /// What it was in the revision from which the edit was made.
+    pub base: Option<String>,
+    /// What it is now.
+    pub theirs: Option<String>,
+    /// What the refused edit wants.
+    pub yours: Option<String>,
 }

@@ -64,6 +64,8 @@ pub struct Change {
     pub at: UnixNanos,
     /// When it ends by itself.
     pub expires: Option<UnixNanos>,
+    /// When its end was put off last; for overrides that were renewed.
+    pub renewed: Option<UnixNanos>,
     /// When it ended.
     pub ended: Option<UnixNanos>,
     /// Instances it was meant for: connected when it was published, or connected since while it is in force.
@@ -104,6 +106,20 @@ pub struct Changes {
     pub overrides: Vec<Change>,
     /// Revisions, newest first; at most 100.
     pub revisions: Vec<Change>,
+    /// Set while the collector takes no changes.
+    pub read_only: Option<ReadOnly>,
+}
+
+/// That the collector takes no changes, who said so, and why; see [`crate::command::Action::SetReadOnly`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReadOnly {
+    /// Since when.
+    pub at: UnixNanos,
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
 }
 
 impl Changes {

@@ -90,6 +90,13 @@ pub enum Action {
         /// How long, in milliseconds; at most a day.
         ttl_ms: u64,
     },
+    /// Let an override that is in force last longer; its author, its reason and what it does stay as they are.
+    RenewOverride {
+        /// Its id.
+        id: u64,
+        /// How long from now on, in milliseconds; at most a day, and not shorter than what is left of it.
+        ttl_ms: u64,
+    },
     /// End one override now.
     EndOverride {
         /// Its id.
@@ -97,6 +104,12 @@ pub enum Action {
     },
     /// End all overrides now.
     EndAllOverrides,
+    /// Take no change any more, or take changes again. While this is on, only what takes a change back is accepted: ending
+    /// overrides, pausing or aborting a rollout. It stays on over restarts until somebody turns it off.
+    SetReadOnly {
+        /// Whether changes are refused from now on.
+        on: bool,
+    },
     /// Start to record an incident.
     StartIncident {
         /// Its name.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::UnixNanos;
 use crate::stats::Stats;
+use crate::{TimeRange, UnixNanos};
 
 /// One instance of a service.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -97,14 +97,93 @@ pub struct AuditEntry {
     pub detail: String,
     /// Hash over this entry and the one before it; hex.
     pub hash: String,
+    /// Hashes of actor, action, target, reason and detail, in hex; only where [`AuditQuery::hashes`] asks for them. The
+    /// chain covers these, so that an export without some of the words still verifies.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+}
+
+/// Which entries of the audit.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AuditQuery {
+    /// Only entries whose actor, action, target, reason or detail contains this text, in any case.
+    pub text: Option<String>,
+    /// Only entries whose actor contains this, in any case.
+    pub actor: Option<String>,
+    /// Only entries whose action begins with this: `policy.`, `override.set`.
+    pub action: Option<String>,
+    /// Only entries whose target contains this, in any case: `revision 12`.
+    pub target: Option<String>,
+    /// Only entries of this stretch.
+    pub range: Option<TimeRange>,
+    /// Only entries before this sequence: the next page of an answer whose last entry it was.
+    pub before: Option<u64>,
+    /// Only entries after this sequence, and then oldest first.
+    pub after: Option<u64>,
+    /// At most so many; absent or more than 500 means 500.
+    pub limit: Option<u32>,
+    /// Whether to tell the hashes of the fields.
+    pub hashes: bool,
+}
+
+impl AuditQuery {
+    /// The newest entries that contain a text.
+    #[must_use]
+    pub fn containing(text: Option<String>) -> Self {
+        Self { text, ..Self::default() }
+    }
 }
 
 /// The answer to [`crate::ask::Question::Audit`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Audit {
-    /// Newest first; at most 500.
+    /// Newest first, unless asked for those after one; at most 500.
     pub entries: Vec<AuditEntry>,
-    /// `None` when the whole chain verifies, else the sequence at which it breaks.
+    /// Whether there are more entries that fit beyond the last one here.
+    pub more: bool,
+    /// Entries of the whole audit. It is never shortened: it grows by some hundred bytes with every deed.
+    pub length: u64,
+    /// `None` when the chain verifies, else the sequence at which it breaks. What was followed before is not read again
+    /// while the collector runs; [`crate::ask::Question::AuditChain`] reads everything.
     pub broken_at: Option<u64>,
+}
+
+/// The answer to [`crate::ask::Question::AuditChain`].
+///
+/// A chain that holds says that no entry was changed, removed, inserted or moved *unless* everything from there to the end
+/// was written anew. Whoever can write the file can do that, and can cut off the end. Only a hash that was kept elsewhere
+/// shows it: write [`AuditChain::last_hash`] down from time to time and ask for it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AuditChain {
+    /// How many entries there are.
+    pub length: u64,
+    /// Their size in bytes, hashes included.
+    pub bytes: u64,
+    /// When the first was written.
+    pub first_at: UnixNanos,
+    /// When the last was written.
+    pub last_at: UnixNanos,
+    /// The first entry's hash, hex; empty when there is none.
+    pub first_hash: String,
+    /// The last entry's hash, hex: the one to keep elsewhere.
+    pub last_hash: String,
+    /// The sequence at which the chain breaks.
+    pub broken_at: Option<u64>,
+    /// How it breaks, in words.
+    pub broken_how: String,
+    /// Fields that were taken out; their hashes still stand in the chain.
+    pub redacted: u64,
+    /// The sequence of the entry with the hash that was asked for; `None` when it is not there, or none was asked for.
+    pub expected_at: Option<u64>,
+}
+
+impl AuditChain {
+    /// Whether every entry fits the one before it.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.broken_at.is_none()
+    }
 }

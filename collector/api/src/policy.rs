@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fuseboard_policy::settings::EdgeSettings;
+use fuseboard_policy::settings::{EdgeSettings, Fault};
 use serde::{Deserialize, Serialize};
 
 use crate::UnixNanos;
@@ -50,6 +50,31 @@ pub struct EffectiveEdge {
     pub cut: u64,
     /// Median of what the caller's own deadline left when calls began, in milliseconds.
     pub deadline_left_ms: Option<f64>,
+}
+
+/// The settings in force on an edge of one instance, worked out from what the instance says it runs.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InstanceEdge {
+    /// The edge.
+    pub key: EdgeKey,
+    /// The caller's `service.instance.id`.
+    pub instance: String,
+    /// Whether its control stream is up; else this is what it had when it was heard last.
+    pub connected: bool,
+    /// The revision it runs.
+    pub running: u64,
+    /// The overrides on this edge that it has said it obeys, in the order in which they apply.
+    pub overrides: Vec<u64>,
+    /// The merged settings.
+    pub settings: EdgeSettings,
+    /// An injected fault; only overrides give one.
+    pub fault: Option<Fault>,
+    /// Setting path → the rule, preset or override it came from (`payments`, `preset rpc-50`, `override 7`).
+    pub provenance: BTreeMap<String, String>,
+    /// Whether the hash that the instance tells is the hash of these settings over all its edges of the range. `false` also
+    /// where it has edges that were not called in the range: widen it to be sure.
+    pub verified: bool,
 }
 
 /// The answer to [`crate::ask::Question::Policies`].

@@ -104,8 +104,10 @@ impl Desired {
         let staged = |division: &Division| before.ahead.as_ref().filter(|(_, d)| d == division).map(|(given, _)| given);
         self.ahead = self.ahead.map(|(given, division)| (given.published(staged(&division)), division));
         self.in_force = self.in_force.published(Some(&before.in_force));
-        let since = |id: u64| before.overrides.iter().find(|(o, _)| o.id == id).map_or(instant, |(_, t)| *t);
-        self.overrides = self.overrides.iter().map(|(o, _)| (o.clone(), since(o.id))).collect();
+        // A renewed override has another generation than the one that was published.
+        let same = |o: &Stored, p: &Stored| o.id == p.id && o.generation == p.generation;
+        let since = |o: &Stored| before.overrides.iter().find(|(p, _)| same(o, p)).map_or(instant, |(_, t)| *t);
+        self.overrides = self.overrides.iter().map(|(o, _)| (o.clone(), since(o))).collect();
         self
     }
 

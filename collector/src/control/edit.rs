@@ -1,8 +1,7 @@
 //! Changes of single settings inside a policy document: comments and order stay, and what changed can be told.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use fuseboard_api::command::PolicyEdit;
+use fuseboard_policy::document::{Place, rule_name};
 use toml_edit::{ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 /// The settings that stand as tables of their own (`[edge.retry]`); the others are written inline.
@@ -11,96 +10,10 @@ const OWN_TABLES: [&str; 4] = ["retry", "breaker", "balance", "outlier"];
 /// The keys that say which edges a rule is for.
 const MATCH_KEYS: [&str; 3] = ["caller", "service", "operation"];
 
-/// Where a setting stands: the rule (`CALLER:SERVICE/OPERATION`), and the path inside it.
-pub(crate) type Place = (String, String);
-
-/// A setting that differs: where it stands, its value before and after, each as TOML.
-pub(crate) type Difference = (Place, Option<String>, Option<String>);
-
-/// How rules are named: `*`, `payments`, `payments/Charge`, `orders:payments/Charge`.
-pub(crate) fn rule_name(caller: Option<&str>, service: &str, operation: Option<&str>) -> String {
-    let caller = caller.map(|c| format!("{c}:")).unwrap_or_default();
-    let operation = operation.map(|o| format!("/{o}")).unwrap_or_default();
-    format!("{caller}{service}{operation}")
-}
-
-/// The places that edits touch.
-pub(crate) fn places(edits: &[PolicyEdit]) -> BTreeSet<Place> {
-    edits.iter().map(|e| (rule_name(e.caller.as_deref(), &e.service, e.operation.as_deref()), e.path.clone())).collect()
-}
-
-/// Every setting of a document by its place, as TOML.
-///
-/// # Errors
-/// A sentence when the text is not TOML.
-pub(crate) fn settings(document: &str) -> Result<BTreeMap<Place, String>, String> {
-    let parsed: toml::Table = document.parse().map_err(|e| format!("the document is not TOML: {e}"))?;
-    let mut all = BTreeMap::new();
-    for (section, value) in &parsed {
-        let Some(rules) = value.as_array() else {
-            all.insert((String::new(), section.clone()), value.to_string());
-            continue;
-        };
-        for rule in rules.iter().filter_map(toml::Value::as_table) {
-            let text = |key: &str| rule.get(key).and_then(toml::Value::as_str);
-            let name = if section == "edge" {
-                rule_name(text("caller"), text("service").unwrap_or("*"), text("operation"))
-            } else {
-                format!("{section} {}", text("name").unwrap_or_default())
-            };
-            for (key, value) in rule {
-                if !MATCH_KEYS.contains(&key.as_str()) {
-                    flatten(&name, key.clone(), value, &mut all);
-                }
-            }
-        }
-    }
-    Ok(all)
-}
-
-fn flatten(rule: &str, path: String, value: &toml::Value, all: &mut BTreeMap<Place, String>) {
-    match value.as_table() {
-        Some(table) => {
-            for (key, inner) in table {
-                flatten(rule, format!("{path}.{key}"), inner, all);
-            }
-        }
-        None => {
-            all.insert((rule.to_owned(), path), value.to_string());
-        }
-    }
-}
-
-/// What two documents differ in: (place, before, after).
-///
-/// # Errors
-/// A sentence when either text is not TOML.
-pub(crate) fn differences(before: &str, after: &str) -> Result<Vec<Difference>, String> {
-    let (before, after) = (settings(before)?, settings(after)?);
-    let keys: BTreeSet<&Place> = before.keys().chain(after.keys()).collect();
-    Ok(keys
-        .into_iter()
-        .filter(|k| before.get(*k) != after.get(*k))
-        .map(|k| (k.clone(), before.get(k).cloned(), after.get(k).cloned()))
-        .collect())
-}
-
-/// The differences in words, one a line: `payments/Charge timeout.attempt_ms: 800 → 600`.
-pub(crate) fn words(differences: &[Difference]) -> Vec<String> {
-    differences
-        .iter()
-        .map(|((rule, path), before, after)| {
-            let before = before.as_deref().unwrap_or("unset");
-            let after = after.as_deref().unwrap_or("unset");
-            format!("{rule} {path}: {before} → {after}").trim_start().to_owned()
-        })
-        .collect()
-}
-
-/// The first of `mine` that stands at, above or below a place of `theirs`.
-pub(crate) fn collision<'a>(mine: &'a BTreeSet<Place>, theirs: &BTreeSet<Place>) -> Option<&'a Place> {
-    let covers = |a: &str, b: &str| a == b || b.strip_prefix(a).is_some_and(|rest| rest.starts_with('.'));
-    mine.iter().find(|(rule, path)| theirs.iter().any(|(r, p)| r == rule && (covers(path, p) || covers(p, path))))
+/// The place that an edit touches.
+pub(crate) fn place(edit: &PolicyEdit) -> Place {
+    let rule = rule_name(edit.caller.as_deref(), &edit.service, edit.operation.as_deref());
+    Place { rule, path: edit.path.clone() }
 }
 
 /// The document with the edits written into it.
@@ -217,6 +130,8 @@ fn remove(table: &mut dyn TableLike, path: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use fuseboard_policy::document::settings;
+
     use super::*;
 
     const DOCUMENT: &str = r#"# The shop's policy.
@@ -266,7 +181,7 @@ open_ms = 5000
         ];
         let after = apply(DOCUMENT, &edits).unwrap();
         let all = settings(&after).unwrap();
-        let at = |rule: &str, path: &str| all.get(&(rule.to_owned(), path.to_owned())).cloned();
+        let at = |rule: &str, path: &str| all.get(&Place { rule: rule.to_owned(), path: path.to_owned() }).cloned();
         assert_eq!(at("payments/Charge", "timeout.attempt_ms").as_deref(), Some("900"));
         assert_eq!(at("payments/Charge", "breaker.open_backoff.multiplier").as_deref(), Some("2.0"));
         assert_eq!(at("bank", "retry.max_attempts").as_deref(), Some("2"));
@@ -297,22 +212,5 @@ open_ms = 5000
         assert!(bad.contains("fast") && bad.contains("timeout.attempt_ms"), "{bad}");
         assert!(apply(DOCUMENT, &[edit("*", None, "service", Some("\"x\""))]).is_err());
         assert!(apply(DOCUMENT, &[edit("*", None, "timeout..x", Some("1"))]).is_err());
-    }
-
-    #[test]
-    fn differences_are_told_in_words() {
-        let after = apply(DOCUMENT, &[edit("*", None, "timeout.attempt_ms", Some("800"))]).unwrap();
-        let told = words(&differences(DOCUMENT, &after).unwrap());
-        assert_eq!(told, ["* timeout.attempt_ms: 500 → 800"]);
-    }
-
-    #[test]
-    fn edits_collide_at_above_and_below_a_setting() {
-        let mine = places(&[edit("*", None, "timeout", Some("{ attempt_ms = 1 }"))]);
-        let theirs = places(&[edit("*", None, "timeout.attempt_ms", Some("2"))]);
-        let apart = places(&[edit("*", None, "timeout_x", Some("2")), edit("bank", None, "timeout", Some("{}"))]);
-        assert!(collision(&mine, &theirs).is_some());
-        assert!(collision(&theirs, &mine).is_some());
-        assert!(collision(&mine, &apart).is_none());
     }
 }

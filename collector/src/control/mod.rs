@@ -11,6 +11,7 @@ mod forget;
 mod overrides;
 pub(crate) mod picture;
 mod policy;
+mod read_only;
 pub(crate) mod refusal;
 mod revisions;
 mod rollout;
@@ -19,6 +20,7 @@ mod sql;
 mod write;
 
 pub(crate) use audit::Entry;
+pub use audit::{ChainError, Line, verify_file, verify_lines};
 pub(crate) use fleet::{ControlService, MAX_MESSAGE, keep_breakers_whole};
 pub(crate) use overrides::short;
 pub(crate) use revisions::{Author, in_force};

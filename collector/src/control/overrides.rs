@@ -28,10 +28,22 @@ pub(crate) struct Stored {
     pub(crate) actor: String,
     pub(crate) reason: String,
     pub(crate) summary: String,
+    /// The generation in which it got the end that it has.
+    pub(crate) generation: u64,
+    /// When it was renewed last.
+    pub(crate) renewed: Option<UnixNanos>,
 }
 
 /// The columns that [`stored`] reads.
-pub(crate) const COLUMNS: &str = "id, arrival, expires, spec, actor, reason, summary";
+pub(crate) const COLUMNS: &str = "id, arrival, expires, spec, actor, reason, summary, generation, renewed";
+
+/// Overrides with the end that they had by the instant `?1`, to select [`COLUMNS`] from. Renewals only ever put an end off.
+pub(crate) const SOURCE: &str = "(SELECT id, arrival, spec, actor, reason, summary,
+     coalesce((SELECT max(r.expires) FROM override_renewals r WHERE r.id = s.id AND r.arrival <= ?1), expires) AS expires,
+     coalesce((SELECT max(r.generation) FROM override_renewals r WHERE r.id = s.id AND r.arrival <= ?1), generation)
+        AS generation,
+     (SELECT max(r.arrival) FROM override_renewals r WHERE r.id = s.id AND r.arrival <= ?1) AS renewed
+     FROM overrides s)";
 
 /// Reads [`COLUMNS`].
 pub(crate) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
@@ -46,6 +58,8 @@ pub(crate) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
         actor: row.get(4)?,
         reason: row.get(5)?,
         summary: row.get(6)?,
+        generation: unsigned(row, 7)?,
+        renewed: row.get::<_, Option<i64>>(8)?.map(UnixNanos),
     })
 }
 
@@ -55,7 +69,7 @@ pub(crate) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 /// Only the database's own.
 pub(crate) fn in_force(conn: &Connection, as_of: UnixNanos) -> rusqlite::Result<Vec<Stored>> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM overrides o WHERE arrival <= ?1 AND expires > ?1
+        "SELECT {COLUMNS} FROM {SOURCE} o WHERE arrival <= ?1 AND expires > ?1
          AND NOT EXISTS (SELECT 1 FROM override_ends e WHERE e.id = o.id AND e.arrival <= ?1) ORDER BY id"
     );
     conn.prepare_cached(&sql)?.query_map([as_of.0], stored)?.collect()
@@ -64,9 +78,9 @@ pub(crate) fn in_force(conn: &Connection, as_of: UnixNanos) -> rusqlite::Result<
 /// Overrides that nobody has ended in the books yet, expired ones among them.
 fn open(conn: &Connection) -> rusqlite::Result<Vec<Stored>> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM overrides o WHERE NOT EXISTS (SELECT 1 FROM override_ends e WHERE e.id = o.id) ORDER BY id"
+        "SELECT {COLUMNS} FROM {SOURCE} o WHERE NOT EXISTS (SELECT 1 FROM override_ends e WHERE e.id = o.id) ORDER BY id"
     );
-    conn.prepare_cached(&sql)?.query_map([], stored)?.collect()
+    conn.prepare_cached(&sql)?.query_map([i64::MAX], stored)?.collect()
 }
 
 /// The newest generation: it counts up whenever the set of overrides changes.
@@ -76,7 +90,8 @@ fn open(conn: &Connection) -> rusqlite::Result<Vec<Stored>> {
 pub(crate) fn generation(conn: &Connection, as_of: UnixNanos) -> rusqlite::Result<u64> {
     conn.prepare_cached(
         "SELECT max(coalesce((SELECT max(generation) FROM overrides WHERE arrival <= ?1), 0),
-                    coalesce((SELECT max(generation) FROM override_ends WHERE arrival <= ?1), 0))",
+                    coalesce((SELECT max(generation) FROM override_ends WHERE arrival <= ?1), 0),
+                    coalesce((SELECT max(generation) FROM override_renewals WHERE arrival <= ?1), 0))",
     )?
     .query_row([as_of.0], |row| unsigned(row, 0))
 }
@@ -93,13 +108,7 @@ pub(crate) fn set(
     ttl_ms: u64,
 ) -> Result<u64, Deny> {
     check(spec)?;
-    if ttl_ms == 0 || u128::from(ttl_ms) > MAX_TTL.as_millis() {
-        return Err(bad_request(format!(
-            "an override lasts 1 ms to 24 h, not {:?}; for longer, change the policy",
-            Duration::from_millis(ttl_ms)
-        ))
-        .into());
-    }
+    check_ttl(ttl_ms)?;
     let open = open(tx)?;
     if open.len() >= MAX_IN_FORCE {
         return Err(bad_request(format!("{MAX_IN_FORCE} overrides are in force already; end some first")).into());
@@ -132,17 +141,67 @@ pub(crate) fn set(
     Ok(id)
 }
 
+fn check_ttl(ttl_ms: u64) -> Result<(), Deny> {
+    if ttl_ms > 0 && u128::from(ttl_ms) <= MAX_TTL.as_millis() {
+        return Ok(());
+    }
+    let ttl = lasting(Duration::from_millis(ttl_ms));
+    Err(bad_request(format!("an override lasts 1 ms to 24 h, not {ttl}; for longer, change the policy")).into())
+}
+
+/// Puts the end of an override off: it lasts `ttl_ms` from now on. What it does, to whom, and its author stay.
+///
+/// # Errors
+/// `not_found` when it does not exist or is over, `bad_request` when it would last too long or end earlier than before.
+pub(crate) fn renew(tx: &Transaction<'_>, at: UnixNanos, author: &Author, id: u64, ttl_ms: u64) -> Result<(), Deny> {
+    check_ttl(ttl_ms)?;
+    let old = alive(tx, at, id)?;
+    let (left, lasts) = (old.expires.since(at), Duration::from_millis(ttl_ms));
+    if at + lasts <= old.expires {
+        return Err(bad_request(format!(
+            "override {id} lasts {} more already, which is not shorter than {}; end it to stop it earlier",
+            lasting(left),
+            lasting(lasts)
+        ))
+        .into());
+    }
+    let generation = generation(tx, UnixNanos(i64::MAX))? + 1;
+    tx.prepare_cached("INSERT INTO override_renewals VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+        signed(id),
+        at.0,
+        (at + lasts).0,
+        author.actor,
+        author.reason,
+        signed(generation)
+    ])?;
+    let entry = audit::Entry {
+        actor: author.actor.clone(),
+        action: "override.renewed",
+        target: format!("override {id}"),
+        reason: author.reason.clone(),
+        detail: format!("{}, for {} more instead of {}", old.summary, lasting(lasts), lasting(left)),
+    };
+    audit::append(tx, at, &entry)?;
+    Ok(())
+}
+
+/// An override that is in force.
+fn alive(tx: &Transaction<'_>, at: UnixNanos, id: u64) -> Result<Stored, Deny> {
+    let sql = format!("SELECT {COLUMNS} FROM {SOURCE} WHERE id = ?2");
+    let found = tx.prepare_cached(&sql)?.query_row(params![i64::MAX, signed(id)], stored).optional()?;
+    let Some(old) = found else { return Err(not_found(format!("there is no override {id}")).into()) };
+    if !in_force(tx, at)?.iter().any(|o| o.id == id) {
+        return Err(not_found(format!("override {id} ({}) is over already", old.summary)).into());
+    }
+    Ok(old)
+}
+
 /// Ends one override by hand.
 ///
 /// # Errors
 /// `not_found` when it does not exist or is over.
 pub(crate) fn end(tx: &Transaction<'_>, at: UnixNanos, author: &Author, id: u64) -> Result<(), Deny> {
-    let sql = format!("SELECT {COLUMNS} FROM overrides WHERE id = ?1");
-    let found = tx.prepare_cached(&sql)?.query_row([signed(id)], stored).optional()?;
-    let Some(old) = found else { return Err(not_found(format!("there is no override {id}")).into()) };
-    if !in_force(tx, at)?.iter().any(|o| o.id == id) {
-        return Err(not_found(format!("override {id} ({}) is over already", old.summary)).into());
-    }
+    let old = alive(tx, at, id)?;
     let generation = generation(tx, UnixNanos(i64::MAX))? + 1;
     end_row(tx, at, &old, "ended", generation)?;
     audit_end(tx, at, &author.actor, "override.ended", &author.reason, &old)?;

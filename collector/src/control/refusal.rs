@@ -1,9 +1,9 @@
 //! Refusals, and the way out of a transaction that carries one.
 
-use fuseboard_api::ask::Refusal;
+use fuseboard_api::ask::{Refusal, SettingConflict};
 
 fn refusal(code: &str, message: impl Into<String>) -> Refusal {
-    Refusal { code: code.to_owned(), message: message.into() }
+    Refusal::new(code, message)
 }
 
 /// What was sent makes no sense.
@@ -21,8 +21,18 @@ pub(crate) fn conflict(message: impl Into<String>) -> Refusal {
     refusal("conflict", message)
 }
 
+/// Somebody else was faster, with the settings that both changed.
+pub(crate) fn settings_conflict(message: impl Into<String>, conflicts: Vec<SettingConflict>) -> Refusal {
+    Refusal { conflicts, ..conflict(message) }
+}
+
+/// No changes are taken now.
+pub(crate) fn no_changes(message: impl Into<String>) -> Refusal {
+    refusal("read_only", message)
+}
+
 /// The source is a file that was opened to look at.
-pub(crate) fn read_only() -> Refusal {
+pub(crate) fn opened_file() -> Refusal {
     refusal("read_only", "this is an opened file, nothing in it can be changed; connect to a running collector to act")
 }
 

@@ -1,14 +1,16 @@
 //! Revisions: immutable versions of the whole policy set, each made from the one before by compare-and-swap.
 
 use fuseboard_api::UnixNanos;
+use fuseboard_api::ask::{Refusal, SettingConflict};
 use fuseboard_api::command::PolicyEdit;
 use fuseboard_api::policy::Revision;
 use fuseboard_api::rollout::Delivery;
+use fuseboard_policy::document::{Difference, differences, settings};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::audit;
 use super::edit;
-use super::refusal::{bad_request, conflict, not_found};
+use super::refusal::{bad_request, not_found, settings_conflict};
 use super::rollout;
 use super::sql::{signed, unsigned};
 use super::write::Deny;
@@ -107,11 +109,7 @@ pub(crate) fn set(
     rollout::must_be_free(tx)?;
     let current = in_force(tx, UnixNanos(i64::MAX))?;
     if base != current.revision.number {
-        return Err(conflict(format!(
-            "revision {} by {} is in force now, this edit was made from revision {base}; look at what changed and edit again",
-            current.revision.number, current.revision.actor
-        ))
-        .into());
+        return Err(stale(tx, &current, base, document)?.into());
     }
     let note = unchanged(&current, document);
     let change = Change { document, restores: None, action: "policy.set", delivery };
@@ -140,14 +138,17 @@ pub(crate) fn edit(
     if base != current.revision.number {
         let seen = numbered(tx, base, UnixNanos(i64::MAX))?
             .ok_or_else(|| bad_request(format!("revision {base}, from which this was edited, does not exist")))?;
-        let since = edit::differences(&seen.document, &current.document).map_err(bad_request)?;
-        let theirs = since.iter().map(|(place, ..)| place.clone()).collect();
-        if let Some((rule, path)) = edit::collision(&edit::places(edits), &theirs) {
-            return Err(conflict(format!(
-                "{path} of {rule} was changed since revision {base}: revision {} by {} is in force; look at it and edit again",
-                current.revision.number, current.revision.actor
-            ))
-            .into());
+        let since = differences(&seen.document, &current.document).map_err(bad_request)?;
+        let both = both_changed(&since, edits);
+        if !both.is_empty() {
+            let said = format!(
+                "{} changed since revision {base}, from which this edit was made; revision {} by {} is in force; look at it and edit again\n{}",
+                if both.len() == 1 { "a setting was".to_owned() } else { format!("{} settings were", both.len()) },
+                current.revision.number,
+                current.revision.actor,
+                told(&both)
+            );
+            return Err(settings_conflict(said, both).into());
         }
         note = format!("rebased from revision {base} onto {}: they change different settings", current.revision.number);
     }
@@ -157,6 +158,62 @@ pub(crate) fn edit(
     }
     let change = Change { document: &document, restores: None, action: "policy.edit", delivery };
     Ok(Made { number: publish(tx, at, author, &current, &change)?, note })
+}
+
+/// The settings that an edit wants to change and others have changed.
+fn both_changed(theirs: &[Difference], edits: &[PolicyEdit]) -> Vec<SettingConflict> {
+    let mine = edits.iter().map(|e| (edit::place(e), e));
+    mine.flat_map(|(place, edit)| {
+        theirs.iter().filter(move |d| d.place.collides(&place)).map(|d| SettingConflict {
+            rule: d.place.rule.clone(),
+            path: d.place.path.clone(),
+            base: d.before.clone(),
+            theirs: d.after.clone(),
+            yours: edit.value.clone(),
+        })
+    })
+    .collect()
+}
+
+/// The refusal of a whole document that was made from a revision which is no longer in force, with all that changed since.
+fn stale(tx: &Transaction<'_>, current: &Stored, base: u64, document: &str) -> Result<Refusal, Deny> {
+    let seen = numbered(tx, base, UnixNanos(i64::MAX))?.unwrap_or_default();
+    let since = differences(&seen.document, &current.document).map_err(bad_request)?;
+    let mine = settings(document).map_err(bad_request)?;
+    let since: Vec<_> = since
+        .into_iter()
+        .take(MAX_EDITS)
+        .map(|d| SettingConflict {
+            yours: mine.get(&d.place).cloned(),
+            rule: d.place.rule,
+            path: d.place.path,
+            base: d.before,
+            theirs: d.after,
+        })
+        .collect();
+    let said = format!(
+        "revision {} by {} is in force now, this document was made from revision {base}; look at what changed and edit again\n{}",
+        current.revision.number,
+        current.revision.actor,
+        told(&since)
+    );
+    Ok(settings_conflict(said.trim_end(), since))
+}
+
+/// Conflicts in words, a line each.
+fn told(conflicts: &[SettingConflict]) -> String {
+    let value = |v: &Option<String>| v.clone().unwrap_or_else(|| "unset".to_owned());
+    let line = |c: &SettingConflict| {
+        format!(
+            "  {} {}: was {}, is {}, you want {}",
+            c.rule,
+            c.path,
+            value(&c.base),
+            value(&c.theirs),
+            value(&c.yours)
+        )
+    };
+    conflicts.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Restores an earlier revision's content as a new revision. What is being rolled out is aborted; when that alone brings the
@@ -220,7 +277,8 @@ fn publish(
     super::policy::parse(document).map_err(bad_request)?;
     // Revisions that were taken back keep their numbers.
     let number = 1 + tx.query_row("SELECT coalesce(max(number), 0) FROM revisions", [], |row| unsigned(row, 0))?;
-    let told = edit::words(&edit::differences(&current.document, document).map_err(bad_request)?);
+    let told = differences(&current.document, document).map_err(bad_request)?;
+    let told: Vec<String> = told.iter().map(ToString::to_string).collect();
     let summary = match (restores, told.as_slice()) {
         (Some(old), _) => format!("back to revision {old}"),
         (None, []) => "no setting changed".to_owned(),

@@ -33,6 +33,22 @@ CREATE TABLE IF NOT EXISTS override_ends (
     how TEXT NOT NULL, -- expired, ended, replaced
     generation INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS override_renewals (
+    id INTEGER NOT NULL REFERENCES overrides (id),
+    arrival INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    PRIMARY KEY (id, expires) -- each ends later than the one before
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS read_only (
+    id INTEGER PRIMARY KEY,
+    arrival INTEGER NOT NULL,
+    turned_on INTEGER NOT NULL, -- 1: no changes are taken from here on; 0: they are again
+    actor TEXT NOT NULL,
+    reason TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS sessions ( -- one row a control stream
     session INTEGER PRIMARY KEY,
     arrival INTEGER NOT NULL,

@@ -6,9 +6,9 @@ use fuseboard_api::live::Touched;
 use fuseboard_api::{UnixNanos, change::OverrideSpec};
 use rusqlite::Transaction;
 
-use super::refusal::{bad_request, internal, read_only, unavailable};
+use super::refusal::{bad_request, internal, opened_file, unavailable};
 use super::revisions::{self, Author};
-use super::{Control, overrides, rollout};
+use super::{Control, overrides, read_only, rollout};
 use crate::incident;
 use crate::store::StoreError;
 
@@ -47,7 +47,7 @@ impl From<rusqlite::Error> for Deny {
 /// The refusal that says why the store could not.
 fn store_refusal(error: &StoreError) -> Refusal {
     match error {
-        StoreError::ReadOnly => read_only(),
+        StoreError::ReadOnly => opened_file(),
         e if e.may_pass() => unavailable(e.to_string()),
         e => internal(e.to_string()),
     }
@@ -75,7 +75,7 @@ impl Control {
     /// Does what an operator asks, or says why not.
     ///
     /// # Errors
-    /// `bad_request`, `not_found`, `conflict` or `unavailable`, each with a sentence for people.
+    /// `bad_request`, `not_found`, `conflict`, `read_only` or `unavailable`, each with a sentence for people.
     pub(crate) async fn execute(&self, command: Command) -> Result<Receipt, Refusal> {
         let author = author(&command)?;
         let (touched, meant) = effect(&command.action);
@@ -116,7 +116,7 @@ fn author(command: &Command) -> Result<Author, Refusal> {
         Action::StartIncident { .. } | Action::StopIncident { .. } | Action::RenameIncident { .. }
     );
     if reason.is_empty() && !about_incidents {
-        return Err(bad_request("say why: a change of policy or an override needs a reason"));
+        return Err(bad_request("say why: whatever changes what runs needs a reason"));
     }
     Ok(Author { actor: actor.to_owned(), reason: reason.to_owned() })
 }
@@ -126,12 +126,15 @@ fn effect(action: &Action) -> (Vec<Touched>, Meant) {
     match action {
         Action::SetPolicy { .. } | Action::EditPolicy { .. } | Action::Rollback { .. } => (changes, Meant::Given),
         Action::SetOverride { spec, .. } => (changes, Meant::Some(spec.clone())),
-        Action::EndOverride { .. } | Action::EndAllOverrides => (changes, Meant::Everyone),
         Action::PauseRollout { .. }
         | Action::ResumeRollout { .. }
         | Action::AbortRollout { .. }
         | Action::PromoteRollout { .. }
         | Action::ConfirmRevision { .. } => (changes, Meant::Given),
+        Action::RenewOverride { .. } | Action::EndOverride { .. } | Action::EndAllOverrides => {
+            (changes, Meant::Everyone)
+        }
+        Action::SetReadOnly { .. } => (changes, Meant::Nobody),
         Action::StartIncident { .. } | Action::StopIncident { .. } | Action::RenameIncident { .. } => {
             (vec![Touched::Incidents, Touched::Audit], Meant::Nobody)
         }
@@ -139,6 +142,7 @@ fn effect(action: &Action) -> (Vec<Touched>, Meant) {
 }
 
 fn perform(tx: &Transaction<'_>, at: UnixNanos, author: &Author, action: Action) -> Result<Receipt, Deny> {
+    read_only::check(tx, at, &action)?;
     let mut receipt = Receipt { at, ..Receipt::default() };
     let made = match action {
         Action::SetPolicy { base, document, delivery } => {
@@ -148,6 +152,15 @@ fn perform(tx: &Transaction<'_>, at: UnixNanos, author: &Author, action: Action)
         Action::Rollback { to, delivery } => Some(revisions::rollback(tx, at, author, to, &delivery)?),
         Action::SetOverride { spec, ttl_ms } => {
             receipt.override_id = Some(overrides::set(tx, at, author, &spec, ttl_ms)?);
+            None
+        }
+        Action::RenewOverride { id, ttl_ms } => {
+            overrides::renew(tx, at, author, id, ttl_ms)?;
+            receipt.override_id = Some(id);
+            None
+        }
+        Action::SetReadOnly { on } => {
+            receipt.note = read_only::set(tx, at, author, on)?;
             None
         }
         Action::EndOverride { id } => {

@@ -88,7 +88,11 @@ pub(crate) const fn of_action(action: &Action) -> Deed {
         | Action::AbortRollout { .. }
         | Action::PromoteRollout { .. }
         | Action::ConfirmRevision { .. } => Deed::Policy,
-        Action::SetOverride { .. } | Action::EndOverride { .. } | Action::EndAllOverrides => Deed::Override,
+        Action::SetOverride { .. }
+        | Action::RenewOverride { .. }
+        | Action::EndOverride { .. }
+        | Action::EndAllOverrides => Deed::Override,
+        Action::SetReadOnly { .. } => Deed::Switch,
         Action::StartIncident { .. } | Action::StopIncident { .. } | Action::RenameIncident { .. } => Deed::Incident,
     }
 }
@@ -113,7 +117,9 @@ pub(crate) const fn of_question(question: &Question) -> Deed {
         | Question::Logs(_)
         | Question::Metrics(_)
         | Question::Fleet { .. }
-        | Question::Audit { .. }
+        | Question::Effective { .. }
+        | Question::Audit(_)
+        | Question::AuditChain { .. }
         | Question::Names => Deed::Read,
     }
 }

@@ -159,6 +159,8 @@ const ROWS: &[(&str, &str)] = &[
     ("rollout_looks", "arrival <= :arrival"),
     ("overrides", "arrival <= :arrival"),
     ("override_ends", "arrival <= :arrival"),
+    ("override_renewals", "arrival <= :arrival"),
+    ("read_only", "arrival <= :arrival"),
     ("sessions", "arrival <= :arrival"),
     ("session_ends", "arrival <= :arrival"),
     (

@@ -128,7 +128,9 @@ fn answer_until(
         | Question::Forecasts
         | Question::Incidents
         | Question::Fleet { .. }
-        | Question::Audit { .. } => picture::answer(conn, question, as_of)?,
+        | Question::Audit(_)
+        | Question::Effective { .. }
+        | Question::AuditChain { .. } => picture::answer(conn, question, as_of)?,
     })
 }
 
@@ -159,5 +161,5 @@ fn refusal(error: &StoreError) -> Refusal {
         e if e.may_pass() => "unavailable",
         _ => "internal",
     };
-    Refusal { code: code.into(), message: error.to_string() }
+    Refusal::new(code, error.to_string())
 }

@@ -8,7 +8,7 @@ use fuseboard_api::command::{Command, Receipt};
 use fuseboard_api::{TimeRange, UnixNanos};
 
 use crate::control::Control;
-use crate::control::refusal::{internal, read_only};
+use crate::control::refusal::{internal, opened_file};
 use crate::store::Store;
 use crate::{incident, query};
 
@@ -49,7 +49,7 @@ impl Desk {
     pub(crate) async fn command(&self, command: Command) -> Result<Receipt, Refusal> {
         match &self.control {
             Some(control) => control.execute(command).await,
-            None => Err(read_only()),
+            None => Err(opened_file()),
         }
     }
 
@@ -90,6 +90,7 @@ fn within_reason(mut ask: Ask, reach: TimeRange) -> Ask {
         | Question::Breakers { range }
         | Question::Policies { range }
         | Question::Lint { range, .. }
+        | Question::Effective { range, .. }
         | Question::Changes { range }
         | Question::Fleet { range } => range,
         Question::Traces(query) => &mut query.range,

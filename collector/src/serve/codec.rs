@@ -53,10 +53,9 @@ fn named(header: &str) -> Option<Codec> {
 /// `bad_request` with the place of the mistake.
 pub(super) fn read<T: DeserializeOwned>(codecs: Codecs, body: Result<Bytes, BytesRejection>) -> Result<T, Refusal> {
     let body = body.map_err(|rejected| match rejected.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal {
-            code: "too_large".to_owned(),
-            message: format!("the request is larger than {} KiB", MAX_BODY / 1024),
-        },
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Refusal::new("too_large", format!("the request is larger than {} KiB", MAX_BODY / 1024))
+        }
         _ => bad_request(format!("the body broke off: {}", rejected.body_text())),
     })?;
     match codecs.sent.unwrap_or(Codec::Json) {

@@ -47,7 +47,7 @@ pub(super) async fn tail(
 ) -> Response {
     let read = wanted.map_err(|_| bad_request("write /v1/tail?q=FILTER, the filter percent-encoded"));
     let parsed = read.and_then(|Query(wanted)| {
-        let said = |mistake: filter::Mistake| Refusal { code: "bad_query".into(), message: mistake.to_string() };
+        let said = |mistake: filter::Mistake| Refusal::new("bad_query", mistake.to_string());
         filter::parse(&wanted.q).map_err(said)
     });
     match parsed {

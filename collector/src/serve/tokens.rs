@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::Door;
 use super::codec::{self, Codecs, outcome};
-use crate::control::refusal::{bad_request, read_only};
+use crate::control::refusal::{bad_request, opened_file};
 use crate::identity::Caller;
 
 /// Who acts where nobody is asked who they are.
@@ -63,7 +63,7 @@ pub(super) async fn revoke(
 
 fn read<T: DeserializeOwned>(door: &Door, codecs: Codecs, body: Result<Bytes, BytesRejection>) -> Result<T, Refusal> {
     if door.desk.control().is_none() {
-        return Err(read_only());
+        return Err(opened_file());
     }
     // A web page can send other kinds of bodies anywhere without being asked; these two it cannot.
     match codecs.sent {

@@ -19,6 +19,26 @@ const NAMED: usize = 16;
 pub struct Cache {
     limit: usize,
     inner: Mutex<Inner>,
+    followed: Mutex<Followed>,
+}
+
+/// How far the audit's chain was followed since the file was opened: up to this entry it holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Followed {
+    /// The last entry's position; 0 before the first.
+    pub(crate) sequence: i64,
+    /// When it was written.
+    pub(crate) arrival: i64,
+    /// Its hash.
+    pub(crate) hash: [u8; 32],
+    /// Where the chain breaks after it, and when the entry was written at which that shows.
+    pub(crate) broken: Option<(u64, i64)>,
+}
+
+impl Default for Followed {
+    fn default() -> Self {
+        Self { sequence: 0, arrival: i64::MIN, hash: [0; 32], broken: None }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +62,7 @@ impl Cache {
     /// A cache of so many bytes of decoded segments.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit, inner: Mutex::default() }
+        Self { limit, inner: Mutex::default(), followed: Mutex::default() }
     }
 
     /// A segment with the parts asked for; `decode` makes it, with the parts that it is given.
@@ -121,6 +141,11 @@ impl Cache {
         let inner = self.lock();
         let said: Vec<String> = inner.damaged.iter().map(|(id, why)| format!("segment {id}: {why}")).collect();
         said.join("; ")
+    }
+
+    /// How far the audit's chain was followed.
+    pub(crate) fn followed(&self) -> &Mutex<Followed> {
+        &self.followed
     }
 
     /// Bytes of decoded segments in here.

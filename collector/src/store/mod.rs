@@ -55,6 +55,7 @@ use rusqlite::{OptionalExtension as _, Transaction};
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
 pub use self::cache::Cache;
+pub(crate) use self::cache::Followed;
 use self::clock::Clock;
 pub use self::error::StoreError;
 use self::folds::Folded;

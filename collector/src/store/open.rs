@@ -142,8 +142,12 @@ pub(super) fn reader(path: &Path, mode: OpenMode) -> Result<Connection, StoreErr
     let open = |target: &Path, flags| -> rusqlite::Result<Connection> {
         let conn = Connection::open_with_flags(target, flags)?;
         conn.busy_timeout(Duration::from_secs(5))?;
-        conn.execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;")?;
         conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        conn.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384;")?;
+        if mode == OpenMode::ReadOnly {
+            schema::stand_in(&conn)?;
+        }
+        conn.execute_batch("PRAGMA query_only = ON;")?;
         Ok(conn)
     };
     let conn = match open(path, flags) {

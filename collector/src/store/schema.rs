@@ -154,6 +154,24 @@ fn add(conn: &Connection, table: &str, column: &str, declared: &str) -> rusqlite
     Ok(())
 }
 
+/// Gives a connection to a file that an older program wrote, and that must not be changed, the tables that it lacks: empty,
+/// and for this connection alone.
+pub(super) fn stand_in(conn: &Connection) -> rusqlite::Result<()> {
+    let newest = Connection::open_in_memory()?;
+    create(&newest)?;
+    let mut select =
+        newest.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")?;
+    let mut tables = select.query([])?;
+    while let Some(table) = tables.next()? {
+        let (name, sql): (String, String) = (table.get(0)?, table.get(1)?);
+        let there = conn.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = ?1")?.exists([name])?;
+        if !there {
+            conn.execute_batch(&sql.replacen("CREATE TABLE", "CREATE TEMP TABLE", 1))?;
+        }
+    }
+    Ok(())
+}
+
 /// Brings a database from version `from` (0: empty) to [`VERSION`]. Runs inside the caller's transaction.
 pub(crate) fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
     if from < 1 {

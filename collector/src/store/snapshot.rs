@@ -1,12 +1,12 @@
 //! What a reader sees: the tables as of the begin of its transaction, and the segments decoded.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use fuseboard_api::{TimeRange, TraceId, UnixNanos};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::cache::Cache;
+use super::cache::{Cache, Followed};
 use super::error::StoreError;
 use super::segment::{self, Columns, Part, Parts, TraceFilter};
 use super::segments::{COLUMNS, Format, SegmentRow};
@@ -35,6 +35,11 @@ impl<'a> Snapshot<'a> {
     #[must_use]
     pub fn new(conn: &'a Connection, cache: &'a Cache) -> Self {
         Self { conn, cache }
+    }
+
+    /// How far the audit's chain was followed, by whoever asked.
+    pub(crate) fn followed(&self) -> &Mutex<Followed> {
+        self.cache.followed()
     }
 
     /// Segments with a span that started in a range and had arrived by `as_of`, as far as the table can tell; by their

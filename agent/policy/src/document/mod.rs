@@ -5,8 +5,10 @@
 //! sense.
 
 mod check;
+mod differences;
 mod fields;
 mod kinds;
+mod locate;
 mod rule;
 mod schema;
 mod services;
@@ -14,6 +16,8 @@ mod spelling;
 
 use std::fmt;
 
+pub use differences::{Difference, Place, differences, rule_name, settings};
+pub use locate::Position;
 pub use rule::Rule;
 pub use services::ServiceRule;
 pub(crate) use services::merged as merged_service;

@@ -174,7 +174,11 @@ pub(super) fn forecast(session: &Session) -> Result<()> {
 }
 
 pub(super) fn audit(session: &Session, text: Option<String>) -> Result<()> {
-    let Answer::Audit(audit) = session.client.ask(Question::Audit { text })? else { return Err(mismatch()) };
+    let Answer::Audit(audit) =
+        session.client.ask(Question::Audit(fuseboard_api::fleet::AuditQuery::containing(text)))?
+    else {
+        return Err(mismatch());
+    };
     if session.json {
         json(&audit)?;
     } else {

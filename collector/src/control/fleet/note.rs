@@ -70,8 +70,13 @@ pub(crate) enum Note {
 pub(crate) enum ChangeId {
     /// A revision's number.
     Revision(u64),
-    /// An override's id.
-    Override(u64),
+    /// An override.
+    Override {
+        /// Its id.
+        id: u64,
+        /// The generation in which it was set, or renewed last.
+        generation: u64,
+    },
 }
 
 impl ChangeId {
@@ -79,14 +84,14 @@ impl ChangeId {
     pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::Revision(_) => "revision",
-            Self::Override(_) => "override",
+            Self::Override { .. } => "override",
         }
     }
 
     /// Its number.
     pub(crate) fn number(self) -> u64 {
         match self {
-            Self::Revision(n) | Self::Override(n) => n,
+            Self::Revision(n) | Self::Override { id: n, .. } => n,
         }
     }
 }

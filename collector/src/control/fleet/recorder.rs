@@ -270,7 +270,8 @@ fn write_note(tx: &Transaction<'_>, at: UnixNanos, note: &Note) -> rusqlite::Res
                 .prepare_cached(
                     "INSERT INTO acknowledgements SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (
                         SELECT 1 FROM acknowledgements WHERE kind = ?1 AND change = ?2 AND service = ?3 AND instance = ?4
-                        AND (refused IS NULL) = (?7 IS NULL))",
+                        AND (refused IS NULL) = (?7 IS NULL) AND arrival >= coalesce(
+                            (SELECT max(r.arrival) FROM override_renewals r WHERE r.id = ?2 AND ?1 = 'override'), 0))",
                 )?
                 .execute(params![change.kind(), signed(change.number()), service, instance, at.0, latency_ms, refused])?;
             if new > 0 {

@@ -226,8 +226,10 @@ impl Session {
             }
         }
         for (stored, since) in desired.overrides_for(&self.hello.service, &self.hello.instance) {
-            let id = ChangeId::Override(stored.id);
-            if status.overrides.contains(&stored.id) {
+            let id = ChangeId::Override { id: stored.id, generation: stored.generation };
+            if status.overrides_generation < stored.generation {
+                // It speaks of what it had before this one was set or renewed.
+            } else if status.overrides.contains(&stored.id) {
                 said.push((id, *since, None));
             } else if let Some(refused) = status.refused_overrides.iter().find(|r| r.id == stored.id) {
                 said.push((id, *since, Some(refused.reason.clone())));

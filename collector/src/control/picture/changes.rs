@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use super::fleet::{Presence, presence};
 use crate::control::rollout::Standing;
-use crate::control::{desired, overrides, revisions, rollout, unsigned};
+use crate::control::{desired, overrides, read_only, revisions, rollout, unsigned};
 
 /// Overrides that are answered at most.
 const ANSWERED: u32 = 500;
@@ -23,7 +23,7 @@ pub(crate) fn changes(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> 
     let streams = presence(conn, as_of)?;
     let mut words = words(conn, as_of)?;
     let ends = ends(conn, as_of)?;
-    let mut answer = Changes::default();
+    let mut answer = Changes { read_only: read_only::state(conn, as_of)?, ..Changes::default() };
     for (stored, end) in
         recent_overrides(conn, range, as_of)?.into_iter().map(|o| (ends.get(&o.id), o)).map(|(e, o)| (o, e))
     {
@@ -85,10 +85,13 @@ fn override_change(
         summary: stored.summary.clone(),
         at: stored.at,
         expires: Some(stored.expires),
+        renewed: stored.renewed,
         ended,
         ..Change::default()
     };
-    let acknowledgements = words.remove(&("override".to_owned(), stored.id)).unwrap_or_default();
+    let mut acknowledgements = words.remove(&("override".to_owned(), stored.id)).unwrap_or_default();
+    // Who had it before it was renewed may not know yet that it lasts longer.
+    acknowledgements.retain(|a| stored.renewed.is_none_or(|renewed| a.at >= renewed));
     let until = ended.unwrap_or(as_of);
     meant_for(&mut change, streams, acknowledgements, stored.at, until, |p| {
         desired::concerns(&stored, &p.service, &p.instance)
@@ -138,9 +141,9 @@ fn progress(change: &Change) -> ChangeState {
 }
 
 fn recent_overrides(conn: &Connection, range: TimeRange, as_of: UnixNanos) -> rusqlite::Result<Vec<overrides::Stored>> {
-    let columns = overrides::COLUMNS;
+    let (columns, source) = (overrides::COLUMNS, overrides::SOURCE);
     let sql = format!(
-        "SELECT {columns} FROM overrides o WHERE arrival <= ?1 AND expires >= ?2
+        "SELECT {columns} FROM {source} o WHERE arrival <= ?1 AND expires >= ?2
          AND NOT EXISTS (SELECT 1 FROM override_ends e WHERE e.id = o.id AND e.arrival <= ?1 AND e.arrival < ?2)
          ORDER BY id DESC LIMIT {ANSWERED}"
     );

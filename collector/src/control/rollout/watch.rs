@@ -14,7 +14,7 @@ use super::rows::{self, Kind, Look, Standing};
 use super::{NOW, back_to, go_on, guard, picture, step};
 use crate::control::picture::{Presence, presence};
 use crate::control::write::Deny;
-use crate::control::{Control, PAUSE};
+use crate::control::{Control, PAUSE, read_only};
 use crate::store::StoreError;
 
 /// Guards look so often in a stage, at most…
@@ -138,7 +138,10 @@ fn look(
     let pairs = calls.pairs(groups);
     let delivery = &standing.delivery;
     let readings: Vec<_> = delivery.guards.iter().map(|g| guard::read(g, &pairs, delivery.min_samples)).collect();
-    let mut missing = absent(conn, standing, streams, groups, as_of)?;
+    let mut missing = match read_only::state(conn, as_of)? {
+        Some(by) => read_only::words(&by),
+        None => absent(conn, standing, streams, groups, as_of)?,
+    };
     if missing.is_empty() && !standing.waived {
         let too_few = readings.iter().find(|r| r.verdict == Verdict::TooFew);
         missing = match too_few {
@@ -186,7 +189,8 @@ fn decides(look: &Look, standing: &Standing, now: UnixNanos) -> bool {
     fails || goes_on
 }
 
-/// Writes a look and the step that follows, unless somebody did something since.
+/// Writes a look and the step that follows, unless somebody did something since. While changes are turned off it may only
+/// be taken back.
 fn decide(tx: &Transaction<'_>, at: UnixNanos, seen: &Standing, look: &Look) -> Result<(), Deny> {
     let Some(standing) = rows::running(tx, NOW)?.filter(|now| now == seen) else { return Ok(()) };
     rows::write_look(tx, at, standing.revision, look)?;
@@ -195,6 +199,9 @@ fn decide(tx: &Transaction<'_>, at: UnixNanos, seen: &Standing, look: &Look) -> 
     if !failing.is_empty() && !standing.waived {
         let why = format!("a guard failed: {}", failing.join("; "));
         return Ok(step(tx, at, "collector", &standing, Kind::Reverted, &why, &back_to(&standing))?);
+    }
+    if read_only::state(tx, NOW)?.is_some() {
+        return Ok(());
     }
     let told: Vec<&str> = look.readings.iter().map(|r| r.text.as_str()).collect();
     let why = if told.is_empty() { "its time has passed".to_owned() } else { told.join("; ") };
