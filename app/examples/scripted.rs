@@ -29,7 +29,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let view = View::named(view).ok_or("no such view")?;
     let (width, height) = size.split_once('x').ok_or("size as 1440x900")?;
     let (width, height): (f32, f32) = (width.parse()?, height.parse()?);
-    let mut app = testing::app(view);
+    let scene = match std::env::var("SCENE").as_deref() {
+        Ok("viewer") => testing::Scene::Viewer,
+        Ok("stranger") => testing::Scene::Stranger,
+        Ok("rolling") => testing::Scene::Rolling,
+        _ => testing::Scene::Trouble,
+    };
+    let mut app = testing::scene(scene, view);
     app.set_theme(if theme == "light" { ThemeChoice::Light } else { ThemeChoice::Dark });
     let textures = Rc::new(RefCell::new(Textures::default()));
     let mut harness = Harness::builder()

@@ -22,7 +22,7 @@ use fuseboard_api::{TraceId, UnixNanos};
 
 use crate::command::Commands;
 use crate::link::Door;
-use crate::model::{Asked, Model, Overlay, PATIENCE, SourceKind, ThemeChoice, View, Want};
+use crate::model::{Asked, Connection, Model, Overlay, PATIENCE, SourceKind, ThemeChoice, View, Want};
 use crate::time::{Cursor, Zone};
 use crate::views::{self, States};
 use crate::widgets::{self, tokens};
@@ -248,7 +248,9 @@ impl App {
     fn middle(&mut self, ui: &mut egui::Ui) {
         let needs_data =
             !matches!(self.model.view, View::Gallery | View::Incidents | View::Audit | View::Fleet | View::Policies);
-        if start::wanted(&self.model) && needs_data {
+        // Whoever is not let in has no view that could show anything.
+        let kept_out = matches!(self.model.connection, Connection::Unknown { .. }) && self.model.view != View::Gallery;
+        if start::wanted(&self.model) && (needs_data || kept_out) {
             start::show(ui, &self.model, &mut self.commands);
         } else {
             views::show(ui, &self.model, &mut self.states, &mut self.commands);

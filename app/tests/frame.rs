@@ -48,20 +48,6 @@ fn the_palette_runs_a_command_found_by_a_few_letters() {
 }
 
 #[test]
-fn who_may_only_look_is_told_so_and_given_nothing_to_press() {
-    let mut console = console(testing::scene(Scene::Viewer, View::Board));
-    assert!(console.query_by_label("vera · viewer").is_some(), "one sees who one is");
-    let record = console.get_by_label("Record");
-    assert!(record.accesskit_node().is_disabled());
-    record.hover();
-    console.run_steps(60);
-    assert!(console.query_by_label("vera is a viewer and may not record incidents").is_some(), "and why");
-    console.get_by_role_and_label(Role::Tab, "Policies").click();
-    console.run_steps(3);
-    assert!(console.query_by_label("vera is a viewer and may not change policies").is_some());
-}
-
-#[test]
 fn space_toggles_between_following_and_paused() {
     let mut console = console(testing::app(View::Audit));
     assert_eq!(console.state().time_words(), "following at 14:04:36.2");

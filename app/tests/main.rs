@@ -6,5 +6,6 @@ mod frame;
 mod lists;
 mod pace;
 mod policies;
+mod roles;
 mod rollouts;
 mod traces;

@@ -28,10 +28,7 @@ pub(super) fn show(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
                         text::title(ui, "Connecting…");
                         text::note(ui, format!("Asking {} for its data.", model.source));
                     }
-                    Connection::Unknown { why } => {
-                        text::title(ui, "The collector does not know who you are");
-                        text::note(ui, why.as_str());
-                    }
+                    Connection::Unknown { head, why } => barred(ui, model, head, why, commands),
                     Connection::Lost { why, tries } => lost(ui, model, why, *tries, commands),
                 }
             });
@@ -83,6 +80,24 @@ fn listening(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
             commands.push(Command::ChooseFile);
         }
     });
+}
+
+/// Somebody answers, and there is no way in: what is wrong and what helps, in their words.
+fn barred(ui: &mut egui::Ui, model: &Model, head: &str, why: &str, commands: &mut Commands) {
+    ui.horizontal(|ui| {
+        let (rect, _) = ui.allocate_exact_size(egui::vec2(14.0, 20.0), egui::Sense::hover());
+        paint_dot(ui.painter(), rect.center(), Tone::Failed, tokens(ui));
+        text::title(ui, head);
+    });
+    ui.add_space(4.0);
+    text::wrapped(ui, why, text::body_font(), tokens(ui).text);
+    ui.add_space(4.0);
+    let source = format!("{}. Once that is mended the data comes by itself.", model.source);
+    text::note(ui, source);
+    ui.add_space(16.0);
+    if button(ui, "Open an incident file…").clicked() {
+        commands.push(Command::ChooseFile);
+    }
 }
 
 fn lost(ui: &mut egui::Ui, model: &Model, why: &str, tries: u32, commands: &mut Commands) {

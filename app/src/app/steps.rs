@@ -6,12 +6,13 @@ use fuseboard_api::breaker::BreakerMode;
 use fuseboard_api::change::OverrideAction;
 use fuseboard_api::command::{Action, Command as Order, Receipt};
 use fuseboard_api::graph::{EdgeKey, Severity};
+use fuseboard_api::identity::Deed;
 use fuseboard_api::{TimeRange, UnixNanos};
 
 use super::{App, toasts};
 use crate::command::Command;
 use crate::link::Inbox;
-use crate::model::{Connection, Overlay, Pending, PendingState, Toast, Undo, View};
+use crate::model::{Overlay, Pending, PendingState, Toast, Undo, View};
 use crate::time::Cursor;
 use crate::views;
 
@@ -275,12 +276,8 @@ impl App {
     /// Gives a command to the collector.
     fn act(&mut self, action: Action, reason: String, undo: Option<Action>) {
         self.flip = None;
-        if let Some(why) = self.model.closed() {
+        if let Some(why) = self.model.barred(deed_of(&action)) {
             self.tell(why, Severity::AtRisk);
-            return;
-        }
-        if self.model.connection != Connection::Up {
-            self.tell("The collector does not answer: the command was not sent.", Severity::Failed);
             return;
         }
         self.numbers += 1;
@@ -360,5 +357,14 @@ fn words(action: &Action) -> String {
         Action::StartIncident { name, .. } => format!("recording “{name}”"),
         Action::StopIncident { .. } => "the recording ends".to_owned(),
         Action::RenameIncident { name, .. } => format!("the incident is named “{name}”"),
+    }
+}
+
+/// What one has to be let to do for it.
+fn deed_of(action: &Action) -> Deed {
+    match action {
+        Action::SetOverride { .. } | Action::EndOverride { .. } | Action::EndAllOverrides => Deed::Override,
+        Action::StartIncident { .. } | Action::StopIncident { .. } | Action::RenameIncident { .. } => Deed::Incident,
+        _ => Deed::Policy,
     }
 }

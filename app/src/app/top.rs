@@ -1,7 +1,7 @@
 //! The bar on top: source, search, health of the collector, recording, who works here.
 
 use egui::{Align, Color32, Layout, Rect, Role, Sense, Stroke, StrokeKind, WidgetInfo, pos2, vec2};
-use fuseboard_api::identity::Deed;
+use fuseboard_api::identity::{Deed, Role as Rank};
 
 use crate::command::{Command, Commands};
 use crate::model::{Connection, Model, PolicyTab, SourceKind};
@@ -36,7 +36,7 @@ fn source(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
         Connection::Up if trouble.is_some() => (Tone::AtRisk, trouble.unwrap_or_default().to_owned()),
         Connection::Up => (Tone::Well, "connected".to_owned()),
         Connection::Connecting => (Tone::Probing, "connecting".to_owned()),
-        Connection::Unknown { why } => (Tone::Failed, why.clone()),
+        Connection::Unknown { head, why } => (Tone::Failed, format!("{head}: {why}")),
         Connection::Lost { why, tries } => (Tone::Failed, format!("{why}; tried {tries} times, trying again")),
     };
     let name = match model.connection {
@@ -117,16 +117,7 @@ fn health(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
     ui.painter().text(rect.center(), egui::Align2::CENTER_CENTER, initials, text::medium(10.5), t.text);
     response.widget_info(|| WidgetInfo::labeled(Role::Label, true, format!("signed in as {}", model.who)));
     response.on_hover_text(format!("commands are signed “{}”", model.who));
-    if let Some(who) = model.identity.as_ref().filter(|who| who.asked) {
-        ui.add_space(8.0);
-        let may: Vec<&str> = who.may.iter().map(|deed| deed.words()).collect();
-        let until = who.expires.map(|end| format!("; the token ends {}", model.zone.date_time(end)));
-        pill(ui, &format!("{} · {}", who.name, who.role), Tone::Neutral).on_hover_text(format!(
-            "may {}{}",
-            may.join(", "),
-            until.unwrap_or_default()
-        ));
-    }
+    role(ui, model);
     ui.add_space(12.0);
     record(ui, model, commands);
     let roomy = ui.available_width() > 320.0;
@@ -149,6 +140,30 @@ fn health(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
             .on_hover_text("records that senders offered and the collector refused as malformed");
     }
 }
+
+/// What one may do here, where the collector asks who one is.
+fn role(ui: &mut egui::Ui, model: &Model) {
+    let Some(who) = model.identity.as_ref().filter(|who| who.asked) else { return };
+    let tone = match who.role {
+        Rank::Agent | Rank::Viewer => Tone::Neutral,
+        Rank::Operator => Tone::Accent,
+        Rank::Admin => Tone::AtRisk,
+    };
+    ui.add_space(space::NEAR);
+    let response = pill(ui, who.role.word(), tone);
+    response.on_hover_ui(|ui| {
+        text::body(ui, format!("{} is {} here", who.name, who.role));
+        for (deed, _) in who.may_not.iter().filter(|(deed, _)| PEOPLE.contains(deed)) {
+            text::note(ui, format!("may not {}", deed.words()));
+        }
+        if let Some(end) = who.expires {
+            text::note(ui, format!("the token is good until {}", model.zone.date_time(end)));
+        }
+    });
+}
+
+/// What people do here: the rest is for programs.
+const PEOPLE: [Deed; 4] = [Deed::Override, Deed::Policy, Deed::Incident, Deed::Switch];
 
 fn record(ui: &mut egui::Ui, model: &Model, commands: &mut Commands) {
     let t = tokens(ui);

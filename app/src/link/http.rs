@@ -34,19 +34,24 @@ pub(super) enum Trouble {
     Unknown(String),
     /// The collector said no.
     Refused(String),
+    /// Its certificate, or ours, is not taken.
+    Untrusted(String),
 }
 
 impl Trouble {
     /// In words.
     pub(super) fn words(self) -> String {
-        let (Self::Lost(why) | Self::Unknown(why) | Self::Refused(why)) = self;
+        let (Self::Lost(why) | Self::Unknown(why) | Self::Refused(why) | Self::Untrusted(why)) = self;
         why
     }
 }
 
 impl From<crate::wire::WireError> for Trouble {
     fn from(error: crate::wire::WireError) -> Self {
-        Self::Lost(error.to_string())
+        match error {
+            crate::wire::WireError::Untrusted(why) => Self::Untrusted(why),
+            other => Self::Lost(other.to_string()),
+        }
     }
 }
 
@@ -149,7 +154,12 @@ async fn granted(reply: Reply) -> Result<Reply, Trouble> {
         Ok(refusal) => refusal.message,
         Err(_) => format!("the address answers {}; is it a Fuseboard collector?", wire::said(status, &bytes)),
     };
-    Err(if status == StatusCode::UNAUTHORIZED { Trouble::Unknown(why) } else { Trouble::Refused(why) })
+    Err(match status {
+        StatusCode::UNAUTHORIZED => Trouble::Unknown(why),
+        StatusCode::FORBIDDEN => Trouble::Refused(why),
+        // Another program at this address, or a collector that has just begun: it may answer differently in a moment.
+        _ => Trouble::Lost(why),
+    })
 }
 
 fn decode<A: DeserializeOwned>(bytes: &[u8], json: bool) -> Result<A, String> {

@@ -273,7 +273,11 @@ impl Room {
             Told::Down(trouble, tries) => {
                 self.desk.disconnected();
                 let connection = match trouble {
-                    Trouble::Unknown(why) => Connection::Unknown { why },
+                    Trouble::Unknown(why) => {
+                        Connection::Unknown { head: "The collector does not know who you are", why }
+                    }
+                    Trouble::Refused(why) => Connection::Unknown { head: "You may not look at this collector", why },
+                    Trouble::Untrusted(why) => Connection::Unknown { head: "The connection is not trusted", why },
                     other => Connection::Lost { why: other.words(), tries },
                 };
                 self.put_awaited(|w| w.rest.connection = Some(connection));

@@ -120,8 +120,10 @@ pub(crate) enum Connection {
     Connecting,
     /// Answers come.
     Up,
-    /// The collector does not know who we are, or no longer.
+    /// Somebody answers, and we are not let in, or do not dare to go in.
     Unknown {
+        /// What it is, for a head: `The collector does not know who you are`.
+        head: &'static str,
         /// Why, in words, and what to do.
         why: String,
     },
@@ -291,7 +293,8 @@ impl Model {
         self.barred(deed).is_none()
     }
 
-    /// Why no command of this kind can be given, a sentence; `None` when it can.
+    /// Why no command of this kind can be given, a sentence; `None` when it can. The collector decides again
+    /// when it is asked.
     pub(crate) fn barred(&self, deed: Deed) -> Option<String> {
         if let Some(why) = self.closed() {
             Some(why.to_owned())

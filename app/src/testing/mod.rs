@@ -52,18 +52,20 @@ pub enum Scene {
     Gone,
     /// Nothing has been answered yet.
     Waiting,
+    /// The collector does not know the token.
+    Stranger,
+    /// As in trouble, seen by somebody who may look and not touch.
+    Viewer,
     /// As in trouble, and a change is on its way by stages.
     Rolling,
     /// As in trouble, and a guard has just taken a staged change back.
     Reverted,
-    /// As in trouble, and the collector knows us as somebody who may only look.
-    Viewer,
     /// As in trouble, but the board shows so many services, and a trace has so many spans.
     Crowd(u32),
 }
 
 fn is_full(scene: Scene) -> bool {
-    !matches!(scene, Scene::Empty | Scene::Gone | Scene::Waiting)
+    !matches!(scene, Scene::Empty | Scene::Gone | Scene::Waiting | Scene::Stranger)
 }
 
 /// What the canned collector answers.
@@ -138,12 +140,16 @@ impl Door for Canned {
         let mut inbox = Inbox { receipts: std::mem::take(&mut self.receipts), ..Default::default() };
         if !std::mem::replace(&mut self.told, true) {
             inbox.connection = Some(match self.scene {
+                Scene::Stranger => Connection::Unknown {
+                    head: "The collector does not know who you are",
+                    why: "the token ended on 2026-11-19: ask an admin for another one".to_owned(),
+                },
                 Scene::Waiting => Connection::Connecting,
                 Scene::Gone => Connection::Lost { why: "connection refused by 127.0.0.1:4390".to_owned(), tries: 3 },
                 _ => Connection::Up,
             });
-            inbox.who = (self.scene == Scene::Viewer).then(people::viewer);
             inbox.newest = Some(NOW);
+            inbox.who = (self.scene == Scene::Viewer).then(people::viewer);
         }
         if is_full(self.scene) || self.scene == Scene::Empty {
             inbox.answers = std::mem::take(&mut self.open)

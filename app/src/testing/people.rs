@@ -26,20 +26,6 @@ fn bank() -> EdgeKey {
     EdgeKey::new("payments", "bank", "POST /authorize")
 }
 
-/// Somebody who may look at everything and change nothing.
-pub(super) fn viewer() -> Whoami {
-    let kept = [Deed::Override, Deed::Policy, Deed::Incident, Deed::Tokens, Deed::Switch, Deed::Bounds];
-    let refused = |deed: Deed| (deed, format!("vera is a viewer and may not {}", deed.words()));
-    Whoami {
-        name: "vera".to_owned(),
-        role: Role::Viewer,
-        asked: true,
-        may: vec![Deed::Whoami, Deed::Read, Deed::Scrape],
-        may_not: kept.into_iter().map(refused).collect(),
-        ..Whoami::default()
-    }
-}
-
 /// Counts of everything.
 pub(super) fn totals(full: bool) -> Totals {
     let addresses = [("otlp_grpc", "127.0.0.1:4317"), ("otlp_http", "127.0.0.1:4318"), ("control", "127.0.0.1:4390")]
@@ -331,5 +317,20 @@ pub(super) fn metrics(query: &MetricQuery) -> Metrics {
         ],
         series: query.name.iter().flat_map(|_| [series("orders-1", 1), series("orders-2", 2)]).collect(),
         ..Metrics::default()
+    }
+}
+
+/// Somebody who may look and not touch.
+pub(super) fn viewer() -> Whoami {
+    let denied = [Deed::Override, Deed::Policy, Deed::Incident, Deed::Tokens, Deed::Switch];
+    let why = |deed: Deed| format!("vera is a viewer and may not {}: that takes an operator", deed.words());
+    Whoami {
+        name: "vera".to_owned(),
+        role: Role::Viewer,
+        asked: true,
+        token: "fb_3".to_owned(),
+        may: vec![Deed::Whoami, Deed::Read],
+        may_not: denied.into_iter().map(|deed| (deed, why(deed))).collect(),
+        ..Whoami::default()
     }
 }

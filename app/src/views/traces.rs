@@ -105,8 +105,8 @@ fn more(ui: &mut Ui, model: &Model, shown: usize, commands: &mut Commands) {
 fn absent(ui: &mut Ui, model: &Model) {
     match (&model.connection, &model.slots.traces.error) {
         (Connection::Lost { why, .. }, _) => banner::empty(ui, "The collector does not answer", why, |_| {}),
-        (Connection::Unknown { why }, _) => {
-            banner::empty(ui, "The collector does not know who you are", why, |_| {});
+        (Connection::Unknown { head, why }, _) => {
+            banner::empty(ui, head, why, |_| {});
         }
         (_, Some(error)) => banner::empty(ui, "The traces did not come", error, |_| {}),
         _ => banner::empty(ui, "Asking for traces", "The first answer is on its way.", |_| {}),

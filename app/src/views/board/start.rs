@@ -14,8 +14,8 @@ pub(crate) fn without_picture(ui: &mut Ui, model: &Model, commands: &mut Command
             let words = format!("{why}. Tried {tries} times; it goes on trying by itself.");
             banner::empty(ui, "The collector does not answer", &words, |ui| other_sources(ui, commands));
         }
-        (Connection::Unknown { why }, _) => {
-            banner::empty(ui, "The collector does not know who you are", why, |ui| other_sources(ui, commands));
+        (Connection::Unknown { head, why }, _) => {
+            banner::empty(ui, head, why, |ui| other_sources(ui, commands));
         }
         (_, Some(error)) => banner::empty(ui, "No picture of the calls", error, |_| {}),
         (Connection::Connecting | Connection::Up, None) => {

@@ -7,7 +7,8 @@ use egui::{
 };
 use fuseboard_api::breaker::{Breaker, BreakerMode, BreakerState};
 use fuseboard_api::graph::EdgeKey;
-use fuseboard_api::{TraceId, UnixNanos, identity};
+use fuseboard_api::identity;
+use fuseboard_api::{TraceId, UnixNanos};
 
 use super::flip::{MODES, mode_name};
 use super::switches::{Look, Switch, look};
@@ -326,7 +327,7 @@ fn foot(ui: &mut Ui, model: &Model, drawn: &Drawn<'_>, name: &str) -> Option<Dee
                     .key(&key)
                     .kind(kind)
                     .small()
-                    .enabled(model.can(identity::Deed::Override))
+                    .barred(model.barred(identity::Deed::Override))
                     .show(ui);
                 let response = response.accessible_name(mode_name(name, long));
                 if response.clicked() {

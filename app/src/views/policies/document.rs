@@ -52,7 +52,7 @@ pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, commands: &mut
             "Write one here, or read the TOML file that your team keeps in Git. Rules name a service and an operation; \
              the most specific one wins, setting by setting.",
             |ui| {
-                if Button::new("Begin with an example").enabled(model.can(Deed::Policy)).show(ui).clicked() {
+                if Button::new("Begin with an example").barred(model.barred(Deed::Policy)).show(ui).clicked() {
                     state.edit = Some(Edit { base: policies.revision.number, text: EXAMPLE.to_owned() });
                 }
             },
@@ -167,9 +167,16 @@ pub(super) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
         if Button::new("Discard").show(ui).clicked() {
             state.edit = None;
         }
-        let ready = trouble.is_none() && (removed + added) > 0 && !reason.is_empty() && model.can(Deed::Policy);
+        let ready = trouble.is_none() && (removed + added) > 0 && !reason.is_empty();
         let words = format!("Publish as r{}", policies.revision.number + 1);
-        if Button::new(&words).kind(Kind::Primary).wide().enabled(ready).show(ui).clicked() {
+        if Button::new(&words)
+            .kind(Kind::Primary)
+            .wide()
+            .enabled(ready)
+            .barred(model.barred(Deed::Policy))
+            .show(ui)
+            .clicked()
+        {
             let action = Action::set_policy(edit.base, edit.text.as_str());
             let base = policies.revision.number;
             commands.push(Command::Act {

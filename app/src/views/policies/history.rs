@@ -112,9 +112,9 @@ pub(super) fn inspector(ui: &mut Ui, model: &Model, state: &mut State, commands:
     text::note(ui, "The content becomes a new revision; history stays as it is.");
     ui.add_space(space::NEAR);
     field::labelled(ui, "Reason", |ui| field::text_field(ui, "Reason", "why, for the audit", &mut state.reason));
-    let ready = model.can(Deed::Policy) && !state.reason.trim().is_empty();
+    let ready = !state.reason.trim().is_empty();
     let words = format!("Roll back to r{} as r{}", r.number, policies.revision.number + 1);
-    if Button::new(&words).wide().enabled(ready).show(ui).clicked() {
+    if Button::new(&words).wide().enabled(ready).barred(model.barred(Deed::Policy)).show(ui).clicked() {
         let action = Action::rollback(r.number);
         let (base, reason) = (policies.revision.number, state.reason.trim().to_owned());
         commands.push(Command::Act {

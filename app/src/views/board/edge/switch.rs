@@ -108,7 +108,7 @@ fn modes(ui: &mut Ui, model: &Model, key: &EdgeKey, now: BreakerMode, commands: 
         ui.horizontal_wrapped(|ui| {
             for mode in MODES {
                 let kind = if mode == now { Kind::Chosen } else { Kind::Quiet };
-                let response = Button::new(mode_words(mode)).kind(kind).enabled(model.can(Deed::Override)).show(ui);
+                let response = Button::new(mode_words(mode)).kind(kind).barred(model.barred(Deed::Override)).show(ui);
                 if asked == Some(mode) {
                     let r = response.rect.expand(1.0);
                     let around = [r.left_top(), r.right_top(), r.right_bottom(), r.left_bottom(), r.left_top()];

@@ -131,8 +131,15 @@ fn apply(
         } else {
             format!("Apply to {callers}, revert in 10 min")
         };
-        let able = wanted != now && model.can(Deed::Override) && edge.instances > 0;
-        if Button::new(&words).kind(Kind::Primary).enabled(able).wide().show(ui).clicked() {
+        let able = wanted != now && edge.instances > 0;
+        if Button::new(&words)
+            .kind(Kind::Primary)
+            .enabled(able)
+            .barred(model.barred(Deed::Override))
+            .wide()
+            .show(ui)
+            .clicked()
+        {
             let key = &edge.key;
             let selector = Selector {
                 caller: Some(key.caller.clone()),
