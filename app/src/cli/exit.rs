@@ -10,9 +10,11 @@ pub(super) const HELP: &str = "\
 Exit codes:
   0  done
   1  failed: a file, a display or something else of this machine
-  2  the command line makes no sense
+  2  the command line makes no sense, or a document is invalid
   3  no collector answers at the address, or none that is trusted
-  4  the collector refused, or what was asked for is not there or was not reached";
+  4  the collector refused, or what was asked for is not there or was not reached
+  5  `policy plan`: settings would change
+  6  somebody else changed the policy meanwhile: look, and plan or edit again";
 
 /// Why a subcommand did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,15 @@ pub(super) enum Failure {
     /// The work was done and its result is not what was asked for.
     #[error("{0}")]
     NotMet(String),
+    /// What was given makes no sense; clap finds the rest.
+    #[error("{0}")]
+    Usage(String),
+    /// Nothing is wrong, but something would change.
+    #[error("{0}")]
+    Pending(String),
+    /// The policy is no longer what the change was made from.
+    #[error("{0}")]
+    Moved(String),
 }
 
 impl Failure {
@@ -76,9 +87,18 @@ pub(super) fn report(done: anyhow::Result<()>) -> ExitCode {
     let message = format!("fuseboard: {error:#}\n");
     // Nothing is left to tell it to when stderr itself is gone.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
+    ExitCode::from(code(&error))
+}
+
+/// The exit code of a failure.
+pub(super) fn code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<Failure>() {
-        Some(Failure::Unreachable { .. } | Failure::Untrusted { .. } | Failure::Stranger { .. }) => ExitCode::from(3),
-        Some(Failure::Refused(_) | Failure::NotMet(_)) => ExitCode::from(4),
-        None => ExitCode::FAILURE,
+        Some(Failure::Unreachable { .. } | Failure::Untrusted { .. } | Failure::Stranger { .. }) => 3,
+        Some(Failure::Refused(refusal)) if refusal.code == "conflict" => 6,
+        Some(Failure::Refused(_) | Failure::NotMet(_)) => 4,
+        Some(Failure::Usage(_)) => 2,
+        Some(Failure::Pending(_)) => 5,
+        Some(Failure::Moved(_)) => 6,
+        None => 1,
     }
 }

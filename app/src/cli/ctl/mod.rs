@@ -1,16 +1,23 @@
 //! `fuseboard ctl`: questions and commands for scripts. `--json` prints the collector's words as they are.
 
+mod audit;
 mod client;
 mod data;
+mod fleet;
 mod incident;
 mod lint;
+mod overrides;
+mod plan;
 mod policy;
 mod print;
 mod quantiles;
 mod rollout;
 mod spans;
 mod steer;
+#[cfg(test)]
+mod tests;
 mod token;
+mod watch;
 
 use std::time::Duration;
 
@@ -41,7 +48,12 @@ Example: get, edit, look, publish, regret
   fuseboard ctl policy set policy.toml --reason \"carefully\" --stages 10,50,100 --bake 2m --wait
   fuseboard ctl policy history
   fuseboard ctl policy diff 1
-  fuseboard ctl policy rollback 1 --reason \"it was the network\"";
+  fuseboard ctl policy rollback 1 --reason \"it was the network\"
+Example: a pipeline over the file that the team keeps in Git
+  fuseboard ctl policy plan policy.toml --out plan.json        ends with 5 when settings would change
+  fuseboard ctl policy apply plan.json --reason \"merge 4711\"   ends with 0 when every instance runs it,
+                                                               with 6 when somebody else changed the policy meanwhile
+  fuseboard ctl policy watch --json                            follows it, a line of JSON for each thing that happens";
 
 const INCIDENT_HELP: &str = "\
 Example: keep the last five minutes and the next one, and look at them anywhere
@@ -123,22 +135,31 @@ enum Verb {
         #[command(subcommand)]
         verb: Option<rollout::RolloutVerb>,
     },
-    /// Overrides in force.
+    /// Overrides: what is in force for a time, by hand.
     #[command(subcommand)]
-    Override(steer::OverrideVerb),
+    Override(overrides::OverrideVerb),
+    /// Take no changes any more, or take them again. Ending overrides, pausing and aborting rollouts stay possible.
+    #[command(
+        after_help = "Example: a release freeze\n  fuseboard ctl read-only on --reason \"black friday until monday\"\n  fuseboard ctl read-only off --reason \"monday\""
+    )]
+    ReadOnly {
+        /// How it shall stand.
+        #[arg(value_enum, default_value = "show")]
+        switch: overrides::Switch,
+        /// Why; needed for on and off.
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Record and export incidents.
     #[command(subcommand, after_help = INCIDENT_HELP)]
     Incident(incident::IncidentVerb),
     /// What is normal and what comes next.
     Forecast,
     /// Who did what, when and why.
-    Audit {
-        /// Only entries that contain this text.
-        #[arg(long)]
-        text: Option<String>,
-    },
+    #[command(after_help = audit::HELP)]
+    Audit(audit::AuditArgs),
     /// Instances and what they run.
-    Fleet,
+    Fleet(fleet::FleetArgs),
     /// Who one is to the collector, and what one may do.
     Whoami,
     /// Give, list and take tokens; for admins.
@@ -213,11 +234,12 @@ pub(super) fn run(args: &CtlArgs) -> Result<()> {
         Verb::Breaker(breaker) => steer::breaker(&session, breaker),
         Verb::Policy(verb) => policy::run(&session, verb),
         Verb::Rollout { verb } => rollout::run(&session, verb.as_ref()),
-        Verb::Override(verb) => steer::overrides(&session, verb),
+        Verb::Override(verb) => overrides::run(&session, verb),
+        Verb::ReadOnly { switch, reason } => overrides::read_only(&session, *switch, reason.as_deref()),
         Verb::Incident(verb) => incident::run(&session, verb),
         Verb::Forecast => data::forecast(&session),
-        Verb::Audit { text } => data::audit(&session, text.clone()),
-        Verb::Fleet => data::fleet(&session),
+        Verb::Audit(args) => audit::run(&session, args),
+        Verb::Fleet(args) => fleet::fleet(&session, args),
         Verb::Whoami => token::whoami(&session),
         Verb::Token(verb) => token::run(&session, verb),
     }

@@ -1,9 +1,8 @@
-//! Breakers and overrides.
+//! Breakers, and setting overrides.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use clap::Subcommand;
 use fuseboard_api::TimeRange;
 use fuseboard_api::ask::{Answer, Question};
 use fuseboard_api::change::{Change, ChangeState, OverrideSpec};
@@ -16,31 +15,11 @@ use super::data::{mismatch, word};
 use super::print::{instant, json, line, table};
 use super::{BreakerArgs, Session};
 
-#[derive(Subcommand)]
-pub(super) enum OverrideVerb {
-    /// What is overridden now, and what was in the last hour.
-    List,
-    /// End one.
-    End {
-        /// Its id.
-        id: u64,
-        /// Why.
-        #[arg(long)]
-        reason: String,
-    },
-    /// End all of them.
-    EndAll {
-        /// Why.
-        #[arg(long)]
-        reason: String,
-    },
-}
-
 /// Edges as they are written on the command line.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     text: String,
-    selector: Selector,
+    pub(super) selector: Selector,
 }
 
 /// Reads a target.
@@ -66,16 +45,26 @@ fn selector(target: &str) -> Result<Selector, String> {
 }
 
 pub(super) fn breaker(session: &Session, args: &BreakerArgs) -> Result<()> {
-    let Target { text, selector } = &args.target;
-    let Some(mode) = args.mode else { return show(session, text, selector) };
-    warn_of_unknown(session, text, selector)?;
-    let action = Action::SetOverride {
-        spec: OverrideSpec { selector: selector.clone(), action: OverrideAction::Mode(mode.into()) },
-        ttl_ms: u64::try_from(args.ttl.as_millis())?,
-    };
-    let receipt = session.client.command(&session.actor, args.reason.as_deref().unwrap_or_default(), action)?;
+    let Some(mode) = args.mode else { return show(session, &args.target.text, &args.target.selector) };
+    let action = OverrideAction::Mode(mode.into());
+    let spec = OverrideSpec { selector: args.target.selector.clone(), action };
+    override_edges(session, &args.target, spec, args.ttl, args.reason.as_deref().unwrap_or_default(), args.wait)
+}
+
+/// Sets an override, waits for the word of every instance, and says how that went.
+pub(super) fn override_edges(
+    session: &Session,
+    target: &Target,
+    spec: OverrideSpec,
+    ttl: Duration,
+    reason: &str,
+    wait: Duration,
+) -> Result<()> {
+    warn_of_unknown(session, &target.text, &target.selector)?;
+    let action = Action::SetOverride { spec, ttl_ms: u64::try_from(ttl.as_millis())? };
+    let receipt = session.client.command(&session.actor, reason, action)?;
     let Some(id) = receipt.override_id else { return Err(mismatch()) };
-    let change = settle(session, id, args.wait)?;
+    let change = settle(session, id, wait)?;
     if session.json {
         json(&change)?;
     } else {
@@ -97,12 +86,8 @@ pub(super) fn breaker(session: &Session, args: &BreakerArgs) -> Result<()> {
         .into());
     }
     if change.applied < change.targeted {
-        let why = format!(
-            "applied {} of {} within {}",
-            change.applied,
-            change.targeted,
-            humantime::format_duration(args.wait)
-        );
+        let why =
+            format!("applied {} of {} within {}", change.applied, change.targeted, humantime::format_duration(wait));
         return Err(Failure::NotMet(why).into());
     }
     Ok(())
@@ -112,7 +97,9 @@ pub(super) fn breaker(session: &Session, args: &BreakerArgs) -> Result<()> {
 fn warn_of_unknown(session: &Session, target: &str, selector: &Selector) -> Result<()> {
     let range = TimeRange::ending(Client::now(), Duration::from_secs(600));
     let Answer::Board(board) = session.client.ask(Question::Board { range })? else { return Err(mismatch()) };
-    let known = board.edges.iter().any(|e| selector.matches(&e.key.caller, "", &e.key.callee, &e.key.operation));
+    let known = board.edges.iter().any(|e| {
+        Selector { instance: None, ..selector.clone() }.matches(&e.key.caller, "", &e.key.callee, &e.key.operation)
+    });
     if !known {
         eprintln!("no call to {target} was seen in the last ten minutes; `fuseboard ctl edges` lists the names");
     }
@@ -124,7 +111,7 @@ fn latency(change: &Change) -> String {
 }
 
 /// Waits until every instance has spoken.
-pub(super) fn settle(session: &Session, id: u64, wait: Duration) -> Result<Change> {
+fn settle(session: &Session, id: u64, wait: Duration) -> Result<Change> {
     let end = Instant::now() + wait;
     loop {
         let now = Client::now();
@@ -170,51 +157,6 @@ fn show(session: &Session, target: &str, selector: &Selector) -> Result<()> {
         })
         .collect();
     table(["EDGE", "INSTANCE", "STATE", "MODE", "SINCE", "WINDOW", "CAUSE"], &rows, "")
-}
-
-pub(super) fn overrides(session: &Session, verb: &OverrideVerb) -> Result<()> {
-    match verb {
-        OverrideVerb::List => list(session),
-        OverrideVerb::End { id, reason } => end(session, reason, Action::EndOverride { id: *id }),
-        OverrideVerb::EndAll { reason } => end(session, reason, Action::EndAllOverrides),
-    }
-}
-
-fn end(session: &Session, reason: &str, action: Action) -> Result<()> {
-    let receipt = session.client.command(&session.actor, reason, action)?;
-    if session.json {
-        json(&receipt)
-    } else {
-        line(&format!("ended; {} instances are told. {}", receipt.targeted, receipt.note))
-    }
-}
-
-fn list(session: &Session) -> Result<()> {
-    let range = TimeRange::ending(Client::now(), Duration::from_secs(3600));
-    let Answer::Changes(changes) = session.client.ask(Question::Changes { range })? else { return Err(mismatch()) };
-    if session.json {
-        return json(&changes.overrides);
-    }
-    let rows: Vec<_> = changes
-        .overrides
-        .iter()
-        .map(|c| {
-            [
-                c.id.to_string(),
-                c.summary.clone(),
-                word(&c.state),
-                format!("{}/{}", c.applied, c.targeted),
-                c.actor.clone(),
-                c.reason.clone(),
-                c.expires.map(instant).unwrap_or_default(),
-            ]
-        })
-        .collect();
-    table(
-        ["ID", "OVERRIDE", "STATE", "APPLIED", "ACTOR", "REASON", "EXPIRES"],
-        &rows,
-        "No override is in force, and none was in the last hour.",
-    )
 }
 
 #[cfg(test)]
