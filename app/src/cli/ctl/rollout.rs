@@ -273,7 +273,16 @@ fn head(r: &Rollout) -> String {
 
 fn print(r: &Rollout) -> Result<()> {
     line(&head(r))?;
-    line(&format!("the others have r{}; since {}", r.base, instant(r.since)))?;
+    let who = match r.state {
+        RolloutState::Baking | RolloutState::Holding | RolloutState::Paused => {
+            format!("the others have r{}", r.base)
+        }
+        RolloutState::Confirming | RolloutState::Done => format!("everyone was given r{}", r.revision),
+        RolloutState::Reverted | RolloutState::Aborted | RolloutState::Lapsed => {
+            format!("everyone went back to r{}", r.base)
+        }
+    };
+    line(&format!("{who}; since {}", instant(r.since)))?;
     if let Some(at) = r.next_at {
         line(&format!("the stage's time has passed at {}", instant(at)))?;
     }

@@ -21,8 +21,11 @@ use crate::store::StoreError;
 const LOOKS: u32 = 60;
 /// … every so often, …
 const SHORTEST: Duration = Duration::from_millis(250);
-/// … and at least every so often, also while a stage lasts longer.
+/// … and at least every so often, also while a stage lasts longer; …
 const LONGEST: Duration = Duration::from_secs(30);
+/// … while a stage is young, sooner: after this part more of its age, so that a bad change is seen within seconds in a stage of
+/// hours, with few looks more.
+const YOUNG: u32 = 4;
 /// So many instances are named in a sentence.
 const NAMED: usize = 3;
 
@@ -91,8 +94,7 @@ impl Control {
         });
         let (standing, calls, look) = looked.await?;
         let now = UnixNanos::now();
-        let elapsed = now.since(standing.since).max(Duration::from_millis(standing.of_stage().bake_ms));
-        let next = now + (elapsed / LOOKS).clamp(SHORTEST, LONGEST);
+        let next = now + pause(now.since(standing.since), Duration::from_millis(standing.of_stage().bake_ms));
         let seen = standing.clone();
         if decides(&look, &standing, now) {
             self.change(&[Touched::Changes, Touched::Audit], move |tx, at| decide(tx, at, &seen, &look)).await?;
@@ -109,6 +111,12 @@ impl Control {
 /// Whether both are the same stage of the same rollout, so that its calls add up.
 fn same(a: &Standing, b: &Standing) -> bool {
     (a.revision, a.stage, a.since) == (b.revision, b.stage, b.since)
+}
+
+/// How long until the next look, in a stage of such an age that is to last so long.
+fn pause(age: Duration, bake: Duration) -> Duration {
+    let usual = (age.max(bake) / LOOKS).clamp(SHORTEST, LONGEST);
+    (age / YOUNG).clamp(SHORTEST, usual)
 }
 
 /// When something is to be done next.
@@ -214,4 +222,23 @@ fn lapse(tx: &Transaction<'_>, at: UnixNanos) -> Result<(), Deny> {
     let due = |s: &Standing| s.unconfirmed().is_some_and(|by| by <= at);
     let Some(standing) = rows::running(tx, NOW)?.filter(due) else { return Ok(()) };
     Ok(step(tx, at, "collector", &standing, Kind::Lapsed, "nobody confirmed it in time", &back_to(&standing))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_stage_is_looked_at_soon_and_not_too_often() {
+        let hour = Duration::from_secs(3600);
+        let (mut age, mut looks) = (SHORTEST, Vec::new());
+        while age < hour {
+            looks.push(age);
+            age += pause(age, hour);
+        }
+        assert!(looks.iter().filter(|at| **at <= Duration::from_secs(5)).count() >= 8, "{looks:?}");
+        assert!(looks.len() < 160, "{} looks, 120 of them every 30 s", looks.len());
+        assert_eq!(pause(Duration::ZERO, Duration::ZERO), SHORTEST);
+        assert_eq!(pause(100 * hour, hour), LONGEST);
+    }
 }
