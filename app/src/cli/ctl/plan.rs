@@ -313,7 +313,9 @@ fn wait(session: &Session, revision: u64, patience: Duration) -> Result<()> {
     let end = Instant::now() + patience;
     let change = loop {
         let change = change_of(session, revision)?;
-        if !matches!(change.state, ChangeState::Requested | ChangeState::Rolling) || Instant::now() >= end {
+        let nobody = change.state == ChangeState::Requested && change.targeted == 0;
+        let under_way = matches!(change.state, ChangeState::Requested | ChangeState::Rolling);
+        if nobody || !under_way || Instant::now() >= end {
             break change;
         }
         session.client.pause(Duration::from_millis(50));
