@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::certificate::Certificate;
 
-/// Who calls: in the extensions of each request of a tonic server on [`TlsIncoming`]; of an axum server (as `ConnectInfo<Peer>`)
+/// Who calls: in the extensions of each request of a tonic server on [`crate::TlsIncoming`]; of an axum server (as `ConnectInfo<Peer>`)
 /// where it is served with `router.into_make_service_with_connect_info::<Peer>()`, over TLS or plain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
